@@ -1,0 +1,5 @@
+//! Tests of kind crash.
+use crate::Test;
+
+/// The tests of this kind.
+pub const TESTS: &[Test] = &[];

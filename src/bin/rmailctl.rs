@@ -1,0 +1,4 @@
+//! rmailctl(8), the control program.
+fn main() -> std::process::ExitCode {
+    rmail::ctl::main()
+}

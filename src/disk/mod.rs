@@ -1,0 +1,16 @@
+//! Every on-disk format, and nothing else: spool, Maildir++, index, tables.
+//!
+//! Vocabulary: bytes are *written*, then *synced*, a name makes them *visible*,
+//! and a synced directory makes them *committed*.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]

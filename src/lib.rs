@@ -1,0 +1,43 @@
+//! rmail: a mail server in the manner of OpenBSD.
+//!
+//! The modules stand in layer order; a module may import only those named
+//! below it here (`regress/layers` checks it).  Bytes from outside meet
+//! `proto` and `conf` first, which are pure: bytes in, values out.
+//!
+//! | layer | what | may import |
+//! |---|---|---|
+//! | `ctl`, `send` | rmailctl, and the sendmail, mailq, newaliases front ends | ipc, base, conf, proto, disk (offline tools) |
+//! | `proc` | one directory per process; `proc::X` never imports `proc::Y` | all below |
+//! | `ipc` | typed messages, one file per edge of the process graph | proto, conf, sys, base |
+//! | `disk` | the only code that knows an on-disk format | proto, sys, base |
+//! | `base` | log, clock, deadlines, bounded I/O, TLS, remote keys, DNS transport | proto, sys, openssl |
+//! | `sys` | system calls: unsafe and cfg(target_os) live here | libc, nix, pledge, unveil, landlock, seccompiler |
+//! | `conf` | rmail.conf: lexer, grammar, check, canonical print | proto |
+//! | `proto` | SMTP, IMAP, MIME, Sieve, SPF, DKIM, DMARC, ARC, DNS as pure code | nothing of ours |
+//!
+//! A message's way in, in reading order: `proc::smtp` (accept, session),
+//! `proto::smtp` (commands, transaction, data), `ipc` `smtp_lookup`,
+//! `proc::lookup` (rules, expansion), `ipc` `smtp_queue`, `proc::queue`
+//! (intake, schedule), `disk::spool`; then `proc::mta` or, through
+//! `proc::parent`, `proc::store` and `disk::maildir`.  Reading it:
+//! `proc::imap` (TLS, login, relay), `proc::store` (session, one file per
+//! command).  `proc::table` says what each process is and may do.
+
+#![warn(rustdoc::broken_intra_doc_links)]
+
+pub mod ctl;
+pub mod send;
+
+pub mod proc;
+
+pub mod ipc;
+
+pub mod disk;
+
+pub mod base;
+
+#[allow(unsafe_code)]
+pub mod sys;
+
+pub mod conf;
+pub mod proto;

@@ -1,0 +1,1 @@
+//! DomainKeys Identified Mail signatures. RFC 6376, RFC 8463.

@@ -1,0 +1,72 @@
+//! Every limit of the daemon: one table, from which LIMITS in rmail.conf(5) is
+//! printed (a test compares both).
+//!
+//! A limit is a constant of type [`Limit`]; code uses its `default` field or
+//! the configured value.  Add a constant *and* its row in [`ALL`].
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Octets on the wire, line ends as CRLF.
+    Octets,
+    /// Things: recipients, lines, parts, levels.
+    Count,
+    /// Milliseconds; the configuration takes ms, s, m, h and d.
+    Millis,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// The name, as rmail.conf(5) and `rmailctl show limits` print it.
+    pub name: &'static str,
+    /// The value unless the configuration says otherwise.
+    pub default: u64,
+    /// What it counts.
+    pub unit: Unit,
+    /// The RFC section or the reason.
+    pub source: &'static str,
+    /// What the other side sees when it is reached.
+    pub reached: &'static str,
+}
+
+const fn limit(
+    name: &'static str,
+    default: u64,
+    unit: Unit,
+    source: &'static str,
+    reached: &'static str,
+) -> Limit {
+    Limit { name, default, unit, source, reached }
+}
+
+impl Limit {
+    /// The default as a length or count in memory.
+    pub const fn size(&self) -> usize {
+        // The table holds no value over 2^31, and a 16-bit target is none of ours.
+        #[expect(clippy::as_conversions, reason = "all rows fit 32 bits")]
+        {
+            self.default as usize
+        }
+    }
+}
+
+/// A command line of SMTP, with its CRLF.
+pub const SMTP_COMMAND_LINE: Limit =
+    limit("smtp-command-line", 2048, Unit::Octets, "RFC 5321 4.5.3.1.4", "500 5.5.2, line skipped");
+
+/// All rows, in the order of the manual.
+pub const ALL: &[&Limit] = &[&SMTP_COMMAND_LINE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_values_fit_32_bits() {
+        for (i, a) in ALL.iter().enumerate() {
+            assert!(u32::try_from(a.default).is_ok(), "{}", a.name);
+            assert!(ALL.iter().skip(i + 1).all(|b| a.name != b.name), "{}", a.name);
+        }
+    }
+}

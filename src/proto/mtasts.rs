@@ -1,0 +1,1 @@
+//! MTA-STS records and policies. RFC 8461.

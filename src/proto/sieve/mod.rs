@@ -1,0 +1,1 @@
+//! The Sieve language. RFC 5228 and its extensions.

@@ -1,0 +1,1 @@
+//! The SMTP grammar and the server transaction. RFC 5321.

@@ -1,0 +1,1 @@
+//! Sender Policy Framework. RFC 7208.

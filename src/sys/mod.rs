@@ -1,0 +1,7 @@
+//! The operating system: the only place of unsafe code and cfg(target_os).
+//!
+//! Each function wraps one thing that the kernel or the C library does and
+//! gives its error as an [`errno::SysError`].  No policy, no logic.
+
+pub mod errno;
+pub mod sandbox;

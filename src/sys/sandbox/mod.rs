@@ -1,0 +1,1 @@
+//! The sandbox of a process: pledge and unveil, seccomp and Landlock.
