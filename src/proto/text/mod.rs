@@ -1,1 +1,4 @@
 //! Character sets and transfer encodings of text.
+
+pub mod base64;
+pub mod mutf7;
