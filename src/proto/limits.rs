@@ -55,8 +55,45 @@ impl Limit {
 pub const SMTP_COMMAND_LINE: Limit =
     limit("smtp-command-line", 2048, Unit::Octets, "RFC 5321 4.5.3.1.4", "500 5.5.2, line skipped");
 
+/// A local part.  RFC 5321 asks for 64 at least; VERP and SRS make longer ones.
+pub const SMTP_LOCAL_PART: Limit =
+    limit("smtp-local-part", 255, Unit::Octets, "RFC 5321 4.5.3.1.1", "501 5.1.7 or 5.1.3");
+/// A domain.
+pub const SMTP_DOMAIN: Limit =
+    limit("smtp-domain", 255, Unit::Octets, "RFC 5321 4.5.3.1.2", "501 5.1.8 or 5.1.2");
+/// A path with its angle brackets and source route.
+pub const SMTP_PATH: Limit =
+    limit("smtp-path", 514, Unit::Octets, "RFC 5321 4.5.3.1.3", "501 5.1.7 or 5.1.3");
+/// A label of a domain name.
+pub const DNS_LABEL: Limit =
+    limit("dns-label", 63, Unit::Octets, "RFC 1035 2.3.4", "the name is refused");
+/// Parameters of one MAIL or RCPT command.
+pub const SMTP_PARAMETERS: Limit =
+    limit("smtp-parameters", 16, Unit::Count, "more than there are", "501 5.5.4");
+/// The envelope identifier of a DSN request, decoded.
+pub const DSN_ENVID: Limit = limit("dsn-envid", 100, Unit::Octets, "RFC 3461 4.4", "501 5.5.4");
+/// The original recipient of a DSN request, decoded.
+pub const DSN_ORCPT: Limit = limit("dsn-orcpt", 500, Unit::Octets, "RFC 3461 4.2", "501 5.5.4");
+/// Changes to one message: fix-ups, trace, verdict.
+pub const EDITS: Limit =
+    limit("message-edits", 4096, Unit::Count, "memory", "550 5.6.0 for a submission");
+/// Bytes inserted into one message by all changes together.
+pub const EDIT_OCTETS: Limit =
+    limit("message-edit-octets", 1 << 20, Unit::Octets, "memory", "550 5.6.0 for a submission");
+
 /// All rows, in the order of the manual.
-pub const ALL: &[&Limit] = &[&SMTP_COMMAND_LINE];
+pub const ALL: &[&Limit] = &[
+    &SMTP_COMMAND_LINE,
+    &SMTP_LOCAL_PART,
+    &SMTP_DOMAIN,
+    &SMTP_PATH,
+    &DNS_LABEL,
+    &SMTP_PARAMETERS,
+    &DSN_ENVID,
+    &DSN_ORCPT,
+    &EDITS,
+    &EDIT_OCTETS,
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,1 +1,4 @@
 //! The SMTP grammar and the server transaction. RFC 5321.
+
+pub mod command;
+pub mod edit;
