@@ -14,3 +14,9 @@
         clippy::as_conversions
     )
 )]
+
+pub mod crc32c;
+pub mod keywords;
+pub mod maildir;
+pub mod subscriptions;
+pub mod uidlist;

@@ -81,6 +81,19 @@ pub const EDITS: Limit =
 pub const EDIT_OCTETS: Limit =
     limit("message-edit-octets", 1 << 20, Unit::Octets, "memory", "550 5.6.0 for a submission");
 
+/// A mailbox name, in UTF-8.
+pub const MAILBOX_NAME: Limit =
+    limit("mailbox-name", 1000, Unit::Octets, "the file system's NAME_MAX", "NO [CANNOT]");
+/// A keyword of a message.
+pub const KEYWORD: Limit =
+    limit("keyword", 200, Unit::Octets, "dovecot-keywords lines", "NO [LIMIT]");
+/// The name of a message file.
+pub const MAILDIR_FILE_NAME: Limit =
+    limit("maildir-file-name", 255, Unit::Octets, "the file system's NAME_MAX", "file not shown");
+/// The extension fields of a line of dovecot-uidlist.
+pub const UIDLIST_LINE: Limit =
+    limit("uidlist-line", 4096, Unit::Octets, "dovecot-uidlist", "line left out, new UID");
+
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
     &SMTP_COMMAND_LINE,

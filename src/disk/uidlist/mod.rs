@@ -1,0 +1,3 @@
+//! `dovecot-uidlist`: which UID belongs to which message file.
+
+pub mod codec;
