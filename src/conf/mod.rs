@@ -13,3 +13,8 @@
         clippy::as_conversions
     )
 )]
+
+pub mod ast;
+pub mod format;
+mod queue;
+mod view;

@@ -28,6 +28,9 @@ pub struct Limit {
     pub source: &'static str,
     /// What the other side sees when it is reached.
     pub reached: &'static str,
+    /// True: `limit NAME VALUE` of rmail.conf(5) may change it, and the code
+    /// reads the configured value.  False: a constant of the code.
+    pub settable: bool,
 }
 
 const fn limit(
@@ -37,7 +40,19 @@ const fn limit(
     source: &'static str,
     reached: &'static str,
 ) -> Limit {
-    Limit { name, default, unit, source, reached }
+    Limit { name, default, unit, source, reached, settable: false }
+}
+
+/// A limit that the configuration may change.  For rows whose code asks
+/// `conf::ast::Config::limit`: a setting that nobody reads is a lie.
+pub const fn setting(
+    name: &'static str,
+    default: u64,
+    unit: Unit,
+    source: &'static str,
+    reached: &'static str,
+) -> Limit {
+    Limit { name, default, unit, source, reached, settable: true }
 }
 
 impl Limit {
