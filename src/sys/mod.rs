@@ -4,4 +4,13 @@
 //! gives its error as an [`errno::SysError`].  No policy, no logic.
 
 pub mod errno;
+pub mod fdpass;
+pub mod poll;
+pub mod rand;
 pub mod sandbox;
+pub mod signal;
+pub mod spawn;
+pub mod syslog;
+pub mod time;
+pub mod title;
+pub mod user;
