@@ -1,4 +1,13 @@
 //! Typed messages between the processes, one file per edge of the graph.
+//!
+//! [`wire`] is how a value becomes bytes, [`frame`] how bytes and a descriptor
+//! cross a socketpair, [`call`] how many threads ask one peer and wait, each
+//! with its own deadline, and [`pool`] how a server bounds the work that its
+//! peers can give it.  The other files are the edges: what one process may say
+//! to another, as two enums.
+//!
+//! A channel is a plain stream socketpair without socket options: waiting is
+//! poll(2) only, since a pledged process may not set timeouts on it.
 
 #![cfg_attr(
     not(test),
@@ -11,3 +20,11 @@
         clippy::as_conversions
     )
 )]
+
+pub mod call;
+pub mod ctl;
+pub mod frame;
+pub mod openings;
+pub mod parent;
+pub mod pool;
+pub mod wire;
