@@ -15,8 +15,16 @@
     )
 )]
 
+pub mod atomic;
 pub mod crc32c;
+pub mod dotlock;
+pub mod index;
 pub mod keywords;
 pub mod maildir;
+pub mod meta;
 pub mod subscriptions;
 pub mod uidlist;
+pub mod uidvalidity;
+
+#[cfg(test)]
+pub(crate) mod testdir;

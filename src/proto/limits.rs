@@ -109,6 +109,17 @@ pub const MAILDIR_FILE_NAME: Limit =
 pub const UIDLIST_LINE: Limit =
     limit("uidlist-line", 4096, Unit::Octets, "dovecot-uidlist", "line left out, new UID");
 
+/// A dovecot-uidlist as a whole: some 8 million messages.
+pub const UIDLIST_FILE: Limit =
+    limit("uidlist-file", 512 << 20, Unit::Octets, "memory of a store", "mailbox not opened");
+
+/// An rmail.index as a whole.
+pub const INDEX_FILE: Limit =
+    limit("index-file", 1 << 30, Unit::Octets, "memory of a store", "index made anew");
+/// An rmail.meta as a whole.
+pub const META_FILE: Limit =
+    limit("meta-file", 64 << 20, Unit::Octets, "memory of a store", "mailbox not opened");
+
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
     &SMTP_COMMAND_LINE,

@@ -1,4 +1,5 @@
 //! The mail store: Maildir++ as Dovecot keeps it.
 
+pub mod error;
 pub mod file;
 pub mod name;
