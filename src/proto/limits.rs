@@ -120,6 +120,74 @@ pub const INDEX_FILE: Limit =
 pub const META_FILE: Limit =
     limit("meta-file", 64 << 20, Unit::Octets, "memory of a store", "mailbox not opened");
 
+/// A line of an IMAP command after login.
+pub const IMAP_LINE: Limit =
+    limit("imap-line", 65_536, Unit::Octets, "RFC 7162 4", "BAD, line skipped");
+/// A whole IMAP command, lines and literals, APPEND's message apart.
+pub const IMAP_COMMAND: Limit =
+    limit("imap-command", 131_072, Unit::Octets, "memory of a session", "BAD [TOOBIG]");
+/// A literal of an IMAP command, APPEND's message apart.
+pub const IMAP_LITERAL: Limit =
+    limit("imap-literal", 65_536, Unit::Octets, "memory of a session", "BAD [TOOBIG], not read");
+/// Literals in one IMAP command.
+pub const IMAP_LITERALS: Limit =
+    limit("imap-literals", 256, Unit::Count, "RFC 3501 4.3", "BAD [TOOBIG]");
+/// A message that APPEND brings.
+pub const IMAP_APPEND: Limit =
+    limit("imap-append", 104_857_600, Unit::Octets, "RFC 7889", "NO [TOOBIG], not read");
+/// A line of an IMAP command before login.
+pub const IMAP_LOGIN_LINE: Limit =
+    limit("imap-login-line", 8192, Unit::Octets, "CVE-2026-27857", "BAD, line skipped");
+/// A whole IMAP command before login.
+pub const IMAP_LOGIN_COMMAND: Limit =
+    limit("imap-login-command", 12_288, Unit::Octets, "CVE-2026-27857", "BAD [TOOBIG]");
+/// A literal before login: a name or a password.
+pub const IMAP_LOGIN_LITERAL: Limit = limit(
+    "imap-login-literal",
+    1024,
+    Unit::Octets,
+    "memory before login",
+    "BAD [TOOBIG], not read",
+);
+/// The tag of an IMAP command.
+pub const IMAP_TAG: Limit = limit("imap-tag", 128, Unit::Octets, "RFC 3501 2.2.1", "BAD");
+/// Keywords in one flag list.
+pub const IMAP_FLAGS: Limit = limit("imap-flags", 256, Unit::Count, "RFC 3501 2.3.2", "BAD");
+/// Items of a FETCH.
+pub const IMAP_FETCH_ITEMS: Limit =
+    limit("imap-fetch-items", 100, Unit::Count, "RFC 3501 6.4.5", "BAD");
+/// Field names in HEADER.FIELDS.
+pub const IMAP_FETCH_FIELDS: Limit =
+    limit("imap-fetch-fields", 256, Unit::Count, "RFC 3501 6.4.5", "BAD");
+/// Numbers in a section's part path.
+pub const IMAP_SECTION_DEPTH: Limit =
+    limit("imap-section-depth", 32, Unit::Count, "RFC 3501 6.4.5", "BAD");
+/// Open parentheses, NOT and OR of a SEARCH.
+pub const IMAP_SEARCH_DEPTH: Limit =
+    limit("imap-search-depth", 256, Unit::Count, "CVE-2026-42006", "BAD");
+/// Steps of a SEARCH: keys and what joins them.
+pub const IMAP_SEARCH_KEYS: Limit =
+    limit("imap-search-keys", 4096, Unit::Count, "RFC 3501 6.4.4", "BAD");
+/// A string that SEARCH looks for.
+pub const IMAP_SEARCH_STRING: Limit =
+    limit("imap-search-string", 1024, Unit::Octets, "RFC 3501 6.4.4", "BAD [TOOBIG]");
+/// Options in one list of LIST, SEARCH or ENABLE.
+pub const IMAP_LIST_OPTIONS: Limit =
+    limit("imap-list-options", 32, Unit::Count, "RFC 5258 3", "BAD");
+/// Patterns of an extended LIST.
+pub const IMAP_LIST_PATTERNS: Limit =
+    limit("imap-list-patterns", 64, Unit::Count, "RFC 5258 3", "BAD");
+/// A LIST pattern with its reference; what follows is not looked at.
+pub const IMAP_LIST_PATTERN: Limit = limit(
+    "imap-list-pattern",
+    1024,
+    Unit::Octets,
+    "a mailbox name has 255",
+    "matches nothing longer",
+);
+/// Pairs of ID.
+pub const IMAP_ID_FIELDS: Limit = limit("imap-id-fields", 30, Unit::Count, "RFC 2971 3.3", "BAD");
+
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
     &SMTP_COMMAND_LINE,
@@ -132,6 +200,26 @@ pub const ALL: &[&Limit] = &[
     &DSN_ORCPT,
     &EDITS,
     &EDIT_OCTETS,
+    &IMAP_LINE,
+    &IMAP_COMMAND,
+    &IMAP_LITERAL,
+    &IMAP_LITERALS,
+    &IMAP_APPEND,
+    &IMAP_LOGIN_LINE,
+    &IMAP_LOGIN_COMMAND,
+    &IMAP_LOGIN_LITERAL,
+    &IMAP_TAG,
+    &IMAP_FLAGS,
+    &IMAP_FETCH_ITEMS,
+    &IMAP_FETCH_FIELDS,
+    &IMAP_SECTION_DEPTH,
+    &IMAP_SEARCH_DEPTH,
+    &IMAP_SEARCH_KEYS,
+    &IMAP_SEARCH_STRING,
+    &IMAP_LIST_OPTIONS,
+    &IMAP_LIST_PATTERNS,
+    &IMAP_LIST_PATTERN,
+    &IMAP_ID_FIELDS,
 ];
 
 #[cfg(test)]

@@ -1,0 +1,369 @@
+//! LIST and LSUB: options, patterns, and STATUS items, which LIST can return.
+//!
+//! RFC 3501 6.3.8 to 6.3.10; RFC 5258 (LIST-EXTENDED), RFC 5819 (LIST-STATUS),
+//! RFC 6154 (SPECIAL-USE).
+
+use super::lex::{self, Fault, Parsed, Text};
+use crate::proto::cursor::Cursor;
+use crate::proto::limits;
+
+/// The arguments of LIST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<'a> {
+    /// Which mailboxes are looked at.
+    pub select: Select,
+    /// What stands before every pattern.
+    pub reference: Text<'a>,
+    /// One pattern, or several in the extended form.
+    pub patterns: Vec<Text<'a>>,
+    /// What is told about each mailbox.
+    pub returns: Returns,
+    /// True if anything of RFC 5258 was used: an empty pattern is then no
+    /// question for the separator.
+    pub extended: bool,
+}
+
+/// list-select-opts
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Select {
+    /// `SUBSCRIBED`: subscribed names, existing or not.
+    pub subscribed: bool,
+    /// `REMOTE`: accepted; there are no remote mailboxes.
+    pub remote: bool,
+    /// `RECURSIVEMATCH`: parents of what matches too, with CHILDINFO.
+    pub recursive_match: bool,
+    /// `SPECIAL-USE`: only mailboxes with a special use.
+    pub special_use: bool,
+}
+
+/// list-return-opts
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returns {
+    /// `SUBSCRIBED`
+    pub subscribed: bool,
+    /// `CHILDREN`
+    pub children: bool,
+    /// `SPECIAL-USE`
+    pub special_use: bool,
+    /// `STATUS (...)`
+    pub status: Vec<StatusItem>,
+}
+
+/// status-att
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusItem {
+    /// `MESSAGES`
+    Messages,
+    /// `RECENT`
+    Recent,
+    /// `UIDNEXT`
+    UidNext,
+    /// `UIDVALIDITY`
+    UidValidity,
+    /// `UNSEEN`
+    Unseen,
+}
+
+impl StatusItem {
+    /// Each item with its word.
+    pub const NAMES: [(StatusItem, &'static str); 5] = [
+        (StatusItem::Messages, "MESSAGES"),
+        (StatusItem::Recent, "RECENT"),
+        (StatusItem::UidNext, "UIDNEXT"),
+        (StatusItem::UidValidity, "UIDVALIDITY"),
+        (StatusItem::Unseen, "UNSEEN"),
+    ];
+
+    /// The item's word.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(item, _)| *item == self).map_or("MESSAGES", |(_, name)| *name)
+    }
+}
+
+/// "(" status-att *(SP status-att) ")"
+pub fn parse_status_items(c: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
+    let mut items = Vec::new();
+    for item in lex::list(c, limits::IMAP_LIST_OPTIONS.size(), |c| {
+        let word = lex::atom(c).map_err(|_| Fault::StatusItem)?;
+        let known = |(_, name): &&(StatusItem, &str)| name.as_bytes().eq_ignore_ascii_case(word);
+        StatusItem::NAMES.iter().find(known).map(|(item, _)| *item).ok_or(Fault::StatusItem)
+    })? {
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    Ok(items)
+}
+
+impl<'a> List<'a> {
+    /// [list-select-opts SP] mailbox SP mbox-or-pat [SP list-return-opts]
+    pub fn parse(c: &mut Cursor<'a>) -> Parsed<List<'a>> {
+        let mut select = Select::default();
+        let mut extended = c.peek() == Some(b'(');
+        if extended {
+            for option in options(c, |c| lex::atom(c).map_err(|_| Fault::ListOption))? {
+                match () {
+                    () if option.eq_ignore_ascii_case(b"SUBSCRIBED") => select.subscribed = true,
+                    () if option.eq_ignore_ascii_case(b"REMOTE") => select.remote = true,
+                    () if option.eq_ignore_ascii_case(b"RECURSIVEMATCH") => {
+                        select.recursive_match = true;
+                    }
+                    () if option.eq_ignore_ascii_case(b"SPECIAL-USE") => select.special_use = true,
+                    () => return Err(Fault::ListOption),
+                }
+            }
+            // RFC 5258 3: RECURSIVEMATCH modifies another option and cannot stand alone.
+            if select.recursive_match && !select.subscribed && !select.special_use {
+                return Err(Fault::ListOption);
+            }
+            lex::sp(c)?;
+        }
+        let reference = lex::astring(c)?;
+        lex::sp(c)?;
+        let patterns = if c.peek() == Some(b'(') {
+            extended = true;
+            lex::list(c, limits::IMAP_LIST_PATTERNS.size(), lex::list_mailbox)?
+        } else {
+            vec![lex::list_mailbox(c)?]
+        };
+        let mut returns = Returns::default();
+        if c.eat(b' ') {
+            extended = true;
+            if !lex::keyword(c, b"RETURN") {
+                return Err(Fault::ListOption);
+            }
+            lex::sp(c)?;
+            for option in options(c, return_option)? {
+                match option {
+                    ReturnOption::Subscribed => returns.subscribed = true,
+                    ReturnOption::Children => returns.children = true,
+                    ReturnOption::SpecialUse => returns.special_use = true,
+                    ReturnOption::Status(items) => returns.status = items,
+                }
+            }
+        }
+        Ok(List { select, reference, patterns, returns, extended })
+    }
+
+    /// The patterns, each after the reference, ready for matching.
+    pub fn compile(&self, separator: u8) -> Vec<Pattern> {
+        self.patterns.iter().map(|p| Pattern::new(&self.reference, p, separator)).collect()
+    }
+}
+
+enum ReturnOption {
+    Subscribed,
+    Children,
+    SpecialUse,
+    Status(Vec<StatusItem>),
+}
+
+fn return_option(c: &mut Cursor<'_>) -> Parsed<ReturnOption> {
+    let word = lex::atom(c).map_err(|_| Fault::ListOption)?;
+    match () {
+        () if word.eq_ignore_ascii_case(b"SUBSCRIBED") => Ok(ReturnOption::Subscribed),
+        () if word.eq_ignore_ascii_case(b"CHILDREN") => Ok(ReturnOption::Children),
+        () if word.eq_ignore_ascii_case(b"SPECIAL-USE") => Ok(ReturnOption::SpecialUse),
+        () if word.eq_ignore_ascii_case(b"STATUS") => {
+            lex::sp(c)?;
+            parse_status_items(c).map(ReturnOption::Status)
+        }
+        () => Err(Fault::ListOption),
+    }
+}
+
+/// "(" [option *(SP option)] ")"
+fn options<'a, T>(
+    c: &mut Cursor<'a>,
+    option: impl Fn(&mut Cursor<'a>) -> Parsed<T>,
+) -> Parsed<Vec<T>> {
+    if c.eat_exact(b"()") {
+        return Ok(Vec::new());
+    }
+    lex::list(c, limits::IMAP_LIST_OPTIONS.size(), option)
+}
+
+/// A pattern that is matched in time (length of name) x (length of pattern),
+/// whatever its wildcards: all positions it could be in are followed at once,
+/// nothing is tried again.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    bytes: Vec<u8>,
+    separator: u8,
+}
+
+impl Pattern {
+    /// Joins reference and pattern.  RFC 3501 6.3.8 leaves the meaning of a
+    /// reference to the server; as in Dovecot it is simply what stands before.
+    /// Neighbouring wildcards become one.
+    pub fn new(reference: &[u8], pattern: &[u8], separator: u8) -> Pattern {
+        let mut bytes: Vec<u8> = Vec::with_capacity(reference.len().saturating_add(pattern.len()));
+        for &b in reference.iter().chain(pattern) {
+            match (bytes.last_mut(), b) {
+                (Some(b'*'), b'*' | b'%') | (Some(b'%'), b'%') => {}
+                (Some(last @ b'%'), b'*') => *last = b'*',
+                _ => bytes.push(b),
+            }
+        }
+        bytes.truncate(limits::IMAP_LIST_PATTERN.size());
+        Pattern { bytes, separator }
+    }
+
+    /// True if the whole name matches.  INBOX matches in any case.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        let fold = name == b"INBOX";
+        // at[i]: the first i bytes of the pattern can account for what was read.
+        let mut at = vec![false; self.bytes.len().saturating_add(1)];
+        if let Some(first) = at.first_mut() {
+            *first = true;
+        }
+        self.skip_wildcards(&mut at);
+        let mut next = at.clone();
+        for &b in name {
+            next.fill(false);
+            for (i, &p) in self.bytes.iter().enumerate() {
+                if !at.get(i).copied().unwrap_or(false) {
+                    continue;
+                }
+                let stays = p == b'*' || (p == b'%' && b != self.separator);
+                let goes = p == b || (fold && p.eq_ignore_ascii_case(&b));
+                if stays {
+                    set(&mut next, i);
+                } else if goes {
+                    set(&mut next, i.saturating_add(1));
+                }
+            }
+            self.skip_wildcards(&mut next);
+            std::mem::swap(&mut at, &mut next);
+        }
+        at.last().copied().unwrap_or(false)
+    }
+
+    /// A wildcard may match nothing.
+    fn skip_wildcards(&self, at: &mut [bool]) {
+        for (i, p) in self.bytes.iter().enumerate() {
+            if matches!(p, b'*' | b'%') && at.get(i).copied().unwrap_or(false) {
+                set(at, i.saturating_add(1));
+            }
+        }
+    }
+
+    /// True if the pattern has a wildcard; without one it names one mailbox.
+    pub fn has_wildcard(&self) -> bool {
+        self.bytes.iter().any(|b| matches!(b, b'*' | b'%'))
+    }
+
+    /// True if the pattern ends in `%`, which in LSUB brings in unsubscribed
+    /// parents.  RFC 3501 6.3.9.
+    pub fn ends_in_percent(&self) -> bool {
+        self.bytes.last() == Some(&b'%')
+    }
+}
+
+fn set(at: &mut [bool], i: usize) {
+    if let Some(slot) = at.get_mut(i) {
+        *slot = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Parsed<List<'_>> {
+        let mut c = Cursor::new(text.as_bytes());
+        let list = List::parse(&mut c)?;
+        lex::end(&mut c)?;
+        Ok(list)
+    }
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        Pattern::new(b"", pattern.as_bytes(), b'.').matches(name.as_bytes())
+    }
+
+    #[test]
+    fn the_plain_form() {
+        let l = list("\"\" \"*\"").unwrap();
+        assert!(!l.extended && l.patterns == [&b"*"[..]] && l.reference.is_empty());
+        assert_eq!(list("Work. %").unwrap().patterns, [&b"%"[..]]);
+        assert!(list("\"\"").is_err());
+    }
+
+    #[test]
+    fn the_extended_form() {
+        let l = list("(SUBSCRIBED RECURSIVEMATCH) \"\" (INBOX \"a b\" Drafts.%) RETURN (CHILDREN STATUS (MESSAGES UNSEEN MESSAGES) SPECIAL-USE)").unwrap();
+        assert!(l.extended && l.select.subscribed && l.select.recursive_match);
+        assert_eq!(l.patterns.len(), 3);
+        assert!(l.returns.children && l.returns.special_use && !l.returns.subscribed);
+        assert_eq!(l.returns.status, [StatusItem::Messages, StatusItem::Unseen]);
+        assert!(list("() \"\" * RETURN ()").unwrap().extended);
+    }
+
+    #[test]
+    fn unknown_options_are_refused() {
+        for bad in [
+            "(RECURSIVEMATCH) \"\" *",
+            "(RECURSIVEMATCH REMOTE) \"\" *",
+            "(FOO) \"\" *",
+            "\"\" * RETURN (FOO)",
+            "\"\" * FOO",
+            "\"\" * RETURN",
+            "\"\" ()",
+            "\"\" * RETURN (STATUS)",
+            "\"\" * RETURN (STATUS ())",
+            "\"\" * RETURN (STATUS (SIZE))",
+        ] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn star_crosses_the_separator_and_percent_does_not() {
+        assert!(matches("*", "a.b.c") && matches("%", "a") && !matches("%", "a.b"));
+        assert!(matches("a.%", "a.b") && !matches("a.%", "a.b.c") && matches("a*c", "a.b.c"));
+        assert!(matches("%.%", "a.b") && !matches("%.%", "a") && matches("*%", "a.b"));
+        assert!(matches("a%b", "ab") && matches("a%b", "axxb") && !matches("a%b", "a.b"));
+        assert!(!matches("", "a") && matches("", "") && !matches("a", "ab") && !matches("ab", "a"));
+        assert!(matches("*b%", "a.bc") && !matches("*b%", "b.c") && matches("%*", "a.b"));
+    }
+
+    #[test]
+    fn inbox_matches_in_any_case_and_nothing_else_does() {
+        assert!(matches("inbox", "INBOX") && matches("InB%", "INBOX"));
+        assert!(!matches("work", "Work"));
+    }
+
+    #[test]
+    fn many_wildcards_do_not_blow_up() {
+        let pattern = "%a*".repeat(300);
+        assert!(!matches(&pattern, &"a".repeat(250)));
+        assert!(matches(&"%*".repeat(5000), &"a.".repeat(120)));
+    }
+
+    #[test]
+    fn matching_agrees_with_a_plain_backtracking_one() {
+        fn slow(p: &[u8], n: &[u8]) -> bool {
+            match p.split_first() {
+                None => n.is_empty(),
+                Some((b'*', rest)) => (0..=n.len()).any(|i| slow(rest, &n[i..])),
+                Some((b'%', rest)) => (0..=n.len())
+                    .take_while(|i| !n[..*i].contains(&b'.'))
+                    .any(|i| slow(rest, &n[i..])),
+                Some((b, rest)) => n.first() == Some(b) && slow(rest, &n[1..]),
+            }
+        }
+        let mut seed = 1u32;
+        let mut pick = |from: &[u8], n: usize| -> Vec<u8> {
+            (0..n)
+                .map(|_| {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    from[(seed >> 24) as usize % from.len()]
+                })
+                .collect()
+        };
+        for i in 0..20_000 {
+            let (p, n) = (pick(b"ab.*%", i % 7), pick(b"ab.", i % 6));
+            assert_eq!(Pattern::new(b"", &p, b'.').matches(&n), slow(&p, &n), "{p:?} {n:?}");
+        }
+    }
+}
