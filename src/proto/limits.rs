@@ -119,6 +119,38 @@ pub const INDEX_FILE: Limit =
 /// An rmail.meta as a whole.
 pub const META_FILE: Limit =
     limit("meta-file", 64 << 20, Unit::Octets, "memory of a store", "mailbox not opened");
+/// A line of a message, without its CRLF.
+pub const TEXT_LINE: Limit =
+    limit("text-line", 65536, Unit::Octets, "RFC 5321 4.5.3.1.6 asks for 1000", "550 5.6.0");
+/// The header of a message.
+pub const HEADER: Limit = limit("message-header", 1 << 20, Unit::Octets, "memory", "552 5.3.4");
+/// One field of a header, folded lines included.
+pub const HEADER_FIELD: Limit =
+    limit("message-header-field", 128 << 10, Unit::Octets, "memory", "552 5.3.4");
+/// Lines of a header.
+pub const HEADER_LINES: Limit =
+    limit("message-header-lines", 20_000, Unit::Count, "work", "552 5.3.4");
+/// Received fields of a message.
+pub const RECEIVED_FIELDS: Limit =
+    limit("received-fields", 50, Unit::Count, "RFC 5321 6.3", "554 5.4.6");
+/// A line of an AUTH dialogue.
+pub const SASL_RESPONSE: Limit =
+    limit("sasl-response", 12_288, Unit::Octets, "RFC 4954 4", "500 5.5.6");
+/// A login name.
+pub const USER_NAME: Limit = limit("user-name", 255, Unit::Octets, "as a local part", "535 5.7.8");
+/// A password.
+pub const PASSWORD: Limit = limit("password", 1024, Unit::Octets, "work of crypt(3)", "535 5.7.8");
+/// A line of a reply of a remote server.
+pub const REPLY_LINE: Limit = limit(
+    "smtp-reply-line",
+    2048,
+    Unit::Octets,
+    "RFC 5321 4.5.3.1.5 asks for 512",
+    "the remote host is in error, 4.5.0",
+);
+/// Lines of a reply of a remote server.
+pub const REPLY_LINES: Limit =
+    limit("smtp-reply-lines", 100, Unit::Count, "memory", "the remote host is in error, 4.5.0");
 
 /// A line of an IMAP command after login.
 pub const IMAP_LINE: Limit =
@@ -220,6 +252,16 @@ pub const ALL: &[&Limit] = &[
     &IMAP_LIST_PATTERNS,
     &IMAP_LIST_PATTERN,
     &IMAP_ID_FIELDS,
+    &TEXT_LINE,
+    &HEADER,
+    &HEADER_FIELD,
+    &HEADER_LINES,
+    &RECEIVED_FIELDS,
+    &SASL_RESPONSE,
+    &USER_NAME,
+    &PASSWORD,
+    &REPLY_LINE,
+    &REPLY_LINES,
 ];
 
 #[cfg(test)]

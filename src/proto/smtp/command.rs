@@ -2,8 +2,8 @@
 //!
 //! *Runs in* smtp, on a line without its CRLF; input is hostile.  A command is
 //! valid once parsed: paths, numbers and xtext are decoded and bounded.
-//! Whether it is allowed now is decided in [`server`](super::server), the reply
-//! to an error in [`reply`](super::reply).
+//! Whether it is allowed now is decided in `server`, the reply to an error in
+//! [`reply`](super::reply).
 //!
 //! RFC 5321 4.1, RFC 1870 (SIZE), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC
 //! 3461 (DSN), RFC 4954 (AUTH), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8), RFC

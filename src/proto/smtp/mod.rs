@@ -1,4 +1,12 @@
 //! The SMTP grammar and the server transaction. RFC 5321.
+//!
+//! [`command`] reads lines, [`data`] reads the message, [`reply`] answers;
+//! [`edit`]s say what is changed in it.  [`client`] is the other side.
 
+pub mod client;
 pub mod command;
+pub mod data;
 pub mod edit;
+pub mod header;
+pub mod reply;
+pub mod sasl;
