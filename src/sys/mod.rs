@@ -5,6 +5,7 @@
 
 pub mod errno;
 pub mod fdpass;
+pub mod file;
 pub mod net;
 pub mod poll;
 pub mod rand;

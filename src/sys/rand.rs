@@ -1,4 +1,5 @@
-//! Random bytes from the kernel: unpredictable, in any sandbox and chroot.
+//! Random bytes from the kernel, unpredictable in any sandbox and chroot; and
+//! the wiping of secrets.
 
 /// Fills a buffer.  Cannot fail: a process that could get no random bytes
 /// ends, since nothing that it did from then on would be safe.
@@ -55,6 +56,12 @@ pub fn below(bound: u32) -> u32 {
             return n % bound;
         }
     }
+}
+
+/// explicit_bzero(3): zeros that the compiler must write.
+pub fn explicit_zero(bytes: &mut [u8]) {
+    // SAFETY: pointer and length are of one slice.
+    unsafe { libc::explicit_bzero(bytes.as_mut_ptr().cast(), bytes.len()) };
 }
 
 #[cfg(test)]
