@@ -219,6 +219,9 @@ pub const IMAP_LIST_PATTERN: Limit = limit(
 );
 /// Pairs of ID.
 pub const IMAP_ID_FIELDS: Limit = limit("imap-id-fields", 30, Unit::Count, "RFC 2971 3.3", "BAD");
+/// Records of one section of a DNS answer that are used.
+pub const DNS_RECORDS: Limit =
+    limit("dns-records", 128, Unit::Count, "memory", "the rest of the section is ignored");
 
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
@@ -262,6 +265,7 @@ pub const ALL: &[&Limit] = &[
     &PASSWORD,
     &REPLY_LINE,
     &REPLY_LINES,
+    &DNS_RECORDS,
 ];
 
 #[cfg(test)]
