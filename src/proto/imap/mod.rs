@@ -9,6 +9,7 @@
 pub mod collect;
 pub mod command;
 pub mod date;
+pub mod eval;
 pub mod fetch;
 pub mod flag;
 pub mod lex;
