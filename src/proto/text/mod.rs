@@ -1,4 +1,5 @@
 //! Character sets and transfer encodings of text.
 
 pub mod base64;
+pub mod casemap;
 pub mod mutf7;
