@@ -49,6 +49,12 @@ fn only_v6(_: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// The machine's name.
+pub fn hostname() -> Result<String> {
+    let name = nix::unistd::gethostname().map_err(|e| nix_error("gethostname", e))?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
 /// Where a socket listens.
 pub fn local_addr(fd: &OwnedFd) -> Result<SocketAddr> {
     let socket = std::net::TcpListener::from(fd.try_clone().map_err(|e| SysError::of("dup", &e))?);
@@ -82,6 +88,31 @@ pub fn listen_unix(path: &Path, mode: u32) -> Result<OwnedFd> {
     listen(&fd, backlog).map_err(|e| nix_error("listen", e).at(path))?;
     std::fs::rename(temporary, path).map_err(|e| SysError::of("rename", &e).at(path))?;
     Ok(fd)
+}
+
+/// Sends one datagram to a unix-domain socket: how systemd(1) wants to be told
+/// that a service is ready.  A path that begins with `@` is an abstract name.
+pub fn notify(path: &Path, message: &[u8]) -> Result<()> {
+    let socket =
+        std::os::unix::net::UnixDatagram::unbound().map_err(|e| SysError::of("socket", &e))?;
+    socket.set_nonblocking(true).map_err(|e| SysError::of("fcntl", &e))?;
+    let sent = match abstract_address(path) {
+        Some(addr) => socket.send_to_addr(message, &addr),
+        None => socket.send_to(message, path),
+    };
+    sent.map(|_| ()).map_err(|e| SysError::of("sendto", &e).at(path))
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_address(path: &Path) -> Option<std::os::unix::net::SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    let name = path.as_os_str().as_encoded_bytes().strip_prefix(b"@")?;
+    std::os::unix::net::SocketAddr::from_abstract_name(name).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &Path) -> Option<std::os::unix::net::SocketAddr> {
+    None
 }
 
 /// Connects to a unix-domain socket and does not wait: a full backlog is an
