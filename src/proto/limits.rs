@@ -70,6 +70,10 @@ impl Limit {
 pub const SMTP_COMMAND_LINE: Limit =
     limit("smtp-command-line", 2048, Unit::Octets, "RFC 5321 4.5.3.1.4", "500 5.5.2, line skipped");
 
+/// What is read and thrown away of one line that is too long.
+pub const LINE_DISCARDED: Limit =
+    limit("line-discarded", 1 << 20, Unit::Octets, "time", "connection closed");
+
 /// A local part.  RFC 5321 asks for 64 at least; VERP and SRS make longer ones.
 pub const SMTP_LOCAL_PART: Limit =
     limit("smtp-local-part", 255, Unit::Octets, "RFC 5321 4.5.3.1.1", "501 5.1.7 or 5.1.3");
@@ -315,6 +319,7 @@ pub const DUPLICATE_MAX_DAYS: Limit =
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
     &SMTP_COMMAND_LINE,
+    &LINE_DISCARDED,
     &SMTP_LOCAL_PART,
     &SMTP_DOMAIN,
     &SMTP_PATH,

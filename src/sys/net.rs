@@ -229,3 +229,111 @@ fn group_members(name: &str) -> Vec<String> {
 fn group_members(_: &str) -> Vec<String> {
     Vec::new()
 }
+
+/// Begins to connect by TCP, from the address `source` if one is given.  The
+/// socket is non-blocking, close-on-exec and without Nagle's delay; it is
+/// connected when it is writable and [`socket_error`] has nothing to say.
+pub fn connect_tcp(addr: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Stream, flags, None).map_err(|e| nix_error("socket", e))?;
+    set_nodelay(fd.as_fd())?;
+    if let Some(ip) = source {
+        bind_addr(&fd, SocketAddr::new(ip, 0))?;
+    }
+    match connect_addr(&fd, addr) {
+        Ok(()) | Err(nix::Error::EINPROGRESS) => Ok(fd),
+        Err(e) => Err(nix_error("connect", e)),
+    }
+}
+
+/// A UDP socket that takes datagrams from `addr` alone, on a port that the
+/// system chose at random; non-blocking, close-on-exec.
+pub fn connect_udp(addr: SocketAddr) -> Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Datagram, flags, None).map_err(|e| nix_error("socket", e))?;
+    connect_addr(&fd, addr).map_err(|e| nix_error("connect", e))?;
+    Ok(fd)
+}
+
+fn connect_addr(fd: &OwnedFd, addr: SocketAddr) -> nix::Result<()> {
+    match addr {
+        SocketAddr::V4(a) => connect(fd.as_raw_fd(), &SockaddrIn::from(a)),
+        SocketAddr::V6(a) => connect(fd.as_raw_fd(), &SockaddrIn6::from(a)),
+    }
+}
+
+fn bind_addr(fd: &OwnedFd, addr: SocketAddr) -> Result<()> {
+    match addr {
+        SocketAddr::V4(a) => bind(fd.as_raw_fd(), &SockaddrIn::from(a)),
+        SocketAddr::V6(a) => bind(fd.as_raw_fd(), &SockaddrIn6::from(a)),
+    }
+    .map_err(|e| nix_error("bind", e).at(addr.to_string()))
+}
+
+/// The error that a connect ended with, or that waits on a socket: SO_ERROR.
+pub fn socket_error(fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    use nix::sys::socket::getsockopt;
+    match getsockopt(&fd, sockopt::SocketError) {
+        Ok(0) => Ok(()),
+        Ok(errno) => Err(SysError::new("connect", errno)),
+        Err(e) => Err(nix_error("getsockopt", e)),
+    }
+}
+
+/// Sends small segments at once (TCP_NODELAY); no error on a unix socket.
+pub fn set_nodelay(fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    match setsockopt(&fd, sockopt::TcpNoDelay, &true) {
+        // EINVAL: the peer has already gone; the next read will say so.
+        Ok(()) | Err(nix::Error::EOPNOTSUPP | nix::Error::ENOPROTOOPT | nix::Error::EINVAL) => {
+            Ok(())
+        }
+        Err(e) => Err(nix_error("setsockopt", e)),
+    }
+}
+
+/// Closes one or both directions of a connection; the peer being gone already
+/// is no error.
+pub fn shutdown(fd: std::os::fd::BorrowedFd<'_>, how: std::net::Shutdown) -> Result<()> {
+    let how = match how {
+        std::net::Shutdown::Read => nix::sys::socket::Shutdown::Read,
+        std::net::Shutdown::Write => nix::sys::socket::Shutdown::Write,
+        std::net::Shutdown::Both => nix::sys::socket::Shutdown::Both,
+    };
+    match nix::sys::socket::shutdown(fd.as_raw_fd(), how) {
+        Ok(()) | Err(nix::Error::ENOTCONN) => Ok(()),
+        Err(e) => Err(nix_error("shutdown", e)),
+    }
+}
+
+/// Takes a connection from a listening socket; None if none waits.  A peer
+/// that went away again before is passed over.  The connection is non-blocking
+/// and close-on-exec; the address is None for a unix socket.
+pub fn accept(
+    listener: std::os::fd::BorrowedFd<'_>,
+) -> Result<Option<(OwnedFd, Option<SocketAddr>)>> {
+    use nix::sys::socket::{accept4, getpeername, SockaddrStorage};
+    use std::os::fd::FromRawFd;
+    loop {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        match accept4(listener.as_raw_fd(), flags) {
+            Ok(raw) => {
+                // SAFETY: accept4 has just made this descriptor; it is nobody
+                // else's.
+                let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+                // A peer that is gone already has no name: take the next one.
+                let Ok(name) = getpeername::<SockaddrStorage>(raw) else { continue };
+                let addr = if let Some(v4) = name.as_sockaddr_in() {
+                    Some(SocketAddr::V4((*v4).into()))
+                } else {
+                    name.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()))
+                };
+                return Ok(Some((fd, addr)));
+            }
+            Err(nix::Error::EAGAIN) => return Ok(None),
+            Err(nix::Error::ECONNABORTED | nix::Error::EINTR | nix::Error::EPROTO) => {}
+            Err(e) => return Err(nix_error("accept", e)),
+        }
+    }
+}
