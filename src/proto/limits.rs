@@ -156,6 +156,9 @@ pub const REPLY_LINE: Limit = limit(
 pub const REPLY_LINES: Limit =
     limit("smtp-reply-lines", 100, Unit::Count, "memory", "the remote host is in error, 4.5.0");
 
+/// Addresses of one header field; what follows is not shown.
+pub const HEADER_ADDRESSES: Limit =
+    limit("header-addresses", 4096, Unit::Count, "CVE-2024-23184", "the rest is left out");
 /// A line of an IMAP command after login.
 pub const IMAP_LINE: Limit =
     limit("imap-line", 65_536, Unit::Octets, "RFC 7162 4", "BAD, line skipped");
@@ -329,6 +332,7 @@ pub const ALL: &[&Limit] = &[
     &DSN_ORCPT,
     &EDITS,
     &EDIT_OCTETS,
+    &HEADER_ADDRESSES,
     &IMAP_LINE,
     &IMAP_COMMAND,
     &IMAP_LITERAL,
