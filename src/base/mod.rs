@@ -4,8 +4,5 @@
 pub mod clock;
 pub mod crypto;
 pub mod exits;
-pub mod line;
 pub mod lock;
 pub mod log;
-pub mod stream;
-pub mod tls;

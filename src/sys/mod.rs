@@ -6,7 +6,6 @@
 pub mod errno;
 pub mod fdpass;
 pub mod file;
-pub mod limits;
 pub mod net;
 pub mod poll;
 pub mod rand;

@@ -104,7 +104,8 @@ pub enum Entry {
     Expunge(Vec<Range>),
     /// The directories' state.
     Stamp(Stamp),
-    /// Sizes and dates found out later; they are no change, so no new MODSEQ.
+    /// Sizes and dates found out later, or a move from `new/` to `cur/`: no change that a client
+    /// sees, so no new MODSEQ.
     Facts(Vec<Attrs>),
 }
 

@@ -239,8 +239,8 @@ fn replay(bytes: &[u8], header: &Header, sum: u32, seed: u32) -> Option<(Loaded,
             Entry::Facts(facts) => {
                 for f in facts {
                     for (a, _) in all.range(Range { first: f.uid, last: f.uid }) {
-                        (a.size, a.vsize, a.internal, a.saved) =
-                            (f.size, f.vsize, f.internal, f.saved);
+                        (a.size, a.vsize, a.internal, a.saved, a.in_new) =
+                            (f.size, f.vsize, f.internal, f.saved, f.in_new);
                     }
                 }
             }

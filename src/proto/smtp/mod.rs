@@ -1,8 +1,7 @@
 //! The SMTP grammar and the server transaction. RFC 5321.
 //!
-//! [`command`] reads lines, [`server`] decides, [`data`] reads the message,
-//! [`reply`] answers; [`trace`] is what each message gets, [`edit`]s say what is
-//! changed in it.  [`client`] is the other side.
+//! [`command`] reads lines, [`data`] reads the message, [`reply`] answers;
+//! [`edit`]s say what is changed in it.  [`client`] is the other side.
 
 pub mod client;
 pub mod command;
@@ -11,5 +10,3 @@ pub mod edit;
 pub mod header;
 pub mod reply;
 pub mod sasl;
-pub mod server;
-pub mod trace;
