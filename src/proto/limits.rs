@@ -222,6 +222,20 @@ pub const IMAP_ID_FIELDS: Limit = limit("imap-id-fields", 30, Unit::Count, "RFC 
 /// Records of one section of a DNS answer that are used.
 pub const DNS_RECORDS: Limit =
     limit("dns-records", 128, Unit::Count, "memory", "the rest of the section is ignored");
+/// Levels of multiparts and attached messages.
+pub const MIME_DEPTH: Limit = limit("mime-depth", 20, Unit::Count, "work", "the rest is opaque");
+/// Parts of one message.
+pub const MIME_PARTS: Limit =
+    limit("mime-parts", 1000, Unit::Count, "memory", "the rest is opaque");
+/// A boundary; RFC 2046 5.1.1 allows 70, some senders use more.
+pub const MIME_BOUNDARY: Limit =
+    limit("mime-boundary", 200, Unit::Octets, "work", "the multipart is opaque");
+/// The header of one part, as far as its MIME fields are looked for.
+pub const MIME_HEADER: Limit =
+    limit("mime-header", 256 << 10, Unit::Octets, "work", "fields after it are not read");
+/// Parameters of one MIME field, continuations counted singly.
+pub const MIME_PARAMETERS: Limit =
+    limit("mime-parameters", 64, Unit::Count, "RFC 2231 3 sets none", "the rest is ignored");
 
 /// A dovecot-keywords: 26 lines.
 pub const KEYWORDS_FILE: Limit =
@@ -273,6 +287,11 @@ pub const ALL: &[&Limit] = &[
     &REPLY_LINE,
     &REPLY_LINES,
     &DNS_RECORDS,
+    &MIME_DEPTH,
+    &MIME_PARTS,
+    &MIME_BOUNDARY,
+    &MIME_HEADER,
+    &MIME_PARAMETERS,
 ];
 
 #[cfg(test)]

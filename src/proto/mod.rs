@@ -34,5 +34,7 @@ pub mod secret;
 pub mod sieve;
 pub mod smtp;
 pub mod spf;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod tlsrpt;

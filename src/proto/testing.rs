@@ -1,0 +1,24 @@
+//! What tests of pure code share.
+
+use std::time::{Duration, Instant};
+
+/// Fails if sixteen times the input takes much more than sixteen times the time.
+///
+/// Quadratic work takes 256 times; the bound is 80, so that a busy machine does
+/// not fail the test, and the least of some runs counts.
+pub fn assert_linear(mut run: impl FnMut(usize)) {
+    const SMALL: usize = 1 << 13;
+    let mut least = |n: usize| -> Duration {
+        (0..5)
+            .map(|_| {
+                let begun = Instant::now();
+                run(n);
+                begun.elapsed()
+            })
+            .min()
+            .unwrap()
+    };
+    let small = least(SMALL).max(Duration::from_micros(20));
+    let large = least(SMALL * 16);
+    assert!(large < small * 80, "{small:?} for {SMALL}, {large:?} for sixteen times that");
+}
