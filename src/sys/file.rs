@@ -61,6 +61,17 @@ pub fn sync_dir(path: &Path) -> Result<()> {
         .map_err(|e| SysError::of("fsync", &e).at(path))
 }
 
+/// Closes a file and tells what close(2) said, which dropping it does not.
+pub fn close(file: File) -> Result<()> {
+    use std::os::fd::IntoRawFd;
+    // SAFETY: the descriptor was given up by its owner and is closed once;
+    // after EINTR it is closed too, on both systems, so it is not tried again.
+    match check("close", unsafe { libc::close(file.into_raw_fd()) }) {
+        Err(e) if e.errno == libc::EINTR => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Whose lock a [`lock`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
