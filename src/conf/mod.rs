@@ -1,6 +1,15 @@
 //! The language of rmail.conf(5): lexer, grammar, checks and canonical print.
 //!
-//! Pure code: it is handed bytes and a name.  One file per statement family.
+//! It is smtpd.conf(5) of OpenSMTPD and some statements more.  Pure code: it is
+//! handed bytes and a name, and asks a [`Source`] for included files.  Start at
+//! [`parse`]; what it gives is in `ast`, the questions asked of it in `view`.
+//! One file per statement family has its grammar, checks and print; adding a
+//! statement touches that file, `ast`, and the tables in `parse`, `print` and
+//! `features`.
+//!
+//! *Runs in* parent (the whole configuration) and in every child (its part, as
+//! text).  *Trusts* nothing: a mistake is an error with file and line, and all
+//! mistakes of a text are reported at once.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -14,7 +23,124 @@
     )
 )]
 
+mod action;
 pub mod ast;
+mod features;
 pub mod format;
+mod lex;
+mod listen;
+mod matches;
+mod own;
+mod parse;
+mod pki;
+mod print;
 mod queue;
-mod view;
+mod scalar;
+mod smtp;
+mod table;
+pub mod view;
+
+pub use features::{Feature, FEATURES};
+pub use own::{print_limit, SPECIAL_USES};
+pub use scalar::relay_url;
+pub use table::{regex, Network, Use};
+
+use ast::{Config, Pos};
+
+/// A mistake and its place; prints as `file:line: text`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Where.
+    pub at: Pos,
+    /// What is wrong, and the way out.
+    pub text: String,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.at, self.text)
+    }
+}
+
+/// Where included files come from.
+pub trait Source {
+    /// The bytes of a file, or why there are none, for people.
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// The TCP port of a service that mail has no own name for.
+    fn port(&mut self, _service: &str) -> Option<u16> {
+        None
+    }
+}
+
+/// A source without files.
+pub struct NoFiles;
+
+impl Source for NoFiles {
+    fn read(&mut self, _path: &str) -> Result<Vec<u8>, String> {
+        Err("nothing can be included here".to_string())
+    }
+}
+
+/// How a text is read.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Macros of the command line: they win over those of the text.
+    pub defines: &'a [(String, String)],
+    /// True: a part that [`Config::print_part`] made, so names may be elsewhere
+    /// and the checks of the whole have been made.
+    pub part: bool,
+}
+
+/// What a text without mistakes gives.
+#[derive(Debug)]
+pub struct Read {
+    /// The configuration.
+    pub config: Config,
+    /// What is not wrong but does nothing: macros that nobody uses.
+    pub warnings: Vec<Error>,
+}
+
+/// Reads a configuration.
+///
+/// `name` stands for the text in messages.  The error is every mistake, in the
+/// order of the text.
+pub fn parse(
+    name: &str,
+    text: &[u8],
+    options: &Options<'_>,
+    source: &mut dyn Source,
+) -> Result<Read, Vec<Error>> {
+    let mut run = parse::run(name, text, options, source).finish();
+    if !options.part {
+        let complete = run.errors.is_empty();
+        let config = std::mem::take(&mut run.config);
+        listen::check(&config, &mut run);
+        pki::check(&config, &mut run);
+        action::check(&config, &mut run);
+        table::check(&config, &mut run.errors);
+        // What a statement with a mistake would have said is not known, so
+        // nothing can be said about the rules and tags as a whole.
+        if complete {
+            let end = run.end.clone();
+            matches::check(&config, end, &mut run.errors);
+        }
+        run.config = config;
+    }
+    let mut errors = run.errors;
+    if errors.is_empty() {
+        return Ok(Read { config: run.config, warnings: run.warnings });
+    }
+    let mut files: Vec<std::sync::Arc<str>> = Vec::new();
+    for e in &errors {
+        if !files.contains(&e.at.file) {
+            files.push(e.at.file.clone());
+        }
+    }
+    errors.sort_by_key(|e| (files.iter().position(|f| *f == e.at.file), e.at.line));
+    errors.dedup();
+    Err(errors)
+}
+
+#[cfg(test)]
+mod tests;
