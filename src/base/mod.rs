@@ -4,5 +4,8 @@
 pub mod clock;
 pub mod crypto;
 pub mod exits;
+pub mod line;
 pub mod lock;
 pub mod log;
+pub mod stream;
+pub mod tls;

@@ -9,6 +9,8 @@
 //!
 //! RFC 5321 4.1.2, 4.1.3; RFC 6531 3.3.
 
+pub mod list;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

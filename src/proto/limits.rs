@@ -70,6 +70,10 @@ impl Limit {
 pub const SMTP_COMMAND_LINE: Limit =
     limit("smtp-command-line", 2048, Unit::Octets, "RFC 5321 4.5.3.1.4", "500 5.5.2, line skipped");
 
+/// What is read and thrown away of one line that is too long.
+pub const LINE_DISCARDED: Limit =
+    limit("line-discarded", 1 << 20, Unit::Octets, "time", "connection closed");
+
 /// A local part.  RFC 5321 asks for 64 at least; VERP and SRS make longer ones.
 pub const SMTP_LOCAL_PART: Limit =
     limit("smtp-local-part", 255, Unit::Octets, "RFC 5321 4.5.3.1.1", "501 5.1.7 or 5.1.3");
@@ -152,6 +156,9 @@ pub const REPLY_LINE: Limit = limit(
 pub const REPLY_LINES: Limit =
     limit("smtp-reply-lines", 100, Unit::Count, "memory", "the remote host is in error, 4.5.0");
 
+/// Addresses of one header field; what follows is not shown.
+pub const HEADER_ADDRESSES: Limit =
+    limit("header-addresses", 4096, Unit::Count, "CVE-2024-23184", "the rest is left out");
 /// A line of an IMAP command after login.
 pub const IMAP_LINE: Limit =
     limit("imap-line", 65_536, Unit::Octets, "RFC 7162 4", "BAD, line skipped");
@@ -237,6 +244,95 @@ pub const MIME_HEADER: Limit =
 pub const MIME_PARAMETERS: Limit =
     limit("mime-parameters", 64, Unit::Count, "RFC 2231 3 sets none", "the rest is ignored");
 
+/// A Sieve script.
+pub const SIEVE_SCRIPT: Limit =
+    limit("sieve-script", 1 << 20, Unit::Octets, "RFC 5804 1.3", "the script is refused");
+/// A string of a Sieve script, or what variables make of it.
+pub const SIEVE_STRING: Limit =
+    limit("sieve-string", 1 << 20, Unit::Octets, "RFC 5228 2.4.2", "the script ends with an error");
+/// A name in a Sieve script.
+pub const SIEVE_IDENTIFIER: Limit =
+    limit("sieve-identifier", 32, Unit::Octets, "RFC 5228 2.3", "the script is refused");
+/// Arguments of one command or test.
+pub const SIEVE_ARGUMENTS: Limit =
+    limit("sieve-arguments", 32, Unit::Count, "RFC 5228 2.6", "the script is refused");
+/// Blocks within blocks.
+pub const SIEVE_BLOCK_NESTING: Limit =
+    limit("sieve-block-nesting", 32, Unit::Count, "RFC 5228 2.10.5", "the script is refused");
+/// Tests within tests.
+pub const SIEVE_TEST_NESTING: Limit =
+    limit("sieve-test-nesting", 32, Unit::Count, "RFC 5228 2.10.5", "the script is refused");
+/// Errors that are reported for one script.
+pub const SIEVE_ERRORS: Limit =
+    limit("sieve-errors", 64, Unit::Count, "readable answers", "later errors are not reported");
+/// Variables of a script, and global ones beside them.
+pub const SIEVE_VARIABLES: Limit =
+    limit("sieve-variables", 255, Unit::Count, "RFC 5229 6", "the script is refused");
+/// The value of a variable.
+pub const SIEVE_VARIABLE: Limit =
+    limit("sieve-variable", 4096, Unit::Octets, "RFC 5229 6", "the value is cut");
+/// Match variables: `${0}` and those after it.
+pub const SIEVE_MATCH_VALUES: Limit =
+    limit("sieve-match-values", 32, Unit::Count, "RFC 5229 3.2", "later ones are empty");
+/// A regular expression.
+pub const SIEVE_REGEX: Limit =
+    limit("sieve-regex", 4096, Unit::Octets, "bounded work", "the script is refused");
+/// A compiled regular expression.
+pub const SIEVE_REGEX_MEMORY: Limit = limit(
+    "sieve-regex-memory",
+    1 << 20,
+    Unit::Octets,
+    "bounded memory",
+    "the script ends with an error",
+);
+/// Scripts that a script includes.
+pub const SIEVE_INCLUDES: Limit =
+    limit("sieve-includes", 255, Unit::Count, "RFC 6609 3.2", "the script is refused");
+/// Includes within includes.
+pub const SIEVE_INCLUDE_NESTING: Limit = limit(
+    "sieve-include-nesting",
+    10,
+    Unit::Count,
+    "RFC 6609 3.2",
+    "the script ends with an error",
+);
+/// Actions of a script.
+pub const SIEVE_ACTIONS: Limit =
+    limit("sieve-actions", 32, Unit::Count, "RFC 5228 2.10.4", "the script ends with an error");
+/// Redirect actions of a script.
+pub const SIEVE_REDIRECTS: Limit =
+    limit("sieve-redirects", 4, Unit::Count, "RFC 5228 10", "the script ends with an error");
+/// Notify actions of a script.
+pub const SIEVE_NOTIFIES: Limit =
+    limit("sieve-notifies", 4, Unit::Count, "RFC 5435 8", "the script ends with an error");
+/// The work of one run: octets that tests look at, and 64 for each command and test.
+pub const SIEVE_FUEL: Limit =
+    limit("sieve-fuel", 200_000_000, Unit::Count, "RFC 5228 10", "the script ends with an error");
+/// foreverypart within foreverypart.
+pub const SIEVE_LOOP_NESTING: Limit =
+    limit("sieve-loop-nesting", 4, Unit::Count, "RFC 5703 3", "the script is refused");
+/// A header field made by addheader.
+pub const SIEVE_HEADER: Limit =
+    limit("sieve-header", 2048, Unit::Octets, "RFC 5293 4", "the script ends with an error");
+/// Flags that a script sets.
+pub const SIEVE_FLAGS: Limit =
+    limit("sieve-flags", 256, Unit::Count, "RFC 5232 2", "further flags are not set");
+/// Days that pass at least between two vacation replies to one sender.
+pub const VACATION_MIN_DAYS: Limit =
+    limit("sieve-vacation-min-days", 1, Unit::Count, "RFC 5230 4.1", "less becomes this");
+/// Days that pass at most.
+pub const VACATION_MAX_DAYS: Limit =
+    limit("sieve-vacation-max-days", 60, Unit::Count, "RFC 5230 4.1", "more becomes this");
+/// Days that pass if the script does not say.
+pub const VACATION_DAYS: Limit =
+    limit("sieve-vacation-days", 7, Unit::Count, "RFC 5230 4.1", "the script's number counts");
+/// Days that duplicate remembers if the script does not say.
+pub const DUPLICATE_DAYS: Limit =
+    limit("sieve-duplicate-days", 7, Unit::Count, "RFC 7352 3.2", "the script's number counts");
+/// Days that duplicate remembers at most.
+pub const DUPLICATE_MAX_DAYS: Limit =
+    limit("sieve-duplicate-max-days", 14, Unit::Count, "RFC 7352 3.2", "more becomes this");
+
 /// A dovecot-keywords: 26 lines.
 pub const KEYWORDS_FILE: Limit =
     limit("keywords-file", 64 << 10, Unit::Octets, "dovecot-keywords", "mailbox not opened");
@@ -247,6 +343,7 @@ pub const SUBSCRIPTIONS_FILE: Limit =
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
     &SMTP_COMMAND_LINE,
+    &LINE_DISCARDED,
     &SMTP_LOCAL_PART,
     &SMTP_DOMAIN,
     &SMTP_PATH,
@@ -256,6 +353,7 @@ pub const ALL: &[&Limit] = &[
     &DSN_ORCPT,
     &EDITS,
     &EDIT_OCTETS,
+    &HEADER_ADDRESSES,
     &IMAP_LINE,
     &IMAP_COMMAND,
     &IMAP_LITERAL,
@@ -292,6 +390,32 @@ pub const ALL: &[&Limit] = &[
     &MIME_BOUNDARY,
     &MIME_HEADER,
     &MIME_PARAMETERS,
+    &SIEVE_SCRIPT,
+    &SIEVE_STRING,
+    &SIEVE_IDENTIFIER,
+    &SIEVE_ARGUMENTS,
+    &SIEVE_BLOCK_NESTING,
+    &SIEVE_TEST_NESTING,
+    &SIEVE_ERRORS,
+    &SIEVE_VARIABLES,
+    &SIEVE_VARIABLE,
+    &SIEVE_MATCH_VALUES,
+    &SIEVE_REGEX,
+    &SIEVE_REGEX_MEMORY,
+    &SIEVE_INCLUDES,
+    &SIEVE_INCLUDE_NESTING,
+    &SIEVE_ACTIONS,
+    &SIEVE_REDIRECTS,
+    &SIEVE_NOTIFIES,
+    &SIEVE_FUEL,
+    &SIEVE_LOOP_NESTING,
+    &SIEVE_HEADER,
+    &SIEVE_FLAGS,
+    &VACATION_MIN_DAYS,
+    &VACATION_MAX_DAYS,
+    &VACATION_DAYS,
+    &DUPLICATE_DAYS,
+    &DUPLICATE_MAX_DAYS,
 ];
 
 #[cfg(test)]

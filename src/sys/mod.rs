@@ -6,6 +6,7 @@
 pub mod errno;
 pub mod fdpass;
 pub mod file;
+pub mod limits;
 pub mod net;
 pub mod poll;
 pub mod rand;

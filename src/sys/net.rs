@@ -49,6 +49,12 @@ fn only_v6(_: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// The machine's name.
+pub fn hostname() -> Result<String> {
+    let name = nix::unistd::gethostname().map_err(|e| nix_error("gethostname", e))?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
 /// Where a socket listens.
 pub fn local_addr(fd: &OwnedFd) -> Result<SocketAddr> {
     let socket = std::net::TcpListener::from(fd.try_clone().map_err(|e| SysError::of("dup", &e))?);
@@ -82,6 +88,31 @@ pub fn listen_unix(path: &Path, mode: u32) -> Result<OwnedFd> {
     listen(&fd, backlog).map_err(|e| nix_error("listen", e).at(path))?;
     std::fs::rename(temporary, path).map_err(|e| SysError::of("rename", &e).at(path))?;
     Ok(fd)
+}
+
+/// Sends one datagram to a unix-domain socket: how systemd(1) wants to be told
+/// that a service is ready.  A path that begins with `@` is an abstract name.
+pub fn notify(path: &Path, message: &[u8]) -> Result<()> {
+    let socket =
+        std::os::unix::net::UnixDatagram::unbound().map_err(|e| SysError::of("socket", &e))?;
+    socket.set_nonblocking(true).map_err(|e| SysError::of("fcntl", &e))?;
+    let sent = match abstract_address(path) {
+        Some(addr) => socket.send_to_addr(message, &addr),
+        None => socket.send_to(message, path),
+    };
+    sent.map(|_| ()).map_err(|e| SysError::of("sendto", &e).at(path))
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_address(path: &Path) -> Option<std::os::unix::net::SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    let name = path.as_os_str().as_encoded_bytes().strip_prefix(b"@")?;
+    std::os::unix::net::SocketAddr::from_abstract_name(name).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &Path) -> Option<std::os::unix::net::SocketAddr> {
+    None
 }
 
 /// Connects to a unix-domain socket and does not wait: a full backlog is an
@@ -197,4 +228,112 @@ fn group_members(name: &str) -> Vec<String> {
 #[cfg(not(any(target_os = "linux", target_os = "openbsd")))]
 fn group_members(_: &str) -> Vec<String> {
     Vec::new()
+}
+
+/// Begins to connect by TCP, from the address `source` if one is given.  The
+/// socket is non-blocking, close-on-exec and without Nagle's delay; it is
+/// connected when it is writable and [`socket_error`] has nothing to say.
+pub fn connect_tcp(addr: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Stream, flags, None).map_err(|e| nix_error("socket", e))?;
+    set_nodelay(fd.as_fd())?;
+    if let Some(ip) = source {
+        bind_addr(&fd, SocketAddr::new(ip, 0))?;
+    }
+    match connect_addr(&fd, addr) {
+        Ok(()) | Err(nix::Error::EINPROGRESS) => Ok(fd),
+        Err(e) => Err(nix_error("connect", e)),
+    }
+}
+
+/// A UDP socket that takes datagrams from `addr` alone, on a port that the
+/// system chose at random; non-blocking, close-on-exec.
+pub fn connect_udp(addr: SocketAddr) -> Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Datagram, flags, None).map_err(|e| nix_error("socket", e))?;
+    connect_addr(&fd, addr).map_err(|e| nix_error("connect", e))?;
+    Ok(fd)
+}
+
+fn connect_addr(fd: &OwnedFd, addr: SocketAddr) -> nix::Result<()> {
+    match addr {
+        SocketAddr::V4(a) => connect(fd.as_raw_fd(), &SockaddrIn::from(a)),
+        SocketAddr::V6(a) => connect(fd.as_raw_fd(), &SockaddrIn6::from(a)),
+    }
+}
+
+fn bind_addr(fd: &OwnedFd, addr: SocketAddr) -> Result<()> {
+    match addr {
+        SocketAddr::V4(a) => bind(fd.as_raw_fd(), &SockaddrIn::from(a)),
+        SocketAddr::V6(a) => bind(fd.as_raw_fd(), &SockaddrIn6::from(a)),
+    }
+    .map_err(|e| nix_error("bind", e).at(addr.to_string()))
+}
+
+/// The error that a connect ended with, or that waits on a socket: SO_ERROR.
+pub fn socket_error(fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    use nix::sys::socket::getsockopt;
+    match getsockopt(&fd, sockopt::SocketError) {
+        Ok(0) => Ok(()),
+        Ok(errno) => Err(SysError::new("connect", errno)),
+        Err(e) => Err(nix_error("getsockopt", e)),
+    }
+}
+
+/// Sends small segments at once (TCP_NODELAY); no error on a unix socket.
+pub fn set_nodelay(fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    match setsockopt(&fd, sockopt::TcpNoDelay, &true) {
+        // EINVAL: the peer has already gone; the next read will say so.
+        Ok(()) | Err(nix::Error::EOPNOTSUPP | nix::Error::ENOPROTOOPT | nix::Error::EINVAL) => {
+            Ok(())
+        }
+        Err(e) => Err(nix_error("setsockopt", e)),
+    }
+}
+
+/// Closes one or both directions of a connection; the peer being gone already
+/// is no error.
+pub fn shutdown(fd: std::os::fd::BorrowedFd<'_>, how: std::net::Shutdown) -> Result<()> {
+    let how = match how {
+        std::net::Shutdown::Read => nix::sys::socket::Shutdown::Read,
+        std::net::Shutdown::Write => nix::sys::socket::Shutdown::Write,
+        std::net::Shutdown::Both => nix::sys::socket::Shutdown::Both,
+    };
+    match nix::sys::socket::shutdown(fd.as_raw_fd(), how) {
+        Ok(()) | Err(nix::Error::ENOTCONN) => Ok(()),
+        Err(e) => Err(nix_error("shutdown", e)),
+    }
+}
+
+/// Takes a connection from a listening socket; None if none waits.  A peer
+/// that went away again before is passed over.  The connection is non-blocking
+/// and close-on-exec; the address is None for a unix socket.
+pub fn accept(
+    listener: std::os::fd::BorrowedFd<'_>,
+) -> Result<Option<(OwnedFd, Option<SocketAddr>)>> {
+    use nix::sys::socket::{accept4, getpeername, SockaddrStorage};
+    use std::os::fd::FromRawFd;
+    loop {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        match accept4(listener.as_raw_fd(), flags) {
+            Ok(raw) => {
+                // SAFETY: accept4 has just made this descriptor; it is nobody
+                // else's.
+                let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+                // A peer that is gone already has no name: take the next one.
+                let Ok(name) = getpeername::<SockaddrStorage>(raw) else { continue };
+                let addr = if let Some(v4) = name.as_sockaddr_in() {
+                    Some(SocketAddr::V4((*v4).into()))
+                } else {
+                    name.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()))
+                };
+                return Ok(Some((fd, addr)));
+            }
+            Err(nix::Error::EAGAIN) => return Ok(None),
+            Err(nix::Error::ECONNABORTED | nix::Error::EINTR | nix::Error::EPROTO) => {}
+            Err(e) => return Err(nix_error("accept", e)),
+        }
+    }
 }

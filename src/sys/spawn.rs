@@ -275,6 +275,17 @@ pub fn daemonize() -> Result<()> {
     Ok(())
 }
 
+/// Takes over a descriptor that this program was started with; close-on-exec
+/// from now on.  EBADF if it is not open.  Once for each number.
+pub fn inherited(fd: i32) -> Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return Err(SysError::last("fcntl"));
+    }
+    // SAFETY: it is open, and nothing else in a fresh program owns it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
+}
+
 /// The id of this process.
 #[must_use]
 pub fn getpid() -> Pid {

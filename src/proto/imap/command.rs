@@ -5,7 +5,7 @@
 //! list names; what it does not name (CONDSTORE's parameters, CREATE's USE,
 //! SAVE) is refused here and so never half done.
 
-use super::date::{self, DateTime};
+use super::date;
 use super::fetch::{self, Item};
 use super::flag::Flags;
 use super::lex::{self, Fault, LiteralHead, Parsed, Text};
@@ -14,6 +14,7 @@ use super::mailbox::Mailbox;
 use super::search::Search;
 use super::seqset::SeqSet;
 use crate::proto::cursor::Cursor;
+use crate::proto::date::DateTime;
 use crate::proto::limits;
 
 /// A command with its tag.

@@ -199,7 +199,7 @@ fn append_up_to_its_message() {
     assert!(a.mailbox.is_inbox() && a.date.is_none() && a.message.synchronising);
     let a = append("a1 append x (\\Seen $Mdn) \"17-Jul-1996 02:44:25 -0700\" {10+}\r\n");
     assert_eq!(a.flags.keywords, [&b"$Mdn"[..]]);
-    assert_eq!(a.date.map(|d| d.unix_secs), Some(837_596_665));
+    assert_eq!(a.date.map(|d| d.unix), Some(837_596_665));
     assert!(!a.message.synchronising);
     assert_eq!(parse_append(b"a1 APPEND {5}\r\n"), Ok(None));
     assert_eq!(parse_append(b"a1 LOGIN {5}\r\n"), Ok(None));

@@ -6,10 +6,10 @@
 //! `UNDELETED BODY x` opens no file of a deleted message, however the client
 //! wrote it.  Time is linear in the program, memory its number of open operands.
 
-use super::date::Day;
 use super::flag::SystemFlags;
 use super::search::{Key, Needle, Op, Program, When};
 use super::seqset::Ranges;
+use crate::proto::date::Date;
 
 /// What SEARCH asks about a message.  An error ends the search of it.
 pub trait Facts {
@@ -26,11 +26,11 @@ pub trait Facts {
     /// True if it has the keyword, ASCII case folded.
     fn has_keyword(&self, keyword: &[u8]) -> bool;
     /// The day of its internal date, as FETCH would show it.
-    fn internal_day(&mut self) -> Result<Day, Self::Error>;
+    fn internal_day(&mut self) -> Result<Date, Self::Error>;
     /// Its RFC822.SIZE.
     fn size(&mut self) -> Result<u64, Self::Error>;
     /// The day of its Date field, zone disregarded; `None` if it has none.
-    fn sent_day(&mut self) -> Result<Option<Day>, Self::Error>;
+    fn sent_day(&mut self) -> Result<Option<Date>, Self::Error>;
     /// True if a field of this name holds the needle.
     fn header_has(&mut self, field: &[u8], needle: &Needle) -> Result<bool, Self::Error>;
     /// True if the body holds the needle.
@@ -214,13 +214,13 @@ mod tests {
         fn has_keyword(&self, keyword: &[u8]) -> bool {
             keyword.eq_ignore_ascii_case(b"$Work")
         }
-        fn internal_day(&mut self) -> Result<Day, ()> {
-            Ok(Day::from_civil(2020, 5, 5).unwrap())
+        fn internal_day(&mut self) -> Result<Date, ()> {
+            Ok(Date::new(2020, 5, 5).unwrap())
         }
         fn size(&mut self) -> Result<u64, ()> {
             Ok(1000)
         }
-        fn sent_day(&mut self) -> Result<Option<Day>, ()> {
+        fn sent_day(&mut self) -> Result<Option<Date>, ()> {
             self.header_reads += 1;
             Ok(None)
         }

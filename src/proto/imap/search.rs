@@ -5,11 +5,12 @@
 //! order; [`super::eval`] runs them with a stack of its own.  Neither recurses.
 //! RFC 3501 6.4.4; RFC 4731 (ESEARCH).
 
-use super::date::{self, Day};
+use super::date;
 use super::flag::{self, SystemFlags};
 use super::lex::{self, Fault, Parsed, Text};
 use super::seqset::SeqSet;
 use crate::proto::cursor::Cursor;
+use crate::proto::date::Date;
 use crate::proto::limits;
 
 /// The arguments of SEARCH.
@@ -65,9 +66,9 @@ pub enum Key<'a> {
     /// `KEYWORD`; false for `UNKEYWORD`.
     Keyword(&'a [u8], bool),
     /// `BEFORE`, `ON`, `SINCE`: the internal date.
-    Internal(When, Day),
+    Internal(When, Date),
     /// `SENTBEFORE`, `SENTON`, `SENTSINCE`: the Date field.
-    Sent(When, Day),
+    Sent(When, Date),
     /// `LARGER`
     Larger(u32),
     /// `SMALLER`
@@ -97,7 +98,7 @@ pub enum When {
 
 impl When {
     /// True if `day` stands so to `to`.
-    pub fn holds(self, day: Day, to: Day) -> bool {
+    pub fn holds(self, day: Date, to: Date) -> bool {
         match self {
             When::Before => day < to,
             When::On => day == to,

@@ -2,7 +2,7 @@
 //!
 //! *Runs in* smtp, on a line without its CRLF; input is hostile.  A command is
 //! valid once parsed: paths, numbers and xtext are decoded and bounded.
-//! Whether it is allowed now is decided in `server`, the reply to an error in
+//! Whether it is allowed now is decided in [`server`](super::server), the reply to an error in
 //! [`reply`](super::reply).
 //!
 //! RFC 5321 4.1, RFC 1870 (SIZE), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC
@@ -170,6 +170,8 @@ pub struct Features {
 pub enum CommandError {
     /// No such verb.
     Unknown,
+    /// A request of HTTP: a browser was made to speak to us for somebody else.
+    Foreign,
     /// A NUL, or a byte of 0x80 and above where none may be.
     Bytes,
     /// Something is missing, too much, or not of its form.
@@ -196,6 +198,9 @@ pub fn parse(line: &[u8], features: Features) -> Result<Command, CommandError> {
     // Trailing blanks are tolerated, as RFC 5321 4.1.1 asks.
     let mut c = Cursor::new(line.trim_ascii_end());
     let verb = c.take_while(|b| b.is_ascii_alphabetic()).to_ascii_uppercase();
+    if is_http(&verb, &c) {
+        return Err(CommandError::Foreign);
+    }
     if !matches!(c.peek(), None | Some(b' ')) {
         return Err(if line.is_ascii() { CommandError::Unknown } else { CommandError::Bytes });
     }
@@ -231,6 +236,14 @@ pub fn parse(line: &[u8], features: Features) -> Result<Command, CommandError> {
         b"AUTH" => auth(&mut c),
         _ => Err(CommandError::Unknown),
     }
+}
+
+/// A method of HTTP with its target.  A page in a browser can send lines of its
+/// choice after such a one (ALPACA and its elders); none of them is for us.
+fn is_http(verb: &[u8], c: &Cursor<'_>) -> bool {
+    const METHODS: [&[u8]; 7] =
+        [b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE"];
+    METHODS.contains(&verb) && c.peek() == Some(b' ')
 }
 
 fn alone(c: &Cursor<'_>, command: Command) -> Result<Command, CommandError> {

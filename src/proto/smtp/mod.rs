@@ -1,7 +1,8 @@
 //! The SMTP grammar and the server transaction. RFC 5321.
 //!
-//! [`command`] reads lines, [`data`] reads the message, [`reply`] answers;
-//! [`edit`]s say what is changed in it.  [`client`] is the other side.
+//! [`command`] reads lines, [`server`] decides, [`data`] reads the message,
+//! [`reply`] answers; [`trace`] is what each message gets, [`edit`]s say what is
+//! changed in it.  [`client`] is the other side.
 
 pub mod client;
 pub mod command;
@@ -10,3 +11,5 @@ pub mod edit;
 pub mod header;
 pub mod reply;
 pub mod sasl;
+pub mod server;
+pub mod trace;

@@ -258,6 +258,7 @@ impl From<CommandError> for Reply {
     fn from(error: CommandError) -> Reply {
         match error {
             CommandError::Unknown => Reply::fixed(500, 5, 5, 1, "Command unrecognised"),
+            CommandError::Foreign => Reply::fixed(421, 4, 7, 0, "This is not HTTP"),
             CommandError::Bytes => Reply::fixed(500, 5, 5, 2, "Invalid character in command"),
             CommandError::Arguments => {
                 Reply::fixed(501, 5, 5, 4, "Syntax error in parameters or arguments")

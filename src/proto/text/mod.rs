@@ -1,6 +1,7 @@
 //! Character sets and transfer encodings of text.
 
 pub mod base64;
+pub mod casemap;
 pub mod charset;
 pub mod encoded_word;
 pub mod mutf7;

@@ -39,7 +39,7 @@ fn verbs_in_any_case_and_trailing_blanks() {
     assert_eq!(err(""), CommandError::Unknown);
     assert_eq!(err(" NOOP"), CommandError::Unknown);
     assert_eq!(err("NOOPS"), CommandError::Unknown);
-    assert_eq!(err("GET / HTTP/1.1"), CommandError::Unknown);
+    assert_eq!(err("GET / HTTP/1.1"), CommandError::Foreign);
     assert_eq!(err("wiz"), CommandError::Unknown);
     assert_eq!(err("NÖÖP"), CommandError::Bytes);
 }

@@ -1,0 +1,570 @@
+//! The one strict, bounded line reader, and the writer that goes with it.
+//!
+//! Runs in smtp, mta, imap, store, lookup (tables), filter: every dialogue in
+//! lines, from outside and between our own programs, is read here.  Input is
+//! hostile.  A line ends with CRLF and nothing else; a bare LF, a bare CR and a
+//! NUL are told apart, so that the caller can say why he refuses (RFC 5321
+//! 2.3.8: they "MUST NOT" be sent; two readers that disagree on line ends are
+//! what SMTP smuggling needs).  A line over the limit is read to its end and
+//! reported, so that the dialogue stays in step.  Every call has a deadline;
+//! the session has one too.
+//!
+//! What is [`put`](LineReader::put) is written before the reader next waits
+//! for input: answers to pipelined commands go out together, in one write
+//! (RFC 2920 3.2).  An idle connection holds no buffers.
+//!
+//! RFC 5321 2.3.8, 4.5.3.1; RFC 9051 2.2, 4.3; RFC 3030 2 (counted octets).
+
+use crate::base::clock::Deadline;
+use crate::base::crypto;
+use crate::base::stream::{Stream, StreamError};
+use crate::base::tls::{Client, Server, TlsInfo, Verify};
+use crate::proto::limits;
+use memchr::{memchr, memchr2};
+use std::fmt;
+
+/// Octets that are read at a time: one TLS record.
+const CHUNK: usize = 16 * 1024;
+
+/// Why there is no line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineError {
+    /// It was longer than allowed and has been read to its end: 500, go on.
+    TooLong,
+    /// LF without CR before it.  Everything up to and with the LF is taken: the
+    /// peer's idea of a line end is another than ours, so answer and close.
+    BareLf,
+    /// CR without LF after it, in a line that has been read to its end: 500.
+    BareCr,
+    /// NUL in a line that has been read to its end: 500.
+    Nul,
+    /// A line without end: over `limits::LINE_DISCARDED` octets thrown away.
+    Flood,
+    /// The peer has closed; true if in the middle of a line.
+    Eof(bool),
+    /// The connection cannot go on.
+    Stream(StreamError),
+}
+
+impl LineError {
+    /// Whether the dialogue can go on after an error reply.
+    #[must_use]
+    pub const fn in_step(&self) -> bool {
+        matches!(self, Self::TooLong | Self::BareCr | Self::Nul)
+    }
+
+    /// Whether the peer was too slow, which is answered (421, BYE) rather than
+    /// only logged.
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Stream(StreamError::Timeout))
+    }
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "line too long",
+            Self::BareLf => "bare LF",
+            Self::BareCr => "bare CR",
+            Self::Nul => "NUL in a line",
+            Self::Flood => "line without end",
+            Self::Eof(false) => "connection closed",
+            Self::Eof(true) => "connection closed in the middle of a line",
+            Self::Stream(error) => return error.fmt(f),
+        })
+    }
+}
+
+impl std::error::Error for LineError {}
+
+impl crate::base::log::Value for LineError {
+    fn put(&self, line: &mut crate::base::log::Line) -> bool {
+        crate::base::log::Show(self).put(line)
+    }
+}
+
+impl From<StreamError> for LineError {
+    fn from(error: StreamError) -> Self {
+        Self::Stream(error)
+    }
+}
+
+/// A connection that is read in lines and counted octets.  Owns the stream;
+/// belongs to one thread.
+pub struct LineReader {
+    stream: Stream,
+    /// Input not yet handed out is `buf[start..]`.
+    buf: Vec<u8>,
+    start: usize,
+    /// So much of it has been searched for a line end already.
+    searched: usize,
+    out: Vec<u8>,
+    session: Deadline,
+}
+
+impl LineReader {
+    /// Takes a stream over.  `session` is a limit for everything, beside the
+    /// deadline of each call.
+    #[must_use]
+    pub const fn new(stream: Stream, session: Deadline) -> Self {
+        Self { stream, buf: Vec::new(), start: 0, searched: 0, out: Vec::new(), session }
+    }
+
+    /// Sets the limit for everything anew: after login, for instance.
+    pub fn set_session_deadline(&mut self, session: Deadline) {
+        self.session = session;
+    }
+
+    /// The connection: its descriptor and TLS state.
+    #[must_use]
+    pub const fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// What has been read off the wire and not yet handed out.
+    #[must_use]
+    pub fn buffered(&self) -> &[u8] {
+        self.buf.get(self.start..).unwrap_or_default()
+    }
+
+    /// Whether a whole line is there already: the client pipelines.
+    #[must_use]
+    pub fn has_line(&self) -> bool {
+        memchr(b'\n', self.buffered()).is_some()
+    }
+
+    /// Adds to what is written at the next flush or wait for input.  Bounded by
+    /// the caller, who flushes what he streams.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Octets that wait to be written.
+    #[must_use]
+    pub fn unflushed(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Writes what was put, in one write.  Blocks up to `deadline`.
+    pub fn flush(&mut self, deadline: Deadline) -> Result<(), StreamError> {
+        let deadline = deadline.min(self.session);
+        if !self.out.is_empty() {
+            self.stream.write_all(&self.out, deadline)?;
+            self.out = Vec::new();
+        }
+        self.stream.flush(deadline)
+    }
+
+    /// Reads a line into `line`, without its CRLF, of at most `max` octets
+    /// without it.  Blocks up to `deadline`; writes first what was put.
+    ///
+    /// On an error `line` holds nothing.  The octets are wiped from the buffer
+    /// they came in: a line may hold a password.
+    pub fn read_line(
+        &mut self,
+        line: &mut Vec<u8>,
+        max: usize,
+        deadline: Deadline,
+    ) -> Result<(), LineError> {
+        line.clear();
+        let mut fault = None;
+        let mut discarded = 0usize;
+        loop {
+            let fresh = self.buf.get(self.start.saturating_add(self.searched)..);
+            if let Some(at) = memchr(b'\n', fresh.unwrap_or_default()) {
+                let end = self.searched.saturating_add(at);
+                let text = self.buffered().get(..end).unwrap_or_default();
+                let (text, crlf) = match text.split_last() {
+                    Some((b'\r', text)) => (text, true),
+                    _ => (text, false),
+                };
+                // A NUL or a bare CR before the end, whichever comes first.
+                let bad = memchr2(0, b'\r', text).and_then(|at| text.get(at).copied());
+                let fault = fault.or(match bad {
+                    Some(0) => Some(LineError::Nul),
+                    Some(_) => Some(LineError::BareCr),
+                    None if !crlf => Some(LineError::BareLf),
+                    None if text.len() > max => Some(LineError::TooLong),
+                    None => None,
+                });
+                // Without CR it is no end of a line that went wrong before.
+                let ended = crlf || fault == Some(LineError::BareLf);
+                if fault.is_none() {
+                    line.extend_from_slice(text);
+                }
+                self.drop_front(end.saturating_add(1));
+                match fault {
+                    None => return Ok(()),
+                    Some(fault) if ended => return Err(fault),
+                    Some(fault_) => {
+                        discarded = discarded.saturating_add(end);
+                        self.skip_rest(fault_.clone(), discarded, deadline)?;
+                        return Err(fault_);
+                    }
+                }
+            }
+            self.searched = self.buffered().len();
+            // One octet more than max may be the CR of a line that just fits.
+            if self.searched > max.saturating_add(1) {
+                fault.get_or_insert(LineError::TooLong);
+                // A CR that ends what is here may belong to the line's end.
+                let cr = usize::from(self.buffered().last() == Some(&b'\r'));
+                let n = self.searched.saturating_sub(cr);
+                discarded = discarded.saturating_add(n);
+                self.drop_front(n);
+                self.searched = cr;
+                if discarded > limits::LINE_DISCARDED.size() {
+                    return Err(LineError::Flood);
+                }
+            }
+            if self.fill(deadline)? == 0 {
+                let middle = !self.buffered().is_empty() || discarded != 0;
+                return Err(LineError::Eof(middle));
+            }
+        }
+    }
+
+    /// Reads on to the CRLF of a line that is refused already.
+    fn skip_rest(
+        &mut self,
+        fault: LineError,
+        mut discarded: usize,
+        deadline: Deadline,
+    ) -> Result<(), LineError> {
+        let mut cr = false;
+        loop {
+            let here = self.buffered();
+            let mut end = None;
+            for (i, byte) in here.iter().enumerate() {
+                if cr && *byte == b'\n' {
+                    end = Some(i);
+                    break;
+                }
+                cr = *byte == b'\r';
+            }
+            if let Some(end) = end {
+                self.drop_front(end.saturating_add(1));
+                return Ok(());
+            }
+            let n = here.len();
+            discarded = discarded.saturating_add(n);
+            self.drop_front(n);
+            if discarded > limits::LINE_DISCARDED.size() {
+                return Err(LineError::Flood);
+            }
+            match self.fill(deadline) {
+                Ok(0) => return Err(LineError::Eof(true)),
+                Ok(_) => {}
+                // The peer that sent nonsense waits for an answer to it.
+                Err(StreamError::Timeout) => return Err(fault),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The next octets, at least one unless the peer has closed; nothing of
+    /// them is taken until [`consume`](Self::consume) is told how many.  For
+    /// DATA.  Blocks up to `deadline`; writes first what was put.
+    pub fn chunk(&mut self, deadline: Deadline) -> Result<&[u8], StreamError> {
+        if self.buffered().is_empty() {
+            self.fill(deadline)?;
+        }
+        Ok(self.buffered())
+    }
+
+    /// Takes octets that [`chunk`](Self::chunk) has shown.
+    pub fn consume(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.buf.len());
+        self.searched = self.searched.saturating_sub(n);
+        if self.start == self.buf.len() {
+            self.buf.clear();
+            self.start = 0;
+            self.searched = 0;
+        }
+    }
+
+    /// Reads exactly `n` octets and gives them to `sink` in pieces: a literal,
+    /// a BDAT chunk.  `deadline` is for all of them.
+    pub fn read_octets(
+        &mut self,
+        n: u64,
+        deadline: Deadline,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<(), LineError> {
+        let mut left = n;
+        while left != 0 {
+            let here = self.chunk(deadline)?;
+            if here.is_empty() {
+                return Err(LineError::Eof(true));
+            }
+            let take = here.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            sink(here.get(..take).unwrap_or_default());
+            self.consume(take);
+            left = left.saturating_sub(u64::try_from(take).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
+    /// Throws away what was read and not handed out; says how much it was.
+    pub fn discard_buffered(&mut self) -> usize {
+        let n = self.buffered().len();
+        self.drop_front(n);
+        n
+    }
+
+    /// What was read and not handed out, and the connection: for a relay.
+    #[must_use]
+    pub fn into_parts(self) -> (Stream, Vec<u8>) {
+        let rest = self.buffered().to_vec();
+        (self.stream, rest)
+    }
+
+    /// Becomes the server of a TLS session.  What was put (220, OK) is written
+    /// first; input that came before TLS is thrown away, since anybody could
+    /// have put it there (CVE-2011-0411); a caller who finds
+    /// [`buffered`](Self::buffered) not empty may rather close.  After an error
+    /// the connection is of no use.
+    pub fn start_tls_server(
+        &mut self,
+        server: &Server,
+        deadline: Deadline,
+    ) -> Result<&TlsInfo, StreamError> {
+        self.flush(deadline)?;
+        self.discard_buffered();
+        self.stream.start_tls_server(server, deadline.min(self.session))
+    }
+
+    /// Becomes the client of a TLS session with `name`, as
+    /// [`start_tls_server`](Self::start_tls_server).
+    pub fn start_tls_client(
+        &mut self,
+        client: &Client,
+        name: &str,
+        verify: Verify,
+        deadline: Deadline,
+    ) -> Result<&TlsInfo, StreamError> {
+        self.flush(deadline)?;
+        self.discard_buffered();
+        self.stream.start_tls_client(client, name, verify, deadline.min(self.session))
+    }
+
+    /// Writes what was put and closes, see [`Stream::close`].
+    pub fn close(mut self, deadline: Deadline) {
+        if self.flush(deadline).is_ok() {
+            self.stream.close(deadline);
+        }
+    }
+
+    /// Wipes and forgets octets at the front of the input.
+    fn drop_front(&mut self, n: usize) {
+        let end = self.start.saturating_add(n).min(self.buf.len());
+        if let Some(gone) = self.buf.get_mut(self.start..end) {
+            crypto::wipe(gone);
+        }
+        self.consume(n);
+        self.searched = 0;
+    }
+
+    /// Reads more; 0 is the end.
+    fn fill(&mut self, deadline: Deadline) -> Result<usize, StreamError> {
+        self.flush(deadline)?;
+        let deadline = deadline.min(self.session);
+        if self.buffered().is_empty() {
+            self.buf = Vec::new();
+            self.start = 0;
+            self.stream.wait_readable(deadline)?;
+        } else if self.start != 0 {
+            self.buf.drain(..self.start);
+            self.start = 0;
+        }
+        let len = self.buf.len();
+        self.buf.resize(len.saturating_add(CHUNK), 0);
+        let result = self.stream.read(self.buf.get_mut(len..).unwrap_or_default(), deadline);
+        self.buf.truncate(len.saturating_add(*result.as_ref().unwrap_or(&0)));
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fdpass::socketpair;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    fn pair() -> (LineReader, File) {
+        let (a, b) = socketpair().unwrap();
+        (LineReader::new(Stream::new(a).unwrap(), Deadline::NEVER), b.into())
+    }
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(5))
+    }
+
+    /// What the reader makes of an input that comes in pieces of `step`.
+    fn lines(input: &[u8], max: usize, step: usize) -> Vec<Result<Vec<u8>, LineError>> {
+        let (mut reader, mut peer) = pair();
+        let mut all = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for piece in input.chunks(step) {
+                    peer.write_all(piece).unwrap();
+                    if step < 8 {
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                }
+            });
+            loop {
+                let mut line = Vec::new();
+                let result = reader.read_line(&mut line, max, soon());
+                let over = matches!(result, Err(LineError::Eof(_) | LineError::Flood));
+                all.push(result.map(|()| line));
+                if over {
+                    break;
+                }
+            }
+        });
+        all
+    }
+
+    fn ok(text: &str) -> Result<Vec<u8>, LineError> {
+        Ok(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn lines_end_with_crlf_however_they_arrive() {
+        for step in [1, 2, 3, 7, 100] {
+            assert_eq!(
+                lines(b"EHLO x\r\n\r\nNOOP\r\nQU", 512, step),
+                [ok("EHLO x"), ok(""), ok("NOOP"), Err(LineError::Eof(true))]
+            );
+            assert_eq!(lines(b"", 512, step), [Err(LineError::Eof(false))]);
+        }
+    }
+
+    #[test]
+    fn other_line_ends_and_nul_are_told_apart() {
+        for step in [1, 2, 100] {
+            assert_eq!(
+                lines(b"A\nB\r\n", 512, step),
+                [Err(LineError::BareLf), ok("B"), Err(LineError::Eof(false))]
+            );
+            assert_eq!(
+                lines(b"A\rB\r\nC\r\n", 512, step),
+                [Err(LineError::BareCr), ok("C"), Err(LineError::Eof(false))]
+            );
+            assert_eq!(
+                lines(b"A\r\r\nC\r\n", 512, step),
+                [Err(LineError::BareCr), ok("C"), Err(LineError::Eof(false))]
+            );
+            assert_eq!(
+                lines(b"A\0\r\nC\r\n", 512, step),
+                [Err(LineError::Nul), ok("C"), Err(LineError::Eof(false))]
+            );
+            // A line that is bad already ends with CRLF, not with LF.
+            assert_eq!(
+                lines(b"A\0\nB\nC\r\nD\r\n", 512, step),
+                [Err(LineError::Nul), ok("D"), Err(LineError::Eof(false))]
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_read_to_its_end() {
+        for step in [1, 3, 100] {
+            assert_eq!(
+                lines(b"12345\r\n123456\r\n1234567\r\n12\r\n", 5, step),
+                [
+                    ok("12345"),
+                    Err(LineError::TooLong),
+                    Err(LineError::TooLong),
+                    ok("12"),
+                    Err(LineError::Eof(false))
+                ]
+            );
+        }
+        let mut long = vec![b'x'; 100_000];
+        long.extend_from_slice(b"\nRSET\r\nNOOP\r\n");
+        assert_eq!(
+            lines(&long, 512, 4096),
+            [Err(LineError::TooLong), ok("NOOP"), Err(LineError::Eof(false))]
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_given_up() {
+        let (mut reader, mut peer) = pair();
+        let writer = std::thread::spawn(move || {
+            let block = [b'x'; 65536];
+            while peer.write_all(&block).is_ok() {}
+        });
+        let mut line = Vec::new();
+        assert_eq!(reader.read_line(&mut line, 512, soon()), Err(LineError::Flood));
+        drop(reader);
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn deadlines_of_call_and_session_hold() {
+        let (mut reader, mut peer) = pair();
+        peer.write_all(b"half").unwrap();
+        let mut line = Vec::new();
+        let soon = Deadline::after(Duration::from_millis(20));
+        assert!(reader.read_line(&mut line, 512, soon).unwrap_err().is_timeout());
+        reader.set_session_deadline(Deadline::after(Duration::from_millis(20)));
+        assert!(reader.read_line(&mut line, 512, Deadline::NEVER).unwrap_err().is_timeout());
+        peer.write_all(b" line\r\n").unwrap();
+        reader.set_session_deadline(Deadline::NEVER);
+        reader.read_line(&mut line, 512, Deadline::NEVER).unwrap();
+        assert_eq!(line, b"half line");
+    }
+
+    #[test]
+    fn counted_octets_leave_the_rest_in_place() {
+        let (mut reader, mut peer) = pair();
+        peer.write_all(b"A {3}\r\n\n\0\r)\r\nDATA\r\nx\r\n.\r\nQUIT\r\n").unwrap();
+        let (mut line, mut literal) = (Vec::new(), Vec::new());
+        reader.read_line(&mut line, 512, soon()).unwrap();
+        reader.read_octets(3, soon(), |piece| literal.extend_from_slice(piece)).unwrap();
+        assert_eq!(literal, b"\n\0\r");
+        reader.read_line(&mut line, 512, soon()).unwrap();
+        assert_eq!(line, b")");
+        assert!(reader.has_line());
+        reader.read_line(&mut line, 512, soon()).unwrap();
+        assert!(reader.chunk(soon()).unwrap().starts_with(b"x\r\n.\r\n"));
+        reader.consume(6);
+        reader.read_line(&mut line, 512, soon()).unwrap();
+        assert_eq!(line, b"QUIT");
+        drop(peer);
+        assert!(reader.chunk(soon()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn replies_to_pipelined_commands_go_out_together() {
+        let (mut reader, mut peer) = pair();
+        peer.write_all(b"A\r\nB\r\n").unwrap();
+        let mut line = Vec::new();
+        for reply in [b"1\r\n", b"2\r\n"] {
+            reader.read_line(&mut line, 512, soon()).unwrap();
+            reader.put(reply);
+        }
+        assert_eq!(reader.unflushed(), 6);
+        let short = Deadline::after(Duration::from_millis(5));
+        assert!(reader.read_line(&mut line, 512, short).unwrap_err().is_timeout());
+        let mut buf = [0; 64];
+        assert_eq!(peer.read(&mut buf).unwrap(), 6);
+    }
+
+    #[test]
+    fn what_came_before_tls_can_be_dropped() {
+        let (mut reader, mut peer) = pair();
+        peer.write_all(b"STARTTLS\r\nMAIL FROM:<a@b>\r\n").unwrap();
+        let mut line = Vec::new();
+        reader.read_line(&mut line, 512, soon()).unwrap();
+        assert_eq!(reader.buffered(), b"MAIL FROM:<a@b>\r\n");
+        assert_eq!(reader.discard_buffered(), 17);
+        assert!(reader.buffered().is_empty());
+    }
+}

@@ -1,0 +1,29 @@
+//! smtp: the SMTP, submission and LMTP servers, a thread per connection.
+
+use crate::ipc::parent::{Part, Stat};
+use crate::proc::start::{Directories, Events, Greeted, StartError};
+use crate::proc::table::Kind;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+struct Shared;
+
+impl Events for Shared {
+    fn config(&self, _: Part) -> Result<(), String> {
+        Ok(())
+    }
+    fn peer(&self, _: Kind, _: OwnedFd) {}
+    fn stats(&self) -> Vec<Stat> {
+        Vec::new()
+    }
+    fn stop(&self) {
+        crate::sys::spawn::exit_now(0);
+    }
+}
+
+/// The process's main function.
+pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
+    let dirs = Directories { spool: Path::new("/var/spool/rmail"), socket: Path::new("/var/run") };
+    Ok(greeted.confine(&dirs)?.serve(&Shared))
+}

@@ -1,0 +1,685 @@
+//! From the tree to code: the checker.
+//!
+//! Looks up every name in the [`Language`], puts arguments in their places,
+//! resolves variables and reports what is wrong, once per mistake.  What only
+//! one verb knows about itself is in that verb's own `check` function.
+//!
+//! Included scripts are compiled one after the other from a list, each once,
+//! whatever includes it: neither depth nor number of includes multiplies work.
+//! RFC 5228 2.10.5 and 2.10.7, RFC 5463 4, RFC 6609.
+
+use std::collections::HashMap;
+
+use super::ast::{Arg, Node, Value as Raw};
+use super::code::{Given, Noted, Op, Script, Text, Unit, Value, Variable};
+use super::compare::{Comparator, MatchType, Matching, Relation};
+use super::fault::{Error, Pos};
+use super::language::{Kind, Language, Shape, Tag, Tests, Verb, MATCHES};
+use super::parse::parse;
+use super::surroundings::{Library, Location};
+use super::template::{self, Name};
+use crate::proto::limits;
+
+/// Compiles a script and those it includes.
+///
+/// Errors come in the order of the text.  `library` is asked for included scripts; one that it
+/// does not have is an error when the script runs, unless `:optional`, and a warning now: it may
+/// be uploaded later.
+pub fn compile(
+    source: &[u8],
+    language: &Language,
+    library: &mut dyn Library,
+) -> Result<Script, Vec<Error>> {
+    let mut errors = Vec::new();
+    let mut shared = Shared { warnings: Vec::new(), globals: HashMap::new(), units: Vec::new() };
+    shared.units.push(Wanted { location: Location::Personal, name: String::new(), by: None });
+    let mut units = Vec::new();
+    while let Some(wanted) = shared.units.get(units.len()) {
+        let name = wanted.name.clone();
+        let text = if units.is_empty() {
+            Ok(Some(source.to_vec()))
+        } else {
+            library.script(wanted.location, &name)
+        };
+        let first = errors.len();
+        let unit = match text {
+            Ok(Some(text)) => unit(&text, &name, language, &mut shared, &mut errors),
+            Ok(None) => Unit { missing: true, ..Unit::default() },
+            Err(_) => {
+                let text = format!("the script '{name}' cannot be read now");
+                errors.push(Error { script: None, pos: Pos::default(), text });
+                Unit::default()
+            }
+        };
+        for error in errors.iter_mut().skip(first).filter(|_| !name.is_empty()) {
+            error.script.get_or_insert_with(|| name.clone());
+        }
+        units.push(Unit { name, ..unit });
+        if errors.len() >= limits::SIEVE_ERRORS.size() {
+            break;
+        }
+    }
+    circles(&shared.units, &units, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Script { units, globals: shared.globals.len(), warnings: shared.warnings })
+}
+
+/// What the units of a script share while it is compiled.
+struct Shared {
+    warnings: Vec<Error>,
+    globals: HashMap<String, usize>,
+    units: Vec<Wanted>,
+}
+
+/// An included script, and from where.
+struct Wanted {
+    location: Location,
+    name: String,
+    by: Option<(usize, Pos)>,
+}
+
+fn unit(
+    source: &[u8],
+    name: &str,
+    language: &Language,
+    shared: &mut Shared,
+    errors: &mut Vec<Error>,
+) -> Unit {
+    let number = shared.units.iter().position(|u| u.name == name).unwrap_or(0);
+    let nodes = parse(source, errors);
+    let mut check = Check {
+        language,
+        errors,
+        shared,
+        enabled: vec![false; language.len()],
+        locals: HashMap::new(),
+        named: HashMap::new(),
+        unit: number,
+        depth: 0,
+        previous: None,
+        loops: Vec::new(),
+        only_require: true,
+    };
+    let ops = check.block(&nodes);
+    let locals = check.locals.len();
+    let enabled = std::mem::take(&mut check.enabled);
+    let requires = enabled
+        .iter()
+        .enumerate()
+        .filter(|(_, on)| **on)
+        .filter_map(|(i, _)| language.extension(i).map(|e| e.name));
+    Unit { name: String::new(), ops, locals, requires: requires.collect(), missing: false }
+}
+
+/// Scripts that include themselves, through others or not, are errors.  RFC 6609 3.2.
+fn circles(wanted: &[Wanted], units: &[Unit], errors: &mut Vec<Error>) {
+    let mut edges: Vec<Vec<usize>> = Vec::new();
+    for unit in units {
+        let mut targets = Vec::new();
+        let mut blocks = vec![&unit.ops];
+        while let Some(ops) = blocks.pop() {
+            for op in ops {
+                if let Noted::Unit(n) = op.noted {
+                    targets.push(n);
+                }
+                blocks.push(&op.block);
+            }
+        }
+        edges.push(targets);
+    }
+    // Taking away, again and again, units that include nothing more leaves only circles.
+    let mut done = vec![false; units.len()];
+    loop {
+        let next = edges.iter().enumerate().position(|(i, targets)| {
+            let all = targets.iter().all(|t| done.get(*t).copied().unwrap_or(true));
+            all && done.get(i) == Some(&false)
+        });
+        match next.and_then(|i| done.get_mut(i)) {
+            Some(slot) => *slot = true,
+            None => break,
+        }
+    }
+    for (i, wanted) in wanted.iter().enumerate() {
+        let in_circle = done.get(i) == Some(&false);
+        if let (true, Some((by, pos))) = (in_circle, wanted.by) {
+            let script = units.get(by).map(|u| u.name.clone()).filter(|n| !n.is_empty());
+            let text = format!("the script '{}' includes itself in a circle", wanted.name);
+            errors.push(Error { script, pos, text });
+        }
+    }
+    if done.first() == Some(&false) && errors.is_empty() {
+        let text = "the script includes itself in a circle".into();
+        errors.push(Error { script: None, pos: Pos::default(), text });
+    }
+}
+
+/// The state of checking one script; what a verb's own check may use.
+pub struct Check<'c> {
+    language: &'c Language,
+    errors: &'c mut Vec<Error>,
+    shared: &'c mut Shared,
+    enabled: Vec<bool>,
+    locals: HashMap<String, usize>,
+    /// Names that the script has tied to global variables.  RFC 6609 3.4.
+    named: HashMap<String, Variable>,
+    unit: usize,
+    /// How many blocks are open.
+    pub depth: usize,
+    /// The command before this one in the same block.
+    pub previous: Option<&'static str>,
+    /// The names of the open `foreverypart` loops.
+    pub loops: Vec<Option<Vec<u8>>>,
+    /// True as long as nothing but `require` has been seen.
+    pub only_require: bool,
+}
+
+impl Check<'_> {
+    /// Reports a mistake.
+    pub fn error(&mut self, pos: Pos, text: impl Into<String>) {
+        if self.errors.len() < limits::SIEVE_ERRORS.size() {
+            self.errors.push(Error { script: None, pos, text: text.into() });
+        }
+    }
+
+    /// Reports what is no mistake but probably not meant.
+    pub fn warning(&mut self, pos: Pos, text: impl Into<String>) {
+        if self.shared.warnings.len() < limits::SIEVE_ERRORS.size() {
+            self.shared.warnings.push(Error { script: None, pos, text: text.into() });
+        }
+    }
+
+    /// True if an extension has been required.
+    pub fn has(&self, extension: &str) -> bool {
+        self.language
+            .find(extension.as_bytes())
+            .is_some_and(|i| self.enabled.get(i) == Some(&true))
+    }
+
+    /// Requires an extension and what it implies; false if it is not offered.
+    pub fn require(&mut self, name: &[u8]) -> bool {
+        let Some(i) = self.language.find(name) else { return false };
+        if let Some(slot) = self.enabled.get_mut(i) {
+            *slot = true;
+        }
+        let implied = self.language.extension(i).map_or(&[][..], |e| e.implies);
+        for name in implied {
+            self.require(name.as_bytes());
+        }
+        true
+    }
+
+    /// True if the extension exists, required or not.
+    pub fn offers(&self, name: &[u8]) -> bool {
+        self.language.find(name).is_some()
+    }
+
+    /// Resolves a variable reference; `None` after an error, or for a variable that is never set.
+    pub fn variable(&mut self, pos: Pos, name: Name) -> Option<Variable> {
+        match name {
+            Name::Match(n) => Some(Variable::Match(n)),
+            Name::Plain(name) => self.plain(pos, name),
+            Name::Spaced(space, rest) if space == "global" && self.has("include") => {
+                self.global(pos, &rest)
+            }
+            Name::Spaced(space, rest) => {
+                let mut enabled = self.enabled.iter().enumerate().filter(|(_, on)| **on);
+                let found = enabled.find_map(|(i, _)| {
+                    let namespace = self.language.extension(i)?.namespace?;
+                    (namespace.name == space).then_some(namespace)
+                });
+                if found.is_none() {
+                    self.error(pos, format!("unknown variable namespace '{space}'"));
+                }
+                found.map(|namespace| Variable::Space(namespace, rest))
+            }
+        }
+    }
+
+    fn plain(&mut self, pos: Pos, name: String) -> Option<Variable> {
+        if let Some(variable) = self.named.get(&name) {
+            return Some(variable.clone());
+        }
+        let n = self.locals.len();
+        let max = limits::SIEVE_VARIABLES.size();
+        if n >= max && !self.locals.contains_key(&name) {
+            self.error(pos, format!("more than {max} variables"));
+            return None;
+        }
+        Some(Variable::Local(*self.locals.entry(name).or_insert(n)))
+    }
+
+    /// The global variable of this name.
+    pub fn global(&mut self, pos: Pos, name: &str) -> Option<Variable> {
+        let n = self.shared.globals.len();
+        let max = limits::SIEVE_VARIABLES.size();
+        if n >= max && !self.shared.globals.contains_key(name) {
+            self.error(pos, format!("more than {max} global variables"));
+            return None;
+        }
+        Some(Variable::Global(*self.shared.globals.entry(name.to_string()).or_insert(n)))
+    }
+
+    /// Ties a name of this script to the global variable of the same name; false if the name
+    /// has been used for a variable of the script already.
+    pub fn declare_global(&mut self, pos: Pos, name: &str) -> bool {
+        if self.locals.contains_key(name) {
+            return false;
+        }
+        if let Some(variable) = self.global(pos, name) {
+            self.named.insert(name.to_string(), variable);
+        }
+        true
+    }
+
+    /// The number of an included script; it is compiled after this one.
+    pub fn include(&mut self, pos: Pos, location: Location, name: &str) -> Option<usize> {
+        let known = |w: &Wanted| w.by.is_some() && w.location == location && w.name == name;
+        if let Some(n) = self.shared.units.iter().position(known) {
+            return Some(n);
+        }
+        if self.shared.units.len() > limits::SIEVE_INCLUDES.size() {
+            self.error(pos, format!("more than {} included scripts", limits::SIEVE_INCLUDES.default));
+            return None;
+        }
+        let by = Some((self.unit, pos));
+        self.shared.units.push(Wanted { location, name: name.to_string(), by });
+        Some(self.shared.units.len().saturating_sub(1))
+    }
+
+    /// Checks the commands of a block.
+    fn block(&mut self, nodes: &[Node]) -> Vec<Op> {
+        let mut ops = Vec::new();
+        let outer = self.previous.take();
+        // An `ihave` that is known to fail makes what it guards unreachable: it may be in a
+        // language that we do not know.  RFC 5463 4.
+        let mut chain_taken = false;
+        for node in nodes {
+            if !matches!(node.name.as_str(), "elsif" | "else") {
+                chain_taken = false;
+            }
+            if chain_taken {
+                continue;
+            }
+            if let Some(op) = self.node(node, true) {
+                if truth_by_ihave(op.tests.first()) == Some(true) {
+                    chain_taken = true;
+                }
+                ops.push(op);
+            }
+            if node.name != "require" {
+                self.only_require = false;
+            }
+        }
+        self.previous = outer;
+        ops
+    }
+
+    /// Checks a command or test.
+    fn node(&mut self, node: &Node, as_command: bool) -> Option<Op> {
+        if node.broken {
+            // Its block may still be read, so that later errors do not hide.
+            let inner = node.block.as_deref().unwrap_or_default();
+            self.nested(inner);
+            self.previous = self.language.verb(&node.name).map(|(_, verb)| verb.name);
+            return None;
+        }
+        let op = self.known(node, as_command);
+        if op.is_none() {
+            self.nested(node.block.as_deref().unwrap_or_default());
+        }
+        op
+    }
+
+    fn nested(&mut self, nodes: &[Node]) -> Vec<Op> {
+        self.depth = self.depth.saturating_add(1);
+        let ops = self.block(nodes);
+        self.depth = self.depth.saturating_sub(1);
+        ops
+    }
+
+    fn known(&mut self, node: &Node, as_command: bool) -> Option<Op> {
+        let Some((extension, verb)) = self.language.verb(&node.name) else {
+            let kind = if as_command { "command" } else { "test" };
+            self.error(node.pos, format!("unknown {kind} '{}'", node.name));
+            return None;
+        };
+        let name = self.language.extension(extension).map_or("", |e| e.name);
+        if !name.is_empty() && self.enabled.get(extension) != Some(&true) {
+            self.error(node.pos, format!("{} needs require \"{name}\"", verb.title()));
+            return None;
+        }
+        if verb.is_command() != as_command {
+            let (is, not) = if as_command { ("test", "command") } else { ("command", "test") };
+            self.error(node.pos, format!("cannot use {is} '{}' as a {not}", verb.name));
+            return None;
+        }
+        let before = self.errors.len();
+        let mut op = Op {
+            pos: node.pos,
+            verb,
+            args: Vec::new(),
+            tags: Vec::new(),
+            matching: Matching::default(),
+            tests: Vec::new(),
+            block: Vec::new(),
+            noted: Noted::Nothing,
+        };
+        self.arguments(node, &mut op);
+        let good = self.errors.len() == before;
+        self.tests(node, &mut op, good);
+        if self.errors.len() == before {
+            (verb.check)(self, &mut op);
+        }
+        self.previous = as_command.then_some(verb.name).or(self.previous);
+        self.body(node, &mut op);
+        (self.errors.len() == before).then_some(op)
+    }
+
+    /// The block, or the lack of one.
+    fn body(&mut self, node: &Node, op: &mut Op) {
+        let wants = matches!(op.verb.kind, Kind::Command { block: true, .. });
+        match &node.block {
+            Some(inner) if wants => {
+                let unreachable = truth_by_ihave(op.tests.first()) == Some(false);
+                if !unreachable {
+                    let is_loop = op.verb.name == "foreverypart";
+                    if is_loop {
+                        let name = op.tag("name").and_then(|n| n.constants().next());
+                        self.loops.push(name.map(<[u8]>::to_vec));
+                    }
+                    op.block = self.nested(inner);
+                    if is_loop {
+                        self.loops.pop();
+                    }
+                }
+            }
+            Some(inner) => {
+                let text = format!("{} takes no block", op.verb.title());
+                self.error(node.pos, text);
+                self.nested(inner);
+            }
+            None if wants => {
+                let text = format!("{} needs a block", op.verb.title());
+                self.error(node.pos, text);
+            }
+            None => {}
+        }
+    }
+
+    fn tests(&mut self, node: &Node, op: &mut Op, good: bool) {
+        let title = op.verb.title();
+        match op.verb.tests {
+            Tests::None if node.tests.is_empty() => {}
+            Tests::None => {
+                if good {
+                    let text = format!("{title} accepts no sub-tests, but some are specified");
+                    self.error(node.pos, text);
+                }
+            }
+            Tests::One if node.tests.len() == 1 && !node.test_list => {
+                op.tests = node.tests.iter().filter_map(|t| self.node(t, false)).collect();
+            }
+            Tests::One => {
+                if good {
+                    let text = match node.test_list {
+                        true => format!("{title} takes one test, not a list in parentheses"),
+                        false => format!("{title} needs a test"),
+                    };
+                    self.error(node.pos, text);
+                }
+            }
+            Tests::ListUntil(decided) if node.test_list => {
+                for test in &node.tests {
+                    if op.tests.iter().any(|t| truth_by_ihave(Some(t)) == Some(decided)) {
+                        break;
+                    }
+                    op.tests.extend(self.node(test, false));
+                }
+            }
+            Tests::ListUntil(_) => {
+                if good {
+                    self.error(node.pos, format!("{title} needs a list of tests in parentheses"));
+                }
+            }
+        }
+    }
+
+    /// Puts tags and positional arguments in their places.
+    fn arguments(&mut self, node: &Node, op: &mut Op) {
+        let mut args = node.args.iter().peekable();
+        let mut positional: Vec<&Arg> = Vec::new();
+        let title = op.verb.title();
+        while let Some(arg) = args.next() {
+            let Raw::Tag(name) = &arg.value else {
+                positional.push(arg);
+                continue;
+            };
+            let Some(tag) = self.tag(op.verb, name, arg.pos) else { return };
+            if !positional.is_empty() {
+                let text = format!("unexpected tag ':{name}' after the arguments of {title}");
+                return self.error(arg.pos, text);
+            }
+            if let Some(pos) = self.conflict(op, tag, arg.pos) {
+                return self.error(pos, format!("{title} takes only one of its {} tags", tag.group));
+            }
+            let value = match tag.value {
+                None => None,
+                Some(shape) => match args.peek().and_then(|next| self.given(next, shape)) {
+                    Some(given) => {
+                        args.next();
+                        Some(given)
+                    }
+                    None => {
+                        let text = format!("the tag ':{name}' of {title} needs {}", shape.describe());
+                        return self.error(arg.pos, text);
+                    }
+                },
+            };
+            op.tags.push((tag.name, value));
+            if tag.on.contains(&MATCHES) || op.verb.classes.contains(&MATCHES) {
+                if let Err(text) = self.matching(op, tag.name) {
+                    return self.error(arg.pos, text);
+                }
+            }
+        }
+        for i in 0..op.tags.len() {
+            let name = op.tags.get(i).map_or("", |(name, _)| *name);
+            let needs = self.tag_rule(op.verb, name).and_then(|(_, tag)| tag.with);
+            if let Some(needs) = needs.filter(|needs| !op.has(needs)) {
+                let text = format!("the tag ':{name}' of {title} needs ':{needs}'");
+                return self.error(node.pos, text);
+            }
+        }
+        self.positional(node, op, &positional);
+    }
+
+    /// The rule for a tag: a verb's own, or one that an extension adds.
+    fn tag_rule(&self, verb: &'static Verb, name: &str) -> Option<(usize, &'static Tag)> {
+        let own = verb.tags.iter().find(|tag| tag.name == name);
+        if let Some(own) = own {
+            return Some((usize::MAX, own));
+        }
+        let on = |i: usize| {
+            let core = self.language.extension(i).is_some_and(|e| e.name.is_empty());
+            core || self.enabled.get(i) == Some(&true)
+        };
+        let mut rules = self.language.tags(verb, name).collect::<Vec<_>>();
+        rules.sort_by_key(|(i, _)| !on(*i));
+        rules.first().copied().filter(|(i, _)| on(*i))
+    }
+
+    fn tag(&mut self, verb: &'static Verb, name: &str, pos: Pos) -> Option<&'static Tag> {
+        if let Some((_, tag)) = self.tag_rule(verb, name) {
+            return Some(tag);
+        }
+        let offered = self.language.tags(verb, name).next();
+        let text = match offered.and_then(|(i, _)| self.language.extension(i)) {
+            Some(extension) => {
+                let title = verb.title();
+                format!("the tag ':{name}' of {title} needs require \"{}\"", extension.name)
+            }
+            None => format!("unknown tag ':{name}' for {} here", verb.title()),
+        };
+        self.error(pos, text);
+        None
+    }
+
+    /// The place of the mistake if another tag of the same group has been given.
+    fn conflict(&self, op: &Op, tag: &Tag, pos: Pos) -> Option<Pos> {
+        let mut names = op.tags.iter().map(|(name, _)| *name);
+        let same = names.any(|name| {
+            name == tag.name
+                || self.tag_rule(op.verb, name).is_some_and(|(_, other)| other.group == tag.group)
+        });
+        same.then_some(pos)
+    }
+
+    /// An argument in the shape that is wanted; `None` if it has another.
+    fn given(&mut self, arg: &Arg, shape: Shape) -> Option<Given> {
+        let pos = arg.pos;
+        let value = match (&arg.value, shape) {
+            (Raw::Number(n), Shape::Number) => Value::Number(*n),
+            (Raw::Text(raw), Shape::Text | Shape::List) => {
+                Value::Text(template::text(self, pos, raw))
+            }
+            (Raw::Text(raw), Shape::Constant) => match template::text(self, pos, raw) {
+                text @ Text::Constant(_) => Value::Text(text),
+                Text::Template(_) => return None,
+            },
+            (Raw::List(list), Shape::List) => {
+                Value::List(list.iter().map(|raw| template::text(self, pos, raw)).collect())
+            }
+            _ => return None,
+        };
+        Some(Given { pos, value })
+    }
+
+    fn positional(&mut self, node: &Node, op: &mut Op, given: &[&Arg]) {
+        let params = op.verb.params;
+        let title = op.verb.title();
+        let required = params.iter().filter(|p| !p.optional).count();
+        if given.len() < required || given.len() > params.len() {
+            let wanted = match (required, params.len()) {
+                (0, 0) => "no positional arguments".to_string(),
+                (1, 1) => "1 positional argument".to_string(),
+                (a, b) if a == b => format!("{a} positional arguments"),
+                (a, b) => format!("{a} to {b} positional arguments"),
+            };
+            let verb = if required == 0 && params.is_empty() { "takes" } else { "requires" };
+            let text = format!("{title} {verb} {wanted}, but {} specified", given.len());
+            return self.error(node.pos, text);
+        }
+        // Optional parameters are filled from the left as far as there are arguments.
+        let mut spare = given.len().saturating_sub(required);
+        let mut given = given.iter();
+        for (i, param) in params.iter().enumerate() {
+            let skip = param.optional && spare == 0;
+            if param.optional {
+                spare = spare.saturating_sub(1);
+            }
+            let Some(arg) = (if skip { None } else { given.next() }) else {
+                op.args.push(None);
+                continue;
+            };
+            let before = self.errors.len();
+            match self.given(arg, param.shape) {
+                Some(given) => op.args.push(Some(given)),
+                None if self.errors.len() > before => return,
+                None => {
+                    let text = format!(
+                        "{title} expects {} as argument {} ({}), but {} was found",
+                        param.shape.describe(),
+                        i.saturating_add(1),
+                        param.name,
+                        arg.value.kind(),
+                    );
+                    return self.error(arg.pos, text);
+                }
+            }
+        }
+        let keys = op.args.last().and_then(Option::as_ref).map_or(0, |keys| keys.texts().len());
+        op.matching.compiled.resize_with(keys, Default::default);
+        if op.verb.classes.contains(&MATCHES) {
+            self.keys(op);
+        }
+    }
+
+    /// Takes a tag of the matching class into the operation.
+    fn matching(&mut self, op: &mut Op, name: &str) -> Result<(), String> {
+        let value = op.tag(name).and_then(|given| given.constants().next()).map(<[u8]>::to_vec);
+        let relation = || {
+            let name = value.as_deref().unwrap_or_default();
+            Relation::parse(name)
+                .ok_or_else(|| format!("'{}' is no relation", String::from_utf8_lossy(name)))
+        };
+        match name {
+            "is" => op.matching.kind = MatchType::Is,
+            "contains" => op.matching.kind = MatchType::Contains,
+            "matches" => op.matching.kind = MatchType::Matches,
+            "regex" => op.matching.kind = MatchType::Regex,
+            "list" => op.matching.kind = MatchType::List,
+            "count" => op.matching.kind = MatchType::Count(relation()?),
+            "value" => op.matching.kind = MatchType::Value(relation()?),
+            "comparator" => {
+                let name = value.unwrap_or_default();
+                op.matching.comparator = self.comparator(&name)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn comparator(&self, name: &[u8]) -> Result<Comparator, String> {
+        let shown = String::from_utf8_lossy(name);
+        let capability = [b"comparator-", name].concat();
+        let found = self.language.find(&capability);
+        let comparator = found.and_then(|i| self.language.extension(i)?.comparator);
+        let Some(comparator) = comparator else {
+            return Err(format!("unknown comparator '{shown}'"));
+        };
+        let always = matches!(comparator, Comparator::Octet | Comparator::AsciiCasemap);
+        if !always && found.and_then(|i| self.enabled.get(i)) != Some(&true) {
+            return Err(format!("the comparator '{shown}' needs require \"comparator-{shown}\""));
+        }
+        Ok(comparator)
+    }
+
+    /// Match type, comparator and constant keys have to fit together.
+    fn keys(&mut self, op: &mut Op) {
+        let (kind, comparator) = (op.matching.kind, op.matching.comparator);
+        let substring =
+            matches!(kind, MatchType::Contains | MatchType::Matches | MatchType::Regex);
+        if substring && !comparator.has_substring() {
+            let name = comparator.name();
+            return self.error(op.pos, format!("the comparator '{name}' finds no substrings"));
+        }
+        let fold = comparator.fold();
+        let last = op.args.iter().rev().flatten().next();
+        let mut wrong = None;
+        if let (MatchType::Regex, Some(keys)) = (kind, last) {
+            let bad = |key| super::ere::check(key, fold).err();
+            wrong = keys.constants().find_map(bad).map(|why| (keys.pos, why));
+        }
+        if let Some((pos, why)) = wrong {
+            self.error(pos, why);
+        }
+    }
+}
+
+/// What a test gives whatever the message, if an `ihave` decides it.
+fn truth_by_ihave(op: Option<&Op>) -> Option<bool> {
+    match op?.noted {
+        Noted::Truth { value, by_ihave: true } => Some(value),
+        _ => None,
+    }
+}
+
+/// The truth of a test, if it is known already.
+pub fn truth(op: &Op) -> Option<(bool, bool)> {
+    match op.noted {
+        Noted::Truth { value, by_ihave } => Some((value, by_ihave)),
+        _ => None,
+    }
+}

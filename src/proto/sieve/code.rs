@@ -1,0 +1,189 @@
+//! A script that has been checked: what the evaluator runs.
+//!
+//! Immutable and free of borrows, so that one compiled script can be shared by
+//! threads and kept between deliveries.
+
+use super::compare::Matching;
+use super::fault::{Error, Pos};
+use super::language::Verb;
+
+/// A compiled script with those it includes.
+#[derive(Debug)]
+pub struct Script {
+    /// The script itself, then the included ones.
+    pub units: Vec<Unit>,
+    /// How many global variables all units share.  RFC 6609 3.4.
+    pub globals: usize,
+    /// What deserves a remark but is no error.
+    pub warnings: Vec<Error>,
+}
+
+/// One script's text, compiled.
+#[derive(Debug, Default)]
+pub struct Unit {
+    /// The name by which it was included; empty for the script itself.
+    pub name: String,
+    /// Its commands.
+    pub ops: Vec<Op>,
+    /// How many variables of its own it has.
+    pub locals: usize,
+    /// The names of the extensions that it uses.
+    pub requires: Vec<&'static str>,
+    /// True if it could not be found when the script was compiled.
+    pub missing: bool,
+}
+
+/// A command or test with its arguments put in their places.
+#[derive(Debug)]
+pub struct Op {
+    /// Where it stands.
+    pub pos: Pos,
+    /// What it is.
+    pub verb: &'static Verb,
+    /// The positional arguments, one for each parameter of the verb.
+    pub args: Vec<Option<Given>>,
+    /// The tags that were given, with their values.
+    pub tags: Vec<(&'static str, Option<Given>)>,
+    /// Match type and comparator, for verbs that match.
+    pub matching: Matching,
+    /// Its tests.
+    pub tests: Vec<Op>,
+    /// Its block.
+    pub block: Vec<Op>,
+    /// What the verb's own check has found out.
+    pub noted: Noted,
+}
+
+/// An argument and its place.
+#[derive(Debug)]
+pub struct Given {
+    /// Where it begins.
+    pub pos: Pos,
+    /// Its value.
+    pub value: Value,
+}
+
+/// The value of an argument.
+#[derive(Debug)]
+pub enum Value {
+    /// A number.
+    Number(u64),
+    /// One string; a list is wanted and one string given counts as a list.
+    Text(Text),
+    /// Several.
+    List(Vec<Text>),
+}
+
+/// A string, perhaps with variables in it.
+#[derive(Debug)]
+pub enum Text {
+    /// Without variables.
+    Constant(Vec<u8>),
+    /// Parts to be put together.  RFC 5229 3.
+    Template(Vec<Part>),
+}
+
+/// A part of a template.
+#[derive(Debug)]
+pub enum Part {
+    /// Text.
+    Text(Vec<u8>),
+    /// A variable's value.
+    Variable(Variable),
+}
+
+/// Where a variable lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// A match variable.  RFC 5229 3.2.
+    Match(usize),
+    /// One of the unit's own.
+    Local(usize),
+    /// One that all units share.  RFC 6609 3.4.
+    Global(usize),
+    /// One of a namespace: which, and the name in it.
+    Space(&'static super::language::Namespace, String),
+}
+
+/// What a verb's check leaves for its run.
+#[derive(Debug, Default)]
+pub enum Noted {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Variables, in the order of the arguments.
+    Variables(Vec<Variable>),
+    /// The index of a unit.
+    Unit(usize),
+    /// What the test gives whatever the message.
+    Truth {
+        /// True or false.
+        value: bool,
+        /// True if an `ihave` has decided it.
+        by_ihave: bool,
+    },
+}
+
+impl Op {
+    /// The value of a tag; `None` if the tag is absent or takes no value.
+    pub fn tag(&self, name: &str) -> Option<&Given> {
+        self.tags.iter().find(|(tag, _)| *tag == name).and_then(|(_, given)| given.as_ref())
+    }
+
+    /// True if the tag was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.tags.iter().any(|(tag, _)| *tag == name)
+    }
+
+    /// A positional argument, if given.
+    pub fn arg(&self, param: usize) -> Option<&Given> {
+        self.args.get(param).and_then(Option::as_ref)
+    }
+
+    /// The number in a parameter.
+    pub fn number(&self, param: usize) -> Option<u64> {
+        match self.arg(param)?.value {
+            Value::Number(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// The number that a tag has.
+    pub fn tag_number(&self, name: &str) -> Option<u64> {
+        match self.tag(name)?.value {
+            Value::Number(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// True if no variable occurs in a parameter.
+    pub fn is_constant(&self, param: usize) -> bool {
+        self.arg(param).is_some_and(|given| given.texts().iter().all(|t| t.constant().is_some()))
+    }
+}
+
+impl Given {
+    /// The strings of the value; none for a number.
+    pub fn texts(&self) -> &[Text] {
+        match &self.value {
+            Value::Number(_) => &[],
+            Value::Text(text) => std::slice::from_ref(text),
+            Value::List(list) => list,
+        }
+    }
+
+    /// The strings that have no variables.
+    pub fn constants(&self) -> impl Iterator<Item = &[u8]> {
+        self.texts().iter().filter_map(Text::constant)
+    }
+}
+
+impl Text {
+    /// The string, if it has no variables.
+    pub fn constant(&self) -> Option<&[u8]> {
+        match self {
+            Text::Constant(text) => Some(text),
+            Text::Template(_) => None,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Comparators and match types.  RFC 5228 2.7, RFC 4790, RFC 5051, RFC 5231.
+//!
+//! [`Matcher`] is what every test with keys uses: it is given the values one
+//! after the other, says when one matches, sets the match variables, and
+//! counts for `:count`.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::sync::OnceLock;
+
+use super::code::Op;
+use super::ere::Ere;
+use super::glob::Glob;
+use super::run::{Ended, Run};
+use crate::proto::text::casemap;
+
+/// A comparator of the registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Comparator {
+    /// i;octet.  RFC 4790 9.3.
+    Octet,
+    /// i;ascii-casemap, the default.  RFC 4790 9.2, RFC 5228 2.7.3.
+    #[default]
+    AsciiCasemap,
+    /// i;ascii-numeric.  RFC 4790 9.1.
+    AsciiNumeric,
+    /// i;unicode-casemap.  RFC 5051.
+    UnicodeCasemap,
+}
+
+/// How a match compares value and key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MatchType {
+    /// `:is`
+    #[default]
+    Is,
+    /// `:contains`
+    Contains,
+    /// `:matches`
+    Matches,
+    /// `:count`, RFC 5231 4.2
+    Count(Relation),
+    /// `:value`, RFC 5231 4.1
+    Value(Relation),
+    /// `:regex`, draft-murchison-sieve-regex
+    Regex,
+    /// `:list`, RFC 6134
+    List,
+}
+
+/// relational-match = DQUOTE ("gt" / "ge" / "lt" / "le" / "eq" / "ne") DQUOTE
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+}
+
+impl Relation {
+    /// By its name in a script.
+    pub fn parse(name: &[u8]) -> Option<Relation> {
+        Some(match name.to_ascii_lowercase().as_slice() {
+            b"gt" => Relation::Gt,
+            b"ge" => Relation::Ge,
+            b"lt" => Relation::Lt,
+            b"le" => Relation::Le,
+            b"eq" => Relation::Eq,
+            b"ne" => Relation::Ne,
+            _ => return None,
+        })
+    }
+
+    fn holds(self, order: Ordering) -> bool {
+        match self {
+            Relation::Gt => order.is_gt(),
+            Relation::Ge => order.is_ge(),
+            Relation::Lt => order.is_lt(),
+            Relation::Le => order.is_le(),
+            Relation::Eq => order.is_eq(),
+            Relation::Ne => order.is_ne(),
+        }
+    }
+}
+
+/// What of a character does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    /// Nothing: every difference counts.
+    None,
+    /// The case of ASCII letters.
+    Ascii,
+    /// What RFC 5051 maps together.
+    Unicode,
+}
+
+impl Fold {
+    /// Gives the characters that a character folds to.
+    pub fn each(self, char: u32, give: &mut dyn FnMut(u32)) {
+        match self {
+            Fold::Ascii if (0x41..=0x5a).contains(&char) => give(char | 0x20),
+            Fold::Unicode => match char::from_u32(char) {
+                Some(c) => casemap::fold_char(c, &mut |c| give(u32::from(c))),
+                None => give(char),
+            },
+            _ => give(char),
+        }
+    }
+}
+
+impl Comparator {
+    /// Its name in the registry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Comparator::Octet => "i;octet",
+            Comparator::AsciiCasemap => "i;ascii-casemap",
+            Comparator::AsciiNumeric => "i;ascii-numeric",
+            Comparator::UnicodeCasemap => "i;unicode-casemap",
+        }
+    }
+
+    /// True if it has the substring operation.
+    pub fn has_substring(self) -> bool {
+        self != Comparator::AsciiNumeric
+    }
+
+    /// What it does not distinguish.
+    pub fn fold(self) -> Fold {
+        match self {
+            Comparator::Octet | Comparator::AsciiNumeric => Fold::None,
+            Comparator::AsciiCasemap => Fold::Ascii,
+            Comparator::UnicodeCasemap => Fold::Unicode,
+        }
+    }
+
+    /// The ordering operation.
+    pub fn order(self, a: &[u8], b: &[u8]) -> Ordering {
+        match self {
+            Comparator::Octet => a.cmp(b),
+            // RFC 4790 9.2.1: letters are compared as upper case.
+            Comparator::AsciiCasemap => a.to_ascii_uppercase().cmp(&b.to_ascii_uppercase()),
+            Comparator::AsciiNumeric => numeric(a, b),
+            Comparator::UnicodeCasemap => casemap::fold(a).cmp(&casemap::fold(b)),
+        }
+    }
+
+    /// The equality operation.
+    pub fn equal(self, a: &[u8], b: &[u8]) -> bool {
+        match self {
+            Comparator::AsciiCasemap => a.eq_ignore_ascii_case(b),
+            _ => self.order(a, b).is_eq(),
+        }
+    }
+
+    /// A form in which equal means equal octets; not for numbers.
+    fn canonical<'t>(self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        match self.fold() {
+            Fold::None => Cow::Borrowed(text),
+            Fold::Ascii if text.iter().any(u8::is_ascii_uppercase) => {
+                Cow::Owned(text.to_ascii_lowercase())
+            }
+            Fold::Ascii => Cow::Borrowed(text),
+            Fold::Unicode => Cow::Owned(casemap::fold(text)),
+        }
+    }
+}
+
+/// RFC 4790 9.1: the leading digits; without one, positive infinity.
+fn numeric(a: &[u8], b: &[u8]) -> Ordering {
+    fn digits(text: &[u8]) -> Option<&[u8]> {
+        let n = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text.get(..n).filter(|d| !d.is_empty())?;
+        let zeros = digits.iter().position(|b| *b != b'0').unwrap_or(digits.len());
+        digits.get(zeros..)
+    }
+    match (digits(a), digits(b)) {
+        (Some(a), Some(b)) => a.len().cmp(&b.len()).then_with(|| a.cmp(b)),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}
+
+/// The match type and comparator of a test, and what has been prepared of its keys.
+#[derive(Debug, Default)]
+pub struct Matching {
+    /// The match type.
+    pub kind: MatchType,
+    /// The comparator.
+    pub comparator: Comparator,
+    /// Compiled when first used, one for each key that is constant.
+    pub compiled: Vec<OnceLock<Result<Compiled, String>>>,
+}
+
+/// A compiled key.
+#[derive(Debug)]
+pub enum Compiled {
+    /// For `:matches`.
+    Glob(Glob),
+    /// For `:regex`.
+    Ere(Ere),
+}
+
+/// The keys of a running test.
+pub struct Matcher<'a> {
+    op: &'a Op,
+    kind: MatchType,
+    comparator: Comparator,
+    keys: Vec<Cow<'a, [u8]>>,
+    /// The keys in canonical form, for `:contains`.
+    canonical: Vec<Vec<u8>>,
+    /// True if the keys are constants, whose compiled forms are kept.
+    constant: bool,
+    count: u64,
+}
+
+impl<'a> Matcher<'a> {
+    /// Expands the keys in a parameter of the test.
+    pub fn new(run: &mut Run<'a>, op: &'a Op, param: usize) -> Result<Self, Ended> {
+        let keys = run.list(op, param)?;
+        let constant = op.is_constant(param);
+        let (kind, comparator) = (op.matching.kind, op.matching.comparator);
+        let canonical = match kind {
+            MatchType::Contains => {
+                keys.iter().map(|key| comparator.canonical(key).into_owned()).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok(Matcher { op, kind, comparator, keys, canonical, constant, count: 0 })
+    }
+
+    /// True for `:count`, which looks at the number of values and not at them.
+    pub fn counts(&self) -> bool {
+        matches!(self.kind, MatchType::Count(_))
+    }
+
+    /// Offers a value; true if it matches a key.
+    pub fn value(&mut self, run: &mut Run<'a>, value: &[u8]) -> Result<bool, Ended> {
+        self.count = self.count.saturating_add(1);
+        match self.kind {
+            MatchType::Count(_) => Ok(false),
+            MatchType::Is => {
+                run.charge_bytes(value.len().saturating_add(self.keys.len()))?;
+                Ok(self.keys.iter().any(|key| self.comparator.equal(value, key)))
+            }
+            MatchType::Contains => {
+                run.charge_bytes(value.len().saturating_mul(self.keys.len()))?;
+                let value = self.comparator.canonical(value);
+                Ok(self.canonical.iter().any(|k| memchr::memmem::find(&value, k).is_some()))
+            }
+            MatchType::Value(relation) => {
+                run.charge_bytes(value.len().saturating_mul(self.keys.len()))?;
+                let order = |key: &[u8]| self.comparator.order(value, key);
+                Ok(self.keys.iter().any(|key| relation.holds(order(key))))
+            }
+            MatchType::Matches | MatchType::Regex => self.pattern(run, value),
+            MatchType::List => {
+                for key in &self.keys {
+                    run.charge_bytes(value.len())?;
+                    let answer = run.world.list_contains(key, value);
+                    if run.answer(self.op, answer)? {
+                        run.set_match_values(vec![value.to_vec()]);
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// After the last value: the result of `:count`, or false.
+    pub fn finish(self, _: &mut Run<'a>) -> Result<bool, Ended> {
+        let MatchType::Count(relation) = self.kind else { return Ok(false) };
+        let count = self.count.to_string();
+        Ok(self
+            .keys
+            .iter()
+            .any(|key| relation.holds(self.comparator.order(count.as_bytes(), key))))
+    }
+
+    fn pattern(&self, run: &mut Run<'a>, value: &[u8]) -> Result<bool, Ended> {
+        let fold = self.comparator.fold();
+        for (i, key) in self.keys.iter().enumerate() {
+            let made;
+            let kept = self.op.matching.compiled.get(i).filter(|_| self.constant);
+            let compiled = match kept {
+                Some(slot) => slot.get_or_init(|| compile(self.kind, key, fold)),
+                None => {
+                    run.charge_bytes(key.len().saturating_mul(16))?;
+                    made = compile(self.kind, key, fold);
+                    &made
+                }
+            };
+            let found = match compiled {
+                Ok(Compiled::Glob(glob)) => {
+                    run.charge(glob.cost(value.len()))?;
+                    glob.matches(value, fold).map(|mut ranges| {
+                        ranges.insert(0, 0..value.len());
+                        ranges
+                    })
+                }
+                Ok(Compiled::Ere(ere)) => {
+                    run.charge(ere.cost(value.len()))?;
+                    ere.captures(value)
+                }
+                Err(why) => return Err(run.fault(self.op.pos, why.clone())),
+            };
+            if let Some(ranges) = found {
+                let take = |r| value.get(r).unwrap_or_default().to_vec();
+                run.set_match_values(ranges.into_iter().map(take).collect());
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn compile(kind: MatchType, key: &[u8], fold: Fold) -> Result<Compiled, String> {
+    if kind == MatchType::Regex {
+        return Ere::new(key, fold).map(Compiled::Ere);
+    }
+    Ok(Compiled::Glob(Glob::new(key, fold)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ascii_numeric_orders_numbers_of_any_length_and_puts_others_last() {
+        let order = |a: &str, b: &str| numeric(a.as_bytes(), b.as_bytes());
+        assert_eq!(order("007", "7"), Ordering::Equal);
+        assert_eq!(order("123456789012345678901234567890", "9"), Ordering::Greater);
+        assert_eq!(order("12abc", "12"), Ordering::Equal);
+        assert_eq!(order("abc", "99999999999"), Ordering::Greater);
+        assert_eq!(order("", "x"), Ordering::Equal);
+    }
+
+    #[test]
+    fn ascii_casemap_orders_as_upper_case() {
+        // '_' is between upper and lower case letters.
+        assert_eq!(Comparator::AsciiCasemap.order(b"_", b"a"), Ordering::Greater);
+        assert_eq!(Comparator::Octet.order(b"_", b"a"), Ordering::Less);
+    }
+}

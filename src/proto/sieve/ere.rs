@@ -1,0 +1,412 @@
+//! POSIX extended regular expressions, for `:regex`.  POSIX.1-2017 9.4,
+//! draft-murchison-sieve-regex.
+//!
+//! The expression is checked and translated here, piece by piece, and run by
+//! the `regex` crate, whose automata take time linear in the value: no
+//! expression can blow up.  What is found is therefore the *leftmost-first*
+//! match, as with Pigeonhole 2.4 (PCRE2), not POSIX's longest: of `(a|ab)` the
+//! first alternative that leads to a match wins.  Whether there is a match does
+//! not depend on that, only what the match variables hold.
+//!
+//! Beyond POSIX: `\d \D \w \W \s \S \b \B` (ASCII), `(?:...)`, and a `?` after
+//! a repetition for the shortest one.  Back-references are refused.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::compare::Fold;
+use crate::proto::limits;
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub struct Ere {
+    regex: Regex,
+    length: usize,
+}
+
+impl Ere {
+    /// Compiles an expression.
+    pub fn new(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
+        let translated = translate(pattern, fold)?;
+        let regex = RegexBuilder::new(&translated)
+            .size_limit(limits::SIEVE_REGEX_MEMORY.size())
+            .dfa_size_limit(limits::SIEVE_REGEX_MEMORY.size())
+            .nest_limit(64)
+            .build()
+            .map_err(|e| match e {
+                regex::Error::CompiledTooBig(_) => {
+                    "the regular expression needs too much memory".to_string()
+                }
+                _ => "the regular expression is not valid".to_string(),
+            })?;
+        Ok(Ere { regex, length: pattern.len() })
+    }
+
+    /// The ranges of the whole match and its groups, at most `SIEVE_MATCH_VALUES`.
+    pub fn captures(&self, value: &[u8]) -> Option<Vec<Range<usize>>> {
+        let found = self.regex.captures(value)?;
+        let groups = found.iter().take(limits::SIEVE_MATCH_VALUES.size());
+        Some(groups.map(|group| group.map_or(0..0, |m| m.range())).collect())
+    }
+
+    /// How much work a value of this length is, in units of fuel.
+    pub fn cost(&self, value: usize) -> u64 {
+        let factor = self.length.div_ceil(32).max(1);
+        u64::try_from(value.saturating_mul(factor)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Checks an expression without keeping anything; for the checker.
+pub fn check(pattern: &[u8], fold: Fold) -> Result<(), String> {
+    translate(pattern, fold).map(drop)
+}
+
+struct Translator<'a> {
+    chars: std::iter::Peekable<std::str::Chars<'a>>,
+    fold: Fold,
+    out: String,
+    /// True if something that can be repeated has just been written.
+    atom: bool,
+    depth: usize,
+}
+
+fn translate(pattern: &[u8], fold: Fold) -> Result<String, String> {
+    if pattern.len() > limits::SIEVE_REGEX.size() {
+        return Err(format!(
+            "a regular expression of more than {} octets",
+            limits::SIEVE_REGEX.default
+        ));
+    }
+    let text = std::str::from_utf8(pattern).map_err(|_| "the regular expression is not UTF-8")?;
+    let mut t = Translator {
+        chars: text.chars().peekable(),
+        fold,
+        out: String::new(),
+        atom: false,
+        depth: 0,
+    };
+    while let Some(c) = t.chars.next() {
+        t.one(c)?;
+    }
+    if t.depth > 0 {
+        return Err("a '(' in the regular expression is not closed".into());
+    }
+    Ok(t.out)
+}
+
+impl Translator<'_> {
+    fn one(&mut self, c: char) -> Result<(), String> {
+        match c {
+            '^' => self.bare(r"\A"),
+            '$' => self.bare(r"\z"),
+            '|' => self.bare("|"),
+            '.' => self.done(r"(?s:.)"),
+            '[' => self.bracket()?,
+            '(' => {
+                self.depth = self.depth.saturating_add(1);
+                if self.depth > 32 {
+                    return Err("the regular expression is nested too deep".into());
+                }
+                self.bare("(");
+                if self.chars.next_if_eq(&'?').is_some() {
+                    if self.chars.next_if_eq(&':').is_none() {
+                        return Err("'(?' is only known as '(?:'".into());
+                    }
+                    self.out.push_str("?:");
+                }
+            }
+            ')' if self.depth == 0 => {
+                return Err("a ')' in the regular expression closes nothing".into());
+            }
+            ')' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.done(")");
+            }
+            '*' | '+' | '?' => self.repeat(&c.to_string())?,
+            '{' if self.chars.peek().is_some_and(char::is_ascii_digit) => self.interval()?,
+            '\\' => self.escape()?,
+            c => self.literal(c),
+        }
+        Ok(())
+    }
+
+    /// Writes something that cannot be repeated.
+    fn bare(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.atom = false;
+    }
+
+    /// Writes something that can be repeated.
+    fn done(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.atom = true;
+    }
+
+    fn repeat(&mut self, how: &str) -> Result<(), String> {
+        if !self.atom {
+            return Err(format!("'{how}' in the regular expression repeats nothing"));
+        }
+        self.out.push_str(how);
+        if self.chars.next_if_eq(&'?').is_some() {
+            self.out.push('?');
+        }
+        self.atom = false;
+        Ok(())
+    }
+
+    /// Interval: `{m}`, `{m,}`, `{m,n}`, at most RE_DUP_MAX (255).
+    fn interval(&mut self) -> Result<(), String> {
+        let wrong = || "a '{' in the regular expression begins no valid interval".to_string();
+        let mut text = String::new();
+        loop {
+            match self.chars.next() {
+                Some('}') => break,
+                Some(c) if (c.is_ascii_digit() || c == ',') && text.len() < 8 => text.push(c),
+                _ => return Err(wrong()),
+            }
+        }
+        let (low, high) = text.split_once(',').map_or((text.as_str(), None), |(l, h)| (l, Some(h)));
+        let number = |s: &str| s.parse::<u32>().ok().filter(|n| *n <= 255).ok_or_else(wrong);
+        let low = number(low)?;
+        match high {
+            None => self.repeat(&format!("{{{low}}}")),
+            Some("") => self.repeat(&format!("{{{low},}}")),
+            Some(high) if number(high)? >= low => self.repeat(&format!("{{{low},{high}}}")),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), String> {
+        match self.chars.next() {
+            Some(c @ ('d' | 'D' | 'w' | 'W' | 's' | 'S')) => {
+                let class = match c.to_ascii_lowercase() {
+                    'd' => "0-9",
+                    'w' => "0-9A-Za-z_",
+                    _ => r" \t-\r",
+                };
+                let not = if c.is_ascii_uppercase() { "^" } else { "" };
+                self.done(&format!("[{not}{class}]"));
+            }
+            Some(c @ ('b' | 'B')) => self.bare(&format!(r"(?-u:\{c})")),
+            Some('0'..='9') => {
+                return Err("back-references are not supported in regular expressions".into())
+            }
+            Some(c) if c.is_ascii_alphabetic() => {
+                return Err(format!(r"'\{c}' has no meaning in a regular expression"));
+            }
+            Some(c) => self.literal(c),
+            None => return Err("the regular expression ends in a backslash".into()),
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, c: char) {
+        let mut set = String::new();
+        self.variants(&mut set, c);
+        let text = format!("[{set}]");
+        self.done(&text);
+    }
+
+    /// The character and those that the comparator does not distinguish from it.
+    fn variants(&self, out: &mut String, c: char) {
+        class_char(out, c);
+        match self.fold {
+            Fold::None => {}
+            Fold::Ascii => {
+                if c.is_ascii_alphabetic() {
+                    out.push(char::from_u32(u32::from(c) ^ 0x20).unwrap_or(c));
+                }
+            }
+            Fold::Unicode => {
+                let one = |mut chars: Box<dyn Iterator<Item = char>>, out: &mut String| {
+                    if let (Some(other), None) = (chars.next(), chars.next()) {
+                        if other != c {
+                            class_char(out, other);
+                        }
+                    }
+                };
+                one(Box::new(c.to_lowercase()), out);
+                one(Box::new(c.to_uppercase()), out);
+            }
+        }
+    }
+
+    /// bracket expression: backslash is an ordinary character in it.  POSIX.1-2017 9.3.5.
+    fn bracket(&mut self) -> Result<(), String> {
+        let open = || "a '[' in the regular expression is not closed".to_string();
+        let mut set = String::new();
+        let not = self.chars.next_if_eq(&'^').is_some();
+        let mut first = true;
+        loop {
+            let c = self.chars.next().ok_or_else(open)?;
+            match c {
+                ']' if !first => break,
+                '[' if matches!(self.chars.peek(), Some(':')) => {
+                    let name = self.named(':')?;
+                    set.push_str(class(&name, self.fold)?);
+                }
+                _ => {
+                    let low = self.element(c)?;
+                    let mut ahead = self.chars.clone();
+                    let is_range = ahead.next() == Some('-') && ahead.next() != Some(']');
+                    if is_range {
+                        self.chars.next();
+                        let c = self.chars.next().ok_or_else(open)?;
+                        let high = self.element(c)?;
+                        self.range(&mut set, low, high)?;
+                    } else {
+                        self.variants(&mut set, low);
+                    }
+                }
+            }
+            first = false;
+        }
+        let text = format!("[{}{set}]", if not { "^" } else { "" });
+        self.done(&text);
+        Ok(())
+    }
+
+    /// A collating element: a character, `[.c.]` or `[=c=]`.
+    fn element(&mut self, c: char) -> Result<char, String> {
+        match self.chars.peek().copied() {
+            Some(mark @ ('.' | '=')) if c == '[' => {
+                let name = self.named(mark)?;
+                let mut chars = name.chars();
+                match (chars.next(), chars.next()) {
+                    (Some(c), None) => Ok(c),
+                    _ => Err("a collating element of several characters".into()),
+                }
+            }
+            _ => Ok(c),
+        }
+    }
+
+    /// The name in `[:name:]`, `[.name.]` or `[=name=]`.
+    fn named(&mut self, mark: char) -> Result<String, String> {
+        self.chars.next();
+        let mut name = String::new();
+        loop {
+            let c = self.chars.next().ok_or("a '[' in the regular expression is not closed")?;
+            if c == mark && self.chars.next_if_eq(&']').is_some() {
+                return Ok(name);
+            }
+            name.push(c);
+        }
+    }
+
+    fn range(&self, set: &mut String, low: char, high: char) -> Result<(), String> {
+        if low > high {
+            return Err(format!("'{low}-{high}' is no range in a regular expression"));
+        }
+        class_char(set, low);
+        set.push('-');
+        class_char(set, high);
+        if self.fold == Fold::None {
+            return Ok(());
+        }
+        for (from, to) in [('a', 'z'), ('A', 'Z')] {
+            let (a, b) = (low.max(from), high.min(to));
+            if a <= b {
+                let other = |c: char| char::from_u32(u32::from(c) ^ 0x20).unwrap_or(c);
+                set.push(other(a));
+                set.push('-');
+                set.push(other(b));
+            }
+        }
+        // Beyond ASCII one by one, as long as that stays small.
+        if self.fold == Fold::Unicode && u32::from(high).saturating_sub(u32::from(low)) < 512 {
+            (low..=high).filter(|c| !c.is_ascii()).for_each(|c| self.variants(set, c));
+        }
+        Ok(())
+    }
+}
+
+/// A character inside a class of the crate's syntax.
+fn class_char(out: &mut String, c: char) {
+    if c.is_ascii_alphanumeric() || c > '\u{7f}' {
+        out.push(c);
+    } else {
+        // Writing to a String does not fail.
+        let _ = write!(out, r"\x{{{:x}}}", u32::from(c));
+    }
+}
+
+fn class(name: &str, fold: Fold) -> Result<&'static str, String> {
+    Ok(match name {
+        "alnum" => "0-9A-Za-z",
+        "alpha" => "A-Za-z",
+        "upper" | "lower" if fold != Fold::None => "A-Za-z",
+        "upper" => "A-Z",
+        "lower" => "a-z",
+        "digit" => "0-9",
+        "xdigit" => "0-9A-Fa-f",
+        "blank" => r"\x20\t",
+        "space" => r"\x20\t-\r",
+        "cntrl" => r"\x00-\x1f\x7f",
+        "graph" => r"\x21-\x7e",
+        "print" => r"\x20-\x7e",
+        "punct" => r"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
+        _ => return Err(format!("'[:{name}:]' is no character class")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(pattern: &str, value: &str) -> Option<Vec<String>> {
+        let ere = Ere::new(pattern.as_bytes(), Fold::Ascii).unwrap_or_else(|e| panic!("{e}"));
+        let found = ere.captures(value.as_bytes())?;
+        Some(found.into_iter().map(|r| value[r].to_string()).collect())
+    }
+
+    #[test]
+    fn posix_syntax_is_understood() {
+        assert_eq!(run("^([[:alpha:]]+)-([0-9]{2,3})$", "Abc-123").unwrap()[1..], ["Abc", "123"]);
+        assert_eq!(run("[]a-]+", "x]-a").unwrap(), ["]-a"]);
+        assert_eq!(run(r"[\.]", r"\").unwrap(), [r"\"]);
+        assert_eq!(run("[[.-.]x]", "-").unwrap(), ["-"]);
+        assert_eq!(run("a.c", "A\u{e9}C").unwrap(), ["A\u{e9}C"]);
+        assert!(run("[^[:space:]]", " \t").is_none());
+        assert!(run("a{2", "a{2").is_none_or(|_| false) || Ere::new(b"a{2", Fold::None).is_err());
+    }
+
+    #[test]
+    fn the_match_is_leftmost_first() {
+        assert_eq!(run("(a|ab)(c|bcd)?", "abcd").unwrap(), ["abcd", "a", "bcd"]);
+        assert_eq!(run("(a|ab)", "ab").unwrap(), ["a", "a"]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (bad, why) in [
+            ("(", "not closed"),
+            (")", "closes nothing"),
+            ("[a", "not closed"),
+            ("*a", "repeats nothing"),
+            ("a**", "repeats nothing"),
+            ("a{3,2}", "interval"),
+            ("a{256}", "interval"),
+            (r"(a)\1", "back-references"),
+            ("[[:nope:]]", "character class"),
+            ("[z-a]", "range"),
+            ("(?i)a", "'(?'"),
+            ("\\", "backslash"),
+        ] {
+            let error = Ere::new(bad.as_bytes(), Fold::None).map(|_| ()).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn bombs_are_refused_or_harmless() {
+        assert!(Ere::new(b"(((((a{255}){255}){255}){255}){255})", Fold::None).is_err());
+        let evil = Ere::new(b"^(a+)+$", Fold::None).unwrap();
+        let value = format!("{}b", "a".repeat(1 << 20));
+        let begun = std::time::Instant::now();
+        assert!(evil.captures(value.as_bytes()).is_none());
+        assert!(begun.elapsed().as_secs() < 20);
+    }
+}

@@ -1,0 +1,399 @@
+//! What the language consists of: a table of extensions.
+//!
+//! An extension is one file under `ext` with one [`Extension`] constant, and
+//! one row of [`EXTENSIONS`].  The row brings commands, tests, tags for the
+//! verbs of others, comparators and namespaces of variables; checker, evaluator
+//! and capability list read it from here and know no extension by name.
+
+use std::collections::HashMap;
+
+use super::check::Check;
+use super::code::Op;
+use super::compare::Comparator;
+use super::ext;
+use super::run::{Ended, Flow, Run};
+
+/// Every extension, the base language first.
+pub const EXTENSIONS: &[&Extension] = &[
+    &ext::base::CORE,
+    &ext::deliver::CORE,
+    &ext::header::CORE,
+    &ext::deliver::FILEINTO,
+    &ext::reject::REJECT,
+    &ext::reject::EREJECT,
+    &ext::envelope::ENVELOPE,
+    &ext::base::ENCODED_CHARACTER,
+    &ext::vacation::VACATION,
+    &ext::vacation::VACATION_SECONDS,
+    &ext::subaddress::SUBADDRESS,
+    &ext::comparator::OCTET,
+    &ext::comparator::ASCII_CASEMAP,
+    &ext::comparator::ASCII_NUMERIC,
+    &ext::comparator::UNICODE_CASEMAP,
+    &ext::relational::RELATIONAL,
+    &ext::regex::REGEX,
+    &ext::imap4flags::IMAP4FLAGS,
+    &ext::deliver::COPY,
+    &ext::include::INCLUDE,
+    &ext::variables::VARIABLES,
+    &ext::body::BODY,
+    &ext::enotify::ENOTIFY,
+    &ext::environment::ENVIRONMENT,
+    &ext::mailbox::MAILBOX,
+    &ext::mailbox::MBOXMETADATA,
+    &ext::mailbox::SERVERMETADATA,
+    &ext::mailbox::SPECIAL_USE,
+    &ext::mailbox::MAILBOXID,
+    &ext::date::DATE,
+    &ext::date::INDEX,
+    &ext::ihave::IHAVE,
+    &ext::duplicate::DUPLICATE,
+    &ext::mime::MIME,
+    &ext::mime::FOREVERYPART,
+    &ext::mime::EXTRACTTEXT,
+    &ext::replace::REPLACE,
+    &ext::replace::ENCLOSE,
+    &ext::editheader::EDITHEADER,
+    &ext::spamtest::SPAMTEST,
+    &ext::spamtest::SPAMTESTPLUS,
+    &ext::spamtest::VIRUSTEST,
+    &ext::fcc::FCC,
+    &ext::extlists::EXTLISTS,
+    &ext::envelope::ENVELOPE_DSN,
+    &ext::envelope::ENVELOPE_DELIVERBY,
+    &ext::redirect::REDIRECT_DSN,
+    &ext::redirect::REDIRECT_DELIVERBY,
+    &ext::imapsieve::IMAPSIEVE,
+    &ext::imapsieve::DOVECOT_IMAPSIEVE,
+    &ext::dovecot::DEBUG,
+    &ext::dovecot::ENVIRONMENT,
+    &ext::program::PIPE,
+    &ext::program::FILTER,
+    &ext::program::EXECUTE,
+];
+
+/// A capability and what it brings.
+pub struct Extension {
+    /// The string for `require`; empty for what needs none.
+    pub name: &'static str,
+    /// Extensions that it requires along.
+    pub implies: &'static [&'static str],
+    /// Its commands and tests.
+    pub verbs: &'static [Verb],
+    /// Its tags for commands and tests of other extensions.
+    pub tags: &'static [Tag],
+    /// Its comparator.
+    pub comparator: Option<Comparator>,
+    /// Its namespace of variables.
+    pub namespace: Option<&'static Namespace>,
+}
+
+impl Extension {
+    /// An extension that brings nothing yet; for struct update syntax.
+    pub const NOTHING: Extension = Extension {
+        name: "",
+        implies: &[],
+        verbs: &[],
+        tags: &[],
+        comparator: None,
+        namespace: None,
+    };
+}
+
+/// A command or a test.
+pub struct Verb {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// Its positional arguments.
+    pub params: &'static [Param],
+    /// Its own tags.
+    pub tags: &'static [Tag],
+    /// The classes of tags that it takes: [`MATCHES`], [`ADDRESS_PARTS`].
+    pub classes: &'static [&'static str],
+    /// How many tests it takes.
+    pub tests: Tests,
+    /// Looks at one use of it, after arguments and tests and before the block.
+    pub check: fn(&mut Check<'_>, &mut Op),
+    /// Command or test, and how it is run.
+    pub kind: Kind,
+}
+
+/// How a verb is run.
+pub enum Kind {
+    /// A command; with or without a block.
+    Command {
+        /// A block is required; without this one is an error.
+        block: bool,
+        /// Carries it out.
+        run: for<'a> fn(&mut Run<'a>, &'a Op) -> Result<Flow<'a>, Ended>,
+    },
+    /// A test.
+    Test {
+        /// Decides it.
+        run: for<'a> fn(&mut Run<'a>, &'a Op) -> Result<bool, Ended>,
+    },
+}
+
+impl Verb {
+    /// A command without arguments; for struct update syntax.
+    pub const fn command(
+        run: for<'a> fn(&mut Run<'a>, &'a Op) -> Result<Flow<'a>, Ended>,
+    ) -> Verb {
+        Verb::new(Kind::Command { block: false, run })
+    }
+
+    /// A command with a block and no arguments.
+    pub const fn block(run: for<'a> fn(&mut Run<'a>, &'a Op) -> Result<Flow<'a>, Ended>) -> Verb {
+        Verb::new(Kind::Command { block: true, run })
+    }
+
+    /// A test without arguments.
+    pub const fn test(run: for<'a> fn(&mut Run<'a>, &'a Op) -> Result<bool, Ended>) -> Verb {
+        Verb::new(Kind::Test { run })
+    }
+
+    const fn new(kind: Kind) -> Verb {
+        Verb {
+            name: "",
+            params: &[],
+            tags: &[],
+            classes: &[],
+            tests: Tests::None,
+            check: |_, _| (),
+            kind,
+        }
+    }
+
+    /// True for a command.
+    pub fn is_command(&self) -> bool {
+        matches!(self.kind, Kind::Command { .. })
+    }
+
+    /// "the fileinto command", "the header test".
+    pub fn title(&self) -> String {
+        let kind = if self.is_command() { "command" } else { "test" };
+        format!("the {} {kind}", self.name)
+    }
+}
+
+impl std::fmt::Debug for Verb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// How many tests a verb takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tests {
+    /// None.
+    None,
+    /// Exactly one, without parentheses.
+    One,
+    /// A list in parentheses; those after a test that is known to give this are not looked at.
+    ListUntil(bool),
+}
+
+/// A positional argument.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    /// What it is called in errors.
+    pub name: &'static str,
+    /// What it has to be.
+    pub shape: Shape,
+    /// True if it may be left out.
+    pub optional: bool,
+}
+
+impl Param {
+    /// One string.
+    pub const fn text(name: &'static str) -> Param {
+        Param { name, shape: Shape::Text, optional: false }
+    }
+
+    /// One string or several.
+    pub const fn list(name: &'static str) -> Param {
+        Param { name, shape: Shape::List, optional: false }
+    }
+
+    /// A number.
+    pub const fn number(name: &'static str) -> Param {
+        Param { name, shape: Shape::Number, optional: false }
+    }
+
+    /// The same, but it may be left out.
+    pub const fn or_none(self) -> Param {
+        Param { optional: true, ..self }
+    }
+}
+
+/// What an argument has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A number.
+    Number,
+    /// One string.
+    Text,
+    /// One string or several.
+    List,
+    /// One string without variables.
+    Constant,
+}
+
+impl Shape {
+    /// What it is called in errors.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Shape::Number => "a number",
+            Shape::Text => "a string",
+            Shape::List => "a string list",
+            Shape::Constant => "a constant string",
+        }
+    }
+}
+
+/// A tag.
+#[derive(Clone, Copy, Debug)]
+pub struct Tag {
+    /// Its name without the colon, in lower case.
+    pub name: &'static str,
+    /// What follows it.
+    pub value: Option<Shape>,
+    /// Of the tags with the same group only one may be given.
+    pub group: &'static str,
+    /// Another tag without which it makes no sense.
+    pub with: Option<&'static str>,
+    /// The verbs or classes that take it; not looked at in a verb's own tags.
+    pub on: &'static [&'static str],
+}
+
+impl Tag {
+    /// A tag without a value.
+    pub const fn new(name: &'static str) -> Tag {
+        Tag { name, value: None, group: name, with: None, on: &[] }
+    }
+
+    /// A tag with a value.
+    pub const fn of(name: &'static str, shape: Shape) -> Tag {
+        Tag { value: Some(shape), ..Tag::new(name) }
+    }
+
+    /// Excludes the others of a group.
+    pub const fn group(self, group: &'static str) -> Tag {
+        Tag { group, ..self }
+    }
+
+    /// Makes sense only beside another tag.
+    pub const fn with(self, with: &'static str) -> Tag {
+        Tag { with: Some(with), ..self }
+    }
+
+    /// For verbs of other extensions.
+    pub const fn on(self, on: &'static [&'static str]) -> Tag {
+        Tag { on, ..self }
+    }
+}
+
+/// The class of the verbs that take match type and comparator.
+pub const MATCHES: &str = "(match)";
+/// The class of the verbs that take an address part.
+pub const ADDRESS_PARTS: &str = "(address)";
+
+/// Variables of the form `${name.something}` that an extension answers.
+pub struct Namespace {
+    /// What stands before the dot, in lower case.
+    pub name: &'static str,
+    /// The value of a variable; `None` is the empty string.
+    pub get: fn(&mut Run<'_>, &str) -> Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Namespace {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Namespace {}
+
+/// The extensions that may be used, indexed.
+pub struct Language {
+    extensions: Vec<&'static Extension>,
+    verbs: HashMap<&'static str, (usize, &'static Verb)>,
+    tags: HashMap<&'static str, Vec<(usize, &'static Tag)>>,
+}
+
+impl Default for Language {
+    /// All of [`EXTENSIONS`].
+    fn default() -> Self {
+        Language::new(EXTENSIONS.iter().copied())
+    }
+}
+
+impl Language {
+    /// A language of these extensions.
+    pub fn new(extensions: impl IntoIterator<Item = &'static Extension>) -> Self {
+        let extensions: Vec<_> = extensions.into_iter().collect();
+        let mut verbs = HashMap::new();
+        let mut tags: HashMap<_, Vec<_>> = HashMap::new();
+        for (i, extension) in extensions.iter().enumerate() {
+            for verb in extension.verbs {
+                verbs.insert(verb.name, (i, verb));
+            }
+            for tag in extension.tags {
+                tags.entry(tag.name).or_default().push((i, tag));
+            }
+        }
+        Language { extensions, verbs, tags }
+    }
+
+    /// What to announce: every capability string, in the order of the table.
+    pub fn capabilities(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.extensions.iter().map(|e| e.name).filter(|name| !name.is_empty())
+    }
+
+    /// How many extensions there are.
+    pub fn len(&self) -> usize {
+        self.extensions.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.extensions.is_empty()
+    }
+
+    /// An extension by its number.
+    pub fn extension(&self, index: usize) -> Option<&'static Extension> {
+        self.extensions.get(index).copied()
+    }
+
+    /// The number of the extension with this capability string.
+    pub fn find(&self, name: &[u8]) -> Option<usize> {
+        self.extensions.iter().position(|e| !e.name.is_empty() && e.name.as_bytes() == name)
+    }
+
+    /// A verb by its name in lower case, with the number of its extension.
+    pub fn verb(&self, name: &str) -> Option<(usize, &'static Verb)> {
+        self.verbs.get(name).copied()
+    }
+
+    /// The tags of this name that extensions add to a verb, with their extensions' numbers.
+    pub fn tags<'l>(
+        &'l self,
+        verb: &'l Verb,
+        name: &str,
+    ) -> impl Iterator<Item = (usize, &'static Tag)> + 'l {
+        let takes = |on: &&str| *on == verb.name || verb.classes.contains(on);
+        let rows = self.tags.get(name).map(Vec::as_slice).unwrap_or_default();
+        rows.iter().copied().filter(move |(_, tag)| tag.on.iter().any(takes))
+    }
+}
+
+/// True if this is the name of a command of any extension.
+pub fn is_command(name: &str) -> bool {
+    EXTENSIONS.iter().flat_map(|e| e.verbs).any(|verb| verb.name == name && verb.is_command())
+}

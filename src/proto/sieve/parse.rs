@@ -1,0 +1,398 @@
+//! The grammar of scripts.  RFC 5228 8.2.
+//!
+//! Knows no command: what a name means is the checker's business.  After an
+//! error the parser goes on at the next `;` or block end, so that one mistake
+//! is reported once and the rest of the script is still looked at.  Recursion
+//! is bounded by `limits::SIEVE_BLOCK_NESTING` and `SIEVE_TEST_NESTING`.
+
+use crate::proto::limits;
+
+use super::ast::{Arg, Node, Value};
+use super::fault::{Error, Pos};
+use super::lex::{Lexer, Token};
+
+/// Parses a script; `errors` receives what is wrong with it.
+///
+/// The tree is useful even then: nodes with an error in them are marked
+/// [`Node::broken`].
+pub fn parse(script: &[u8], errors: &mut Vec<Error>) -> Vec<Node> {
+    if script.len() > limits::SIEVE_SCRIPT.size() {
+        let text = format!("the script is larger than {} octets", limits::SIEVE_SCRIPT.default);
+        errors.push(Error { script: None, pos: Pos::default(), text });
+        return Vec::new();
+    }
+    if let Some(error) = not_utf8(script) {
+        errors.push(error);
+        return Vec::new();
+    }
+    let mut lexer = Lexer::new(script);
+    let (pos, token) = lexer.next_token();
+    let mut parser = Parser { lexer, pos, token, errors };
+    let mut nodes = Vec::new();
+    loop {
+        parser.commands(&mut nodes, 0);
+        match parser.token {
+            Token::End => return nodes,
+            // A stray '}' ends no block.
+            _ if parser.full() => return nodes,
+            _ => {
+                parser.error_here("this '}' closes nothing");
+                parser.advance();
+            }
+        }
+    }
+}
+
+/// Scripts are UTF-8 (RFC 5228 2.1); the first octet that is not is an error.
+fn not_utf8(script: &[u8]) -> Option<Error> {
+    let at = std::str::from_utf8(script).err()?.valid_up_to();
+    let before = script.get(..at).unwrap_or_default();
+    let line = before.iter().filter(|b| **b == b'\n').count().saturating_add(1);
+    let column = before.rsplit(|b| *b == b'\n').next().map_or(0, <[u8]>::len).saturating_add(1);
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let pos = Pos { line: number(line), column: number(column) };
+    Some(Error { script: None, pos, text: "the script is not UTF-8".into() })
+}
+
+struct Parser<'a, 'e> {
+    lexer: Lexer<'a>,
+    pos: Pos,
+    token: Token,
+    errors: &'e mut Vec<Error>,
+}
+
+impl Parser<'_, '_> {
+    fn advance(&mut self) -> Token {
+        let (pos, token) = self.lexer.next_token();
+        self.pos = pos;
+        std::mem::replace(&mut self.token, token)
+    }
+
+    fn full(&self) -> bool {
+        self.errors.len() >= limits::SIEVE_ERRORS.size()
+    }
+
+    fn error(&mut self, pos: Pos, text: impl Into<String>) {
+        if !self.full() {
+            self.errors.push(Error { script: None, pos, text: text.into() });
+        }
+    }
+
+    fn error_here(&mut self, text: impl Into<String>) {
+        let pos = self.pos;
+        self.error(pos, text);
+    }
+
+    /// Reports the current token, which does not fit, as an error.
+    fn unexpected(&mut self, wanted: &str) {
+        let text = match &self.token {
+            Token::Bad(why) => why.clone(),
+            other => format!("{} where {wanted} was expected", other.describe()),
+        };
+        self.error_here(text);
+    }
+
+    fn at(&self, punct: u8) -> bool {
+        self.token == Token::Punct(punct)
+    }
+
+    /// commands = *command
+    ///
+    /// Ends before a `}` or at the end.
+    fn commands(&mut self, into: &mut Vec<Node>, depth: usize) {
+        while !self.full() {
+            match &self.token {
+                Token::End | Token::Punct(b'}') => return,
+                // Harmless, but not in the grammar.
+                Token::Punct(b';') => {
+                    self.error_here("a semicolon without a command");
+                    self.advance();
+                }
+                Token::Identifier(_) => into.push(self.command(depth)),
+                _ => {
+                    self.unexpected("a command");
+                    self.recover();
+                }
+            }
+        }
+    }
+
+    /// command = identifier arguments (";" / block)
+    fn command(&mut self, depth: usize) -> Node {
+        let mut node = self.node(0);
+        if node.broken && !self.at(b'{') {
+            self.recover();
+            return node;
+        }
+        match &self.token {
+            Token::Punct(b';') => {
+                self.advance();
+            }
+            Token::Punct(b'{') => {
+                if depth >= limits::SIEVE_BLOCK_NESTING.size() {
+                    self.error_here(format!(
+                        "blocks are nested deeper than {}",
+                        limits::SIEVE_BLOCK_NESTING.default
+                    ));
+                    node.broken = true;
+                    self.skip_nested(b'{', b'}');
+                    return node;
+                }
+                self.block(&mut node, depth);
+            }
+            // The next command begins: only the semicolon is missing.
+            Token::Identifier(_) | Token::Punct(b'}') | Token::End => {
+                let text = format!("missing semicolon after the {} command", node.name);
+                self.error_here(text);
+            }
+            _ => {
+                self.unexpected("';' or a block");
+                node.broken = true;
+                self.recover();
+            }
+        }
+        node
+    }
+
+    /// block = "{" commands "}"
+    fn block(&mut self, node: &mut Node, depth: usize) {
+        let start = self.pos;
+        self.advance();
+        let mut inner = Vec::new();
+        self.commands(&mut inner, depth.saturating_add(1));
+        if self.at(b'}') {
+            self.advance();
+        } else {
+            self.error(start, "this block does not end");
+        }
+        node.block = Some(inner);
+    }
+
+    /// identifier arguments; for commands and tests.
+    ///
+    /// arguments = *argument [ test / test-list ]
+    fn node(&mut self, depth: usize) -> Node {
+        let pos = self.pos;
+        let mut node = Node { pos, ..Node::default() };
+        if let Token::Identifier(name) = self.advance() {
+            node.name = name;
+        }
+        self.arguments(&mut node);
+        match &self.token {
+            Token::Identifier(_) | Token::Punct(b'(') if node.broken => {}
+            Token::Identifier(_) if self.starts_next_command(&node) => {}
+            Token::Identifier(_) | Token::Punct(b'(')
+                if depth >= limits::SIEVE_TEST_NESTING.size() =>
+            {
+                self.error_here(format!(
+                    "tests are nested deeper than {}",
+                    limits::SIEVE_TEST_NESTING.default
+                ));
+                node.broken = true;
+                self.skip_to_block();
+            }
+            Token::Identifier(_) => {
+                let test = self.node(depth.saturating_add(1));
+                node.broken |= test.broken;
+                node.tests.push(test);
+            }
+            Token::Punct(b'(') => self.test_list(&mut node, depth),
+            _ => {}
+        }
+        node
+    }
+
+    /// A name at the start of a line after a command that takes no test: what is missing is a
+    /// semicolon.  Only the known control commands are followed by a test.
+    fn starts_next_command(&self, node: &Node) -> bool {
+        self.pos.line > node.pos.line
+            && !matches!(node.name.as_str(), "if" | "elsif" | "not" | "anyof" | "allof" | "else")
+            && super::language::is_command(match &self.token {
+                Token::Identifier(name) => name,
+                _ => "",
+            })
+    }
+
+    /// test-list = "(" test *("," test) ")"
+    fn test_list(&mut self, node: &mut Node, depth: usize) {
+        node.test_list = true;
+        self.advance();
+        loop {
+            if !matches!(self.token, Token::Identifier(_)) {
+                self.unexpected("a test");
+                node.broken = true;
+                if self.at(b')') {
+                    self.advance();
+                } else {
+                    self.skip_to_block();
+                }
+                return;
+            }
+            let test = self.node(depth.saturating_add(1));
+            node.broken |= test.broken;
+            node.tests.push(test);
+            if node.broken && !self.at(b',') && !self.at(b')') {
+                self.skip_to_block();
+                return;
+            }
+            match self.token {
+                Token::Punct(b',') => self.advance(),
+                Token::Punct(b')') => {
+                    self.advance();
+                    return;
+                }
+                _ => {
+                    self.unexpected("',' or ')' in a test list");
+                    node.broken = true;
+                    self.skip_to_block();
+                    return;
+                }
+            };
+        }
+    }
+
+    /// argument = string-list / number / tag
+    fn arguments(&mut self, node: &mut Node) {
+        loop {
+            let pos = self.pos;
+            let value = match &self.token {
+                Token::Tag(_) | Token::Number(_) | Token::Text(_) => match self.advance() {
+                    Token::Tag(name) => Value::Tag(name),
+                    Token::Number(n) => Value::Number(n),
+                    Token::Text(text) => Value::Text(text),
+                    _ => return,
+                },
+                Token::Punct(b'[') => match self.string_list() {
+                    Some(list) => Value::List(list),
+                    None => {
+                        node.broken = true;
+                        return;
+                    }
+                },
+                Token::Bad(_) => {
+                    self.unexpected("an argument");
+                    node.broken = true;
+                    self.skip_to_block();
+                    return;
+                }
+                _ => return,
+            };
+            if node.args.len() >= limits::SIEVE_ARGUMENTS.size() {
+                let text = format!("more than {} arguments", limits::SIEVE_ARGUMENTS.default);
+                self.error(pos, text);
+                node.broken = true;
+                self.skip_to_block();
+                return;
+            }
+            node.args.push(Arg { pos, value });
+        }
+    }
+
+    /// string-list = "[" string *("," string) "]"
+    fn string_list(&mut self) -> Option<Vec<Vec<u8>>> {
+        self.advance();
+        let mut list = Vec::new();
+        loop {
+            if !matches!(self.token, Token::Text(_)) {
+                self.unexpected("a string");
+                self.skip_to_block();
+                return None;
+            }
+            if let Token::Text(text) = self.advance() {
+                list.push(text);
+            }
+            match self.token {
+                Token::Punct(b',') => self.advance(),
+                Token::Punct(b']') => {
+                    self.advance();
+                    return Some(list);
+                }
+                _ => {
+                    self.unexpected("',' or ']' in a string list");
+                    self.skip_to_block();
+                    return None;
+                }
+            };
+        }
+    }
+
+    /// After an error inside a command: to its `;`, its block, or what must end it.
+    fn skip_to_block(&mut self) {
+        while !matches!(self.token, Token::End | Token::Punct(b';' | b'{' | b'}')) {
+            self.advance();
+        }
+    }
+
+    /// After a broken command: past its `;` or its block.
+    fn recover(&mut self) {
+        self.skip_to_block();
+        match self.token {
+            Token::Punct(b';') => {
+                self.advance();
+            }
+            Token::Punct(b'{') => self.skip_nested(b'{', b'}'),
+            _ => {}
+        }
+    }
+
+    /// Past a balanced pair, of which the opening one is the current token.
+    fn skip_nested(&mut self, open: u8, close: u8) {
+        let mut depth = 0usize;
+        loop {
+            match &self.token {
+                Token::End => return,
+                Token::Punct(b) if *b == open => depth = depth.saturating_add(1),
+                Token::Punct(b) if *b == close => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            self.advance();
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(script: &str) -> Vec<String> {
+        let mut errors = Vec::new();
+        parse(script.as_bytes(), &mut errors);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn one_mistake_gives_one_error() {
+        for script in [
+            "keep\nstop;",
+            "if true { keep }",
+            "if anyof (true, ) { keep; }",
+            "keep $$$; stop;",
+            "fileinto [\"a\", ]; stop;",
+            "if true { keep;",
+            "keep; } stop;",
+            "fileinto [\"a\" \"b\"]; keep;",
+        ] {
+            assert_eq!(errors(script).len(), 1, "{script}: {:?}", errors(script));
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = "if true {".repeat(100_000);
+        assert!(errors(&deep)[0].contains("nested"), "{:?}", errors(&deep));
+        let deep = format!("if {} true {{}}", "not ".repeat(100_000));
+        assert_eq!(errors(&deep).len(), 1);
+        let deep = format!("if {}true{} {{}}", "anyof(".repeat(40_000), ")".repeat(40_000));
+        assert_eq!(errors(&deep).len(), 1);
+    }
+
+    #[test]
+    fn a_script_that_is_not_utf8_is_refused_with_its_place() {
+        let mut found = Vec::new();
+        parse(b"keep;\n # \xff", &mut found);
+        assert_eq!(found[0].pos, Pos { line: 2, column: 4 });
+    }
+}
