@@ -416,6 +416,8 @@ pub const ALL: &[&Limit] = &[
     &VACATION_DAYS,
     &DUPLICATE_DAYS,
     &DUPLICATE_MAX_DAYS,
+    &KEYWORDS_FILE,
+    &SUBSCRIPTIONS_FILE,
 ];
 
 #[cfg(test)]
