@@ -5,6 +5,7 @@ pub mod clock;
 pub mod crypto;
 pub mod exits;
 pub mod line;
+pub mod listen;
 pub mod lock;
 pub mod log;
 pub mod stream;

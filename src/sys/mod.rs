@@ -3,6 +3,7 @@
 //! Each function wraps one thing that the kernel or the C library does and
 //! gives its error as an [`errno::SysError`].  No policy, no logic.
 
+pub mod crypt;
 pub mod errno;
 pub mod fdpass;
 pub mod file;
