@@ -153,6 +153,14 @@ impl Stream {
         Ok(Self { layer: Layer::Plain(wire), info: None })
     }
 
+    /// Takes a socketpair's end over.  No socket option is set: a pledged process
+    /// without "inet" is killed for it.
+    pub fn local(fd: OwnedFd) -> Result<Self, SysError> {
+        poll::set_nonblocking(fd.as_fd(), true).map_err(|e| SysError::of("ioctl", &e))?;
+        let wire = Wire::new(Arc::new(File::from(fd)));
+        Ok(Self { layer: Layer::Plain(wire), info: None })
+    }
+
     /// Connects by TCP, from `source` if given; blocks up to `deadline`.
     pub fn connect(
         addr: SocketAddr,

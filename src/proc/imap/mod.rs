@@ -1,5 +1,7 @@
 //! imap: TLS and login for IMAP, then a relay to the account's store.
 
+pub mod relay;
+
 use crate::ipc::parent::{Part, Stat};
 use crate::proc::start::{Directories, Events, Greeted, StartError};
 use crate::proc::table::Kind;

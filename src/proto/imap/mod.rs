@@ -6,9 +6,11 @@
 //! [`bodystructure`] and [`section`]; SEARCH is parsed by [`search`] and run by
 //! [`eval`].  Sockets, mailboxes and policy are the caller's.  RFC 3501.
 
+pub mod bodystructure;
 pub mod collect;
 pub mod command;
 pub mod date;
+pub mod envelope;
 pub mod eval;
 pub mod fetch;
 pub mod flag;
@@ -18,5 +20,6 @@ pub mod mailbox;
 pub mod reply;
 pub mod response;
 pub mod search;
+pub mod section;
 pub mod seqset;
 pub mod write;
