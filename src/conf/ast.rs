@@ -34,6 +34,8 @@ pub struct Config {
     /// All statements, in the order of the text; each in its final form
     /// (several `pki` statements of one name are one).
     pub statements: Vec<Statement>,
+    /// What is not wrong but does nothing: macros that nobody uses.
+    pub warnings: Vec<super::Error>,
 }
 
 /// A statement and its place.
@@ -139,7 +141,7 @@ impl Stmt {
             Stmt::Admd(_) => &[Smtp],
             Stmt::BounceWarn(_) => &[Queue],
             Stmt::Ca(_) => &[Smtp, Mta, Imap],
-            Stmt::Hostname(_) | Stmt::Limit(_) => {
+            Stmt::Hostname(_) | Stmt::Limit(_) | Stmt::QueueDirectory(_) | Stmt::Socket(_) => {
                 &[Keyd, Lookup, Smtp, Queue, Mta, Imap, Store, Control]
             }
             Stmt::Listen(_) => &[Smtp, Imap, Control],
@@ -155,7 +157,7 @@ impl Stmt {
             | Stmt::QueueEncryption(_)
             | Stmt::QueueRetry(..)
             | Stmt::QueueTtl(_) => &[Queue],
-            Stmt::QueueDirectory(_) | Stmt::StateDirectory(_) | Stmt::Socket(_) => &[],
+            Stmt::StateDirectory(_) => &[],
             Stmt::Resolver(_) => &[Lookup],
             Stmt::SmtpCiphers(_) => &[Smtp, Imap],
             Stmt::SmtpLimit(..) => &[Smtp],

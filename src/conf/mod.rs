@@ -82,37 +82,43 @@ impl Source for NoFiles {
     }
 }
 
-/// How a text is read.
-#[derive(Clone, Copy, Default)]
-pub struct Options<'a> {
-    /// Macros of the command line: they win over those of the text.
-    pub defines: &'a [(String, String)],
-    /// True: a part that [`Config::print_part`] made, so names may be elsewhere
-    /// and the checks of the whole have been made.
-    pub part: bool,
-}
-
-/// What a text without mistakes gives.
-#[derive(Debug)]
-pub struct Read {
-    /// The configuration.
-    pub config: Config,
-    /// What is not wrong but does nothing: macros that nobody uses.
-    pub warnings: Vec<Error>,
+/// A closure that reads a file is a source.
+impl<F: FnMut(&str) -> Result<Vec<u8>, String>> Source for F {
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        self(path)
+    }
 }
 
 /// Reads a configuration.
 ///
-/// `name` stands for the text in messages.  The error is every mistake, in the
-/// order of the text.
+/// `name` stands for the text in messages; `defines` are the macros of the
+/// command line, which win over those of the text.  The error is every mistake,
+/// in the order of the text.
 pub fn parse(
     name: &str,
     text: &[u8],
-    options: &Options<'_>,
+    defines: &[(String, String)],
     source: &mut dyn Source,
-) -> Result<Read, Vec<Error>> {
-    let mut run = parse::run(name, text, options, source).finish();
-    if !options.part {
+) -> Result<Config, Vec<Error>> {
+    read(name, text, defines, false, source)
+}
+
+/// Reads the part of a configuration that [`Config::print_for`] made: names may
+/// be elsewhere, and the checks of the whole have been made.
+pub fn part(text: &[u8]) -> Result<Config, String> {
+    read("part", text, &[], true, &mut NoFiles)
+        .map_err(|e| e.first().map(ToString::to_string).unwrap_or_default())
+}
+
+fn read(
+    name: &str,
+    text: &[u8],
+    defines: &[(String, String)],
+    part: bool,
+    source: &mut dyn Source,
+) -> Result<Config, Vec<Error>> {
+    let mut run = parse::run(name, text, defines, part, source).finish();
+    if !part {
         let complete = run.errors.is_empty();
         let config = std::mem::take(&mut run.config);
         listen::check(&config, &mut run);
@@ -129,7 +135,7 @@ pub fn parse(
     }
     let mut errors = run.errors;
     if errors.is_empty() {
-        return Ok(Read { config: run.config, warnings: run.warnings });
+        return Ok(Config { warnings: run.warnings, ..run.config });
     }
     let mut files: Vec<std::sync::Arc<str>> = Vec::new();
     for e in &errors {

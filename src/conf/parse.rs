@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ast::{Config, Pos, Statement, Stmt};
 use super::lex::{Lexer, Token};
 use super::{action, features, listen, matches, own, pki, queue, smtp, table};
-use super::{Error, Options, Source};
+use super::{Error, Source};
 
 /// How many errors a run reports.
 const ERRORS_MAX: usize = 100;
@@ -65,10 +65,11 @@ pub(super) struct Parser<'s> {
 pub(super) fn run<'s>(
     name: &str,
     text: &[u8],
-    options: &Options<'_>,
+    defines: &[(String, String)],
+    part: bool,
     source: &'s mut dyn Source,
 ) -> Parser<'s> {
-    let mut lex = Lexer::new(name, text, options.defines, source);
+    let mut lex = Lexer::new(name, text, defines, source);
     let token = lex.next();
     let at = lex.at.clone();
     let errors = std::mem::take(&mut lex.errors);
@@ -77,7 +78,7 @@ pub(super) fn run<'s>(
         token,
         statement: at.clone(),
         at,
-        part: options.part,
+        part,
         config: Config::default(),
         errors,
         seen: Vec::new(),

@@ -15,8 +15,8 @@ impl Config {
         print(self, None)
     }
 
-    /// The part for one process; it is read with [`super::Options`] `part`.
-    pub fn print_part(&self, owner: Owner) -> String {
+    /// The part for one process; it is read with [`super::part`].
+    pub fn print_for(&self, owner: Owner) -> String {
         print(self, Some(owner))
     }
 }

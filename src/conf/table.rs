@@ -370,6 +370,18 @@ impl Config {
         found
     }
 
+    /// True if passwords or their hashes are in the table.
+    pub fn is_secret_table(&self, name: &str) -> bool {
+        self.secret_tables().iter().any(|(_, n, _)| *n == name)
+            || matches!(self.table(name).map(|t| &t.kind), Some(TableKind::Passwd(_)))
+    }
+
+    /// True if such a table stands in the configuration itself.
+    pub fn inline_secrets(&self) -> bool {
+        self.tables()
+            .any(|t| matches!(t.kind, TableKind::Inline(_)) && self.is_secret_table(&t.name))
+    }
+
     /// What a named table is asked for.
     pub fn uses_of(&self, name: &str) -> Vec<Use> {
         let mut found: Vec<Use> = Vec::new();

@@ -4,8 +4,8 @@
 use super::ast::*;
 use super::*;
 
-fn read(text: &str) -> Result<Read, Vec<Error>> {
-    parse("t", text.as_bytes(), &Options::default(), &mut NoFiles)
+fn read(text: &str) -> Result<Config, Vec<Error>> {
+    parse("t", text.as_bytes(), &[], &mut NoFiles)
 }
 
 /// Statements that the others refer to; five lines.
@@ -15,9 +15,9 @@ const GROUND: &str = "table t { a = b }\ntable l { a }\ntable c { u = h }\n\
 /// The canonical form of one statement.
 fn canonical(text: &str) -> String {
     let whole = format!("{GROUND}{text}\nmatch from any for any action x\n");
-    let config = read(&whole).unwrap_or_else(|e| panic!("{text}: {}", errors(&e))).config;
+    let config = read(&whole).unwrap_or_else(|e| panic!("{text}: {}", errors(&e)));
     let printed = config.print();
-    let again = read(&printed).unwrap_or_else(|e| panic!("{printed}: {}", errors(&e))).config;
+    let again = read(&printed).unwrap_or_else(|e| panic!("{printed}: {}", errors(&e)));
     assert!(config.stmts().eq(again.stmts()), "{text} is not the same after print and parse");
     assert_eq!(printed, again.print());
     let ground = GROUND.lines().count();
@@ -33,7 +33,7 @@ fn errors(all: &[Error]) -> String {
 fn mistakes(text: &str) -> String {
     let whole = format!("{GROUND}{text}\nmatch from any for any action x\n");
     match read(&whole) {
-        Ok(r) => panic!("{text} was taken: {}", r.config.print()),
+        Ok(r) => panic!("{text} was taken: {}", r.print()),
         Err(e) => errors(&e),
     }
 }
@@ -68,9 +68,8 @@ fn macros() {
 fn the_command_line_wins_over_the_text() {
     let text = b"a = \"mbox\"\naction x $a\nmatch action x";
     let defines = [("a".to_string(), "expand-only".to_string())];
-    let options = Options { defines: &defines, part: false };
-    let read = parse("t", text, &options, &mut NoFiles).unwrap();
-    assert!(read.config.print().starts_with("action \"x\" expand-only\n"));
+    let config = parse("t", text, &defines, &mut NoFiles).unwrap();
+    assert!(config.print().starts_with("action \"x\" expand-only\n"));
 }
 
 #[test]
@@ -176,7 +175,7 @@ fn queue_statements() {
 fn a_queue_key_is_raw_or_hexadecimal() {
     let key = |t: &str| {
         let text = format!("queue encryption \"{t}\"\naction x mbox\nmatch action x");
-        read(&text).unwrap().config.queue_key().unwrap().octets()
+        read(&text).unwrap().queue_key().unwrap().octets()
     };
     assert_eq!(key("0123456789abcdef0123456789abcdef"), *b"0123456789abcdef0123456789abcdef");
     assert_eq!(key(&"00ff".repeat(16))[..4], [0, 255, 0, 255]);
@@ -639,7 +638,7 @@ impl Source for Files {
 fn mistakes_in_included_files_have_their_names() {
     let mut files = Files(&[("/a", "queue ttl 4\ninclude \"/b\"\nqueue ttl 5\n"), ("/b", "x y")]);
     let text = b"include \"/a\"\ninclude \"/no\"\naction x mbox";
-    let e = parse("t", text, &Options::default(), &mut files).unwrap_err();
+    let e = parse("t", text, &[], &mut files).unwrap_err();
     let places: Vec<String> = e.iter().map(|e| e.at.to_string()).collect();
     assert_eq!(places, ["/a:1", "/a:3", "/b:1", "t:2"]);
 }
@@ -649,7 +648,7 @@ fn a_part_has_no_secrets_of_others() {
     let text = "table c { joe = topsecret }\nqueue encryption 12345678901234567890123456789012\n\
         pki a cert \"/c\" key \"/topsecret\"\nlisten on lo0 smtps pki a auth <c>\n\
         action x maildir\naction r relay\nmatch from any for domain { d1, d2 } action x\n";
-    let config = read(text).unwrap().config;
+    let config = read(text).unwrap();
     for owner in [
         Owner::Keyd,
         Owner::Lookup,
@@ -660,21 +659,19 @@ fn a_part_has_no_secrets_of_others() {
         Owner::Store,
         Owner::Control,
     ] {
-        let part = config.print_part(owner);
+        let part = config.print_for(owner);
         assert_eq!(part.contains("= \"topsecret\""), owner == Owner::Lookup, "{owner:?}: {part}");
         assert!(!part.contains("/topsecret"), "{owner:?}: {part}");
         assert_eq!(part.contains("encryption"), owner == Owner::Queue, "{owner:?}: {part}");
         assert_eq!(part.contains("d1"), owner == Owner::Lookup, "{owner:?}: {part}");
-        let options = Options { part: true, ..Options::default() };
-        let read = parse("part", part.as_bytes(), &options, &mut NoFiles)
-            .unwrap_or_else(|e| panic!("{owner:?}: {}", errors(&e)));
-        assert_eq!(read.config.print_part(owner), part);
+        let read = super::part(part.as_bytes()).unwrap_or_else(|e| panic!("{owner:?}: {e}"));
+        assert_eq!(read.print_for(owner), part);
     }
 }
 
 #[test]
 fn defaults_are_those_of_the_manual() {
-    let config = read("action x mbox\nmatch action x").unwrap().config;
+    let config = read("action x mbox\nmatch action x").unwrap();
     assert_eq!(config.max_message_size(), 35 << 20);
     assert_eq!(config.queue_ttl().as_secs(), 4 * 86400);
     assert_eq!(config.warn_intervals(), [view::WARN_INTERVAL]);
@@ -688,6 +685,6 @@ fn defaults_are_those_of_the_manual() {
 fn debug_prints_no_secret() {
     let text = "table c { joe = topsecret }\nqueue encryption topsecret01234567890123456789012\n\
         action x mbox\nmatch action x";
-    let shown = format!("{:?}", read(text).unwrap().config);
+    let shown = format!("{:?}", read(text).unwrap());
     assert!(!shown.contains("topsecret"), "{shown}");
 }

@@ -340,8 +340,22 @@ pub const KEYWORDS_FILE: Limit =
 pub const SUBSCRIPTIONS_FILE: Limit =
     limit("subscriptions-file", 1 << 20, Unit::Octets, "memory of a store", "NO [LIMIT]");
 
+/// Store processes at a time; a quarter of them is kept for logins.
+pub const STORE_PROCESSES: Limit = setting(
+    "store-processes",
+    200,
+    Unit::Count,
+    "processes of the machine",
+    "4xx, NO [UNAVAILABLE]",
+);
+/// No store runs under a lower user id.
+pub const STORE_MIN_UID: Limit =
+    setting("store-min-uid", 500, Unit::Count, "system accounts", "no delivery, no login");
+
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
+    &STORE_PROCESSES,
+    &STORE_MIN_UID,
     &SMTP_COMMAND_LINE,
     &LINE_DISCARDED,
     &SMTP_LOCAL_PART,
