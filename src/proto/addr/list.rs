@@ -6,6 +6,8 @@
 //! its name, empty elements are passed over.  Nothing is decoded: a display
 //! name keeps its encoded words.  RFC 5322 3.4, 4.4.
 
+use std::ops::Range;
+
 use crate::proto::chars;
 use crate::proto::cursor::Cursor;
 use crate::proto::limits;
@@ -32,6 +34,10 @@ pub struct Mailbox {
     pub local: Vec<u8>,
     /// The domain; empty if missing.
     pub domain: Vec<u8>,
+    /// Where the addr-spec stands in the value, as written: whoever has to be
+    /// sure reads this with the strict parser of [`super::Mailbox`].  Where the
+    /// domain is missing, it belongs at its end.
+    pub spec: Range<usize>,
 }
 
 /// Reads a field's value, folded or not.
@@ -87,6 +93,7 @@ impl List<'_> {
     fn element(&mut self) {
         let c = &mut self.c;
         let mut comment = None;
+        let start = c.pos();
         let phrase = words(c, &mut comment);
         match c.peek() {
             Some(b'<') => {
@@ -103,15 +110,16 @@ impl List<'_> {
             }
             Some(b'@') => {
                 c.next_byte();
-                let domain = domain(c, &mut comment);
+                let (domain, end) = domain(c, &mut comment);
+                let spec = start..end;
                 let mailbox =
-                    Mailbox { name: comment, route: None, local: phrase.joined(), domain };
+                    Mailbox { name: comment, route: None, local: phrase.joined(), domain, spec };
                 self.entries.push(Entry::Mailbox(mailbox));
             }
             Some(b',' | b';') | None => {
                 if let Some(local) = phrase.text() {
-                    let name = comment;
-                    let mailbox = Mailbox { name, local, ..Mailbox::default() };
+                    let (name, spec) = (comment, start..phrase.end);
+                    let mailbox = Mailbox { name, local, spec, ..Mailbox::default() };
                     self.entries.push(Entry::Mailbox(mailbox));
                 }
             }
@@ -131,6 +139,8 @@ struct Words {
     /// Without.
     tight: Vec<u8>,
     any: bool,
+    /// After the last word.
+    end: usize,
 }
 
 impl Words {
@@ -145,7 +155,7 @@ impl Words {
 
 /// *(atom / quoted-string / "." / CFWS)
 fn words(c: &mut Cursor<'_>, comment: &mut Option<Vec<u8>>) -> Words {
-    let mut out = Words::default();
+    let mut out = Words { end: c.pos(), ..Words::default() };
     loop {
         let blank = skip(c, comment) && out.any;
         let mut add = |bytes: &[u8]| {
@@ -161,6 +171,7 @@ fn words(c: &mut Cursor<'_>, comment: &mut Option<Vec<u8>>) -> Words {
             Some(b) if is_word(b) => add(c.take_while(is_word)),
             _ => return out,
         }
+        out.end = c.pos();
     }
 }
 
@@ -187,28 +198,37 @@ fn angle(c: &mut Cursor<'_>) -> Mailbox {
             c.seek(start);
         }
     }
-    mailbox.local = words(c, &mut none).joined();
+    let start = c.pos();
+    let local = words(c, &mut none);
+    let mut end = local.end;
+    mailbox.local = local.joined();
     if c.eat(b'@') {
-        mailbox.domain = domain(c, &mut none);
+        (mailbox.domain, end) = domain(c, &mut none);
     }
-    // What else stands before the bracket is nothing we know.
-    c.take_while(|b| !matches!(b, b'>' | b',' | b';' | b'<'));
+    // What else stands before the bracket is nothing we know, but it is part of
+    // the addr-spec as written.
+    if !c.take_while(|b| !matches!(b, b'>' | b',' | b';' | b'<')).is_empty() {
+        end = c.pos();
+    }
     c.eat(b'>');
+    mailbox.spec = start..end;
     mailbox
 }
 
-/// dot-atom / domain-literal
-fn domain(c: &mut Cursor<'_>, comment: &mut Option<Vec<u8>>) -> Vec<u8> {
+/// dot-atom / domain-literal, and where it ends
+fn domain(c: &mut Cursor<'_>, comment: &mut Option<Vec<u8>>) -> (Vec<u8>, usize) {
     skip(c, comment);
     if c.peek() == Some(b'[') {
         let start = c.pos();
         c.take_while(|b| !matches!(b, b']' | b'\r' | b'\n' | b'>'));
         c.eat(b']');
-        let literal = c.since(start).to_vec();
+        let (literal, end) = (c.since(start).to_vec(), c.pos());
         skip(c, comment);
-        return literal;
+        return (literal, end);
     }
-    words(c, comment).joined()
+    let words = words(c, comment);
+    let end = words.end;
+    (words.joined(), end)
 }
 
 /// quoted-string, its escapes undone; an open one runs to the end.
@@ -319,6 +339,21 @@ mod tests {
     }
 
     #[test]
+    fn the_addr_spec_as_written() {
+        for (value, want) in [
+            ("joe@x (Joe)", &["joe@x"][..]),
+            (" Joe <joe@x> , (c) ann", &["joe@x", "ann"]),
+            ("<@a:\"j q\"@x >, <joe >", &["\"j q\"@x", "joe"]),
+            ("<joe(c)@x>, a b@c, <a@b c>", &["joe(c)@x", "a b@c", "a@b c"]),
+            ("<a@b@c>, @x, a@[1.2.3.4]", &["a@b@c", "@x", "a@[1.2.3.4]"]),
+            ("joe@", &["joe@"]),
+        ] {
+            let specs: Vec<_> = mailboxes(value.as_bytes()).map(|m| &value[m.spec]).collect();
+            assert_eq!(specs, want, "{value}");
+        }
+    }
+
+    #[test]
     fn lists_and_groups() {
         assert_eq!(show("a@x, ,b@y,"), ["||a@x", "||b@y"]);
         assert_eq!(
@@ -366,7 +401,12 @@ mod tests {
                     b"ab@.<>()\",;:\\[] \r\n\xe4"[(seed >> 24) as usize % 19]
                 })
                 .collect();
-            parse(&bytes);
+            let mut last = 0;
+            for m in mailboxes(&bytes) {
+                assert!(last <= m.spec.start && m.spec.start <= m.spec.end, "{bytes:?}");
+                assert!(m.spec.end <= bytes.len());
+                last = m.spec.end;
+            }
         }
     }
 }
