@@ -25,6 +25,13 @@ pub const TAG_LEN: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CryptoError(String);
 
+impl CryptoError {
+    /// An error in words of our own.
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl fmt::Display for CryptoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

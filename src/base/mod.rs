@@ -8,5 +8,9 @@ pub mod line;
 pub mod listen;
 pub mod lock;
 pub mod log;
+pub mod remotekey;
+pub mod signing;
 pub mod stream;
+#[cfg(test)]
+mod testcert;
 pub mod tls;

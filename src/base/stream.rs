@@ -497,3 +497,7 @@ fn reason(error: &openssl::ssl::Error) -> String {
         .unwrap_or("protocol error")
         .to_owned()
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
