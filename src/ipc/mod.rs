@@ -24,6 +24,7 @@
 pub mod call;
 pub mod ctl;
 pub mod frame;
+pub mod imap_store;
 pub mod openings;
 pub mod parent;
 pub mod pool;

@@ -7,6 +7,7 @@
 //! [`eval`].  Sockets, mailboxes and policy are the caller's.  RFC 3501.
 
 pub mod bodystructure;
+pub mod capability;
 pub mod collect;
 pub mod command;
 pub mod date;
@@ -22,4 +23,5 @@ pub mod response;
 pub mod search;
 pub mod section;
 pub mod seqset;
+pub mod uidmap;
 pub mod write;
