@@ -81,6 +81,12 @@ impl Keywords {
         (0u32..).zip(&self.names).filter_map(|(n, name)| Some((n, name.as_deref()?)))
     }
 
+    /// The names of a set, without those bits that have none.
+    pub fn known(&self, set: u64) -> Vec<String> {
+        let carried = |n: u32| 1u64.checked_shl(n).is_some_and(|bit| set & bit != 0);
+        self.all().filter(|(n, _)| carried(*n)).map(|(_, name)| name.to_string()).collect()
+    }
+
     /// The names of a set.  A letter without a keyword is `unknown-<n>`, as with Dovecot.
     pub fn names(&self, set: u64) -> Vec<String> {
         (0..MAX)

@@ -232,14 +232,17 @@ impl Finished {
     /// Delivers: links the file into `new/` and syncs the directory.
     ///
     /// A name that is there already means that an earlier attempt succeeded,
-    /// which is success too.  The UID is assigned when the mailbox is next read.
-    pub fn deliver(self) -> Result<()> {
+    /// which is success too (false).  The UID is assigned when the mailbox is
+    /// next read.
+    pub fn deliver(self) -> Result<bool> {
         let new = self.dir.join("new");
-        match atomic::link(&self.path, &new.join(&self.base)) {
-            Err(e) if e.errno != exists() => return Err(e.into()),
-            _ => {}
-        }
-        Ok(atomic::sync_dir(&new)?)
+        let fresh = match atomic::link(&self.path, &new.join(&self.base)) {
+            Ok(()) => true,
+            Err(e) if e.errno == exists() => false,
+            Err(e) => return Err(e.into()),
+        };
+        atomic::sync_dir(&new)?;
+        Ok(fresh)
     }
 
     /// Gives the file up to [`super::Mailbox::adopt`], which renames it.

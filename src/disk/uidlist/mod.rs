@@ -115,6 +115,11 @@ impl UidList {
         Ok(list)
     }
 
+    /// The mailbox's directory has another name now.
+    pub fn set_dir(&mut self, dir: &Path) {
+        self.path = dir.join(NAME);
+    }
+
     /// The next UID that the list allows; the index may know a higher one.
     pub fn next_uid(&self) -> u32 {
         self.header.next_uid.max(self.highest.saturating_add(1))

@@ -1,5 +1,9 @@
 //! store: one account's mailboxes: delivery, IMAP sessions, index.
 
+pub mod account;
+pub mod notify;
+pub mod view;
+
 use crate::ipc::parent::{Part, Stat};
 use crate::proc::start::{Directories, Events, Greeted, StartError};
 use crate::proc::table::Kind;

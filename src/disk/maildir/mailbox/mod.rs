@@ -336,6 +336,16 @@ impl Mailbox {
         Ok(())
     }
 
+    /// The mailbox was renamed, by [`Root::rename`].
+    pub fn set_name(&mut self, name: Name) -> Result<()> {
+        self.dir = self.root.dir_of(&name)?;
+        self.list.set_dir(&self.dir);
+        self.name = name;
+        // It is open, but its next snapshot would go to the old place.
+        self.index = None;
+        Ok(())
+    }
+
     /// The mailbox's directory.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -75,7 +75,7 @@ impl Mailbox {
                 base: message.base.to_vec(),
                 guid: Some(guid),
                 flags: message.attrs.flags,
-                keywords: self.keywords.names(message.attrs.keywords),
+                keywords: self.keywords.known(message.attrs.keywords),
             };
             lent.push((*uid, incoming));
         }
@@ -150,6 +150,33 @@ impl Mailbox {
         }
         self.journal(&[(modseq, entry), (modseq, Entry::Stamp(self.stamp))]);
         Ok(uids)
+    }
+
+    /// Delivers a message into this open mailbox: as [`Finished::deliver`], and the UID at once.
+    ///
+    /// `None`: an earlier attempt had delivered it; the next sync shows it.
+    pub fn deliver(&mut self, message: Finished) -> Result<Option<u32>> {
+        let base: Box<[u8]> = message.base.clone().into_bytes().into();
+        let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
+        let news = self.list.refresh()?;
+        self.take_news(news, &mut Changes::default())?;
+        let known = self.find_base(&base).is_some() || self.pending.contains_key(&base);
+        if !self.own_change(|_| message.deliver())? || known {
+            return Ok(None);
+        }
+        let path = part(&self.dir, "new", &base);
+        let meta = fs::symlink_metadata(&path).at("stat", &path)?;
+        let uid = self.take_uid()?;
+        // Delivered is delivered: without a record the next scan gives the UID.
+        self.write_records(&[Record { uid, ext: Box::default(), base: base.clone() }])?;
+        let mut attrs = attrs_of(uid, &base, None, &meta);
+        (attrs.in_new, attrs.modseq) = (true, self.issue()?);
+        self.insert(vec![Message { attrs, base }]);
+        self.journal(&[
+            (attrs.modseq, Entry::Add(vec![attrs])),
+            (attrs.modseq, Entry::Stamp(self.stamp)),
+        ]);
+        Ok(Some(uid))
     }
 
     /// Renames all into place and makes their records.

@@ -1,0 +1,364 @@
+//! The account of this process: its mail root, and the mailboxes that are open.
+//!
+//! Everything that the account's sessions and deliveries share is here.  Lock
+//! order: the table of open mailboxes, then one mailbox's model; no operation
+//! holds two models.  Mailboxes of the configuration with `auto` are shown
+//! although they do not exist, and made when first used.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::notify::Wakers;
+use super::view::View;
+use crate::base::lock;
+use crate::conf::ast::{Auto, Mailbox as Configured, SpecialUse};
+use crate::disk::maildir::draft::Finished;
+use crate::disk::maildir::{Draft, Error, Flags, Incoming, Mailbox, Name, Result, Root};
+
+/// How many mailboxes that no session has selected stay in memory.
+const KEPT: usize = 16;
+
+/// An account with its open mailboxes.  Any thread.
+pub struct Account {
+    root: Arc<Root>,
+    settings: RwLock<Arc<Vec<Configured>>>,
+    open: Mutex<HashMap<Name, Arc<Open>>>,
+}
+
+/// A mailbox that is open: its model, and who wants to hear of changes.
+pub struct Open {
+    model: Mutex<Mailbox>,
+    gone: AtomicBool,
+    /// Sessions to wake when the model has changed.
+    pub wakers: Wakers,
+}
+
+/// A row of LIST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The mailbox.
+    pub name: Name,
+    /// What it is for.
+    pub special_use: Option<SpecialUse>,
+}
+
+/// What STATUS tells.  RFC 9051 6.3.11, RFC 7162 3.1.7.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// MESSAGES
+    pub messages: u32,
+    /// RECENT: messages still in `new/`.
+    pub recent: u32,
+    /// UNSEEN
+    pub unseen: u32,
+    /// DELETED
+    pub deleted: u32,
+    /// UIDNEXT
+    pub uidnext: u32,
+    /// UIDVALIDITY
+    pub uidvalidity: u32,
+    /// HIGHESTMODSEQ
+    pub highest_modseq: u64,
+    /// MAILBOXID
+    pub guid: [u8; 32],
+}
+
+/// Where messages went: for APPENDUID and COPYUID.  RFC 4315 3.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// The UIDVALIDITY of the mailbox that has them now.
+    pub uidvalidity: u32,
+    /// The UIDs that were copied; empty for an APPEND.
+    pub from: Vec<u32>,
+    /// The UIDs that they have, in the same order.
+    pub to: Vec<u32>,
+}
+
+impl Account {
+    /// Takes a mail root, with the mailboxes that the configuration names.
+    pub fn new(root: Root, settings: Vec<Configured>) -> Account {
+        Account {
+            root: Arc::new(root),
+            settings: RwLock::new(Arc::new(settings)),
+            open: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The mail root.
+    pub fn root(&self) -> &Arc<Root> {
+        &self.root
+    }
+
+    /// A new configuration.
+    pub fn configure(&self, settings: Vec<Configured>) {
+        *lock::write(&self.settings) = Arc::new(settings);
+    }
+
+    fn settings(&self) -> Arc<Vec<Configured>> {
+        lock::read(&self.settings).clone()
+    }
+
+    /// All mailboxes, also those that are made when first used; the inbox first, then by name.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let mut names = self.root.list()?;
+        let settings = self.settings();
+        for m in settings.iter().filter(|m| m.auto != Auto::No) {
+            if let Ok(name) = Name::new(&m.name) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        if let Some(rest) = names.get_mut(1..) {
+            rest.sort();
+        }
+        let special = |name: &Name| special_use(&settings, name);
+        Ok(names.into_iter().map(|n| Listed { special_use: special(&n), name: n }).collect())
+    }
+
+    /// True if LIST shows the mailbox.
+    pub fn exists(&self, name: &Name) -> Result<bool> {
+        Ok(self.is_auto(name) || self.root.exists(name)?)
+    }
+
+    fn is_auto(&self, name: &Name) -> bool {
+        self.settings().iter().any(|m| m.auto != Auto::No && m.name == name.as_str())
+    }
+
+    /// The mailbox that the configuration has for a use.
+    pub fn by_use(&self, wanted: SpecialUse) -> Option<Name> {
+        let settings = self.settings();
+        let found = settings.iter().find(|m| m.special_use == Some(wanted))?;
+        Name::new(&found.name).ok()
+    }
+
+    /// The subscribed mailboxes: those of the file, then those that the configuration subscribes.
+    pub fn subscriptions(&self) -> Result<Vec<Name>> {
+        let mut names = self.root.subscriptions()?;
+        for m in self.settings().iter().filter(|m| m.auto == Auto::Subscribe) {
+            if let Ok(name) = Name::new(&m.name) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Subscribes.  The mailbox need not exist.
+    pub fn subscribe(&self, name: &Name) -> Result<()> {
+        self.root.subscribe(name)
+    }
+
+    /// Unsubscribes; a mailbox that the configuration subscribes stays.
+    pub fn unsubscribe(&self, name: &Name) -> Result<()> {
+        self.root.unsubscribe(name)
+    }
+
+    /// Makes a mailbox.  [`Error::Exists`]: it is there, if only by the configuration.
+    pub fn create(&self, name: &Name) -> Result<()> {
+        match self.root.create(name) {
+            Err(Error::Exists) if name.is_inbox() => Err(Error::Cannot("INBOX is always there")),
+            other => other,
+        }
+    }
+
+    /// Takes a mailbox away.  Sessions that have it selected find it gone.
+    pub fn delete(&self, name: &Name) -> Result<()> {
+        let mut table = lock::lock(&self.open);
+        let Some(open) = table.get(name).cloned() else { return self.root.delete(name) };
+        {
+            // Nobody works on the files while they go.
+            let _model = lock::lock(&open.model);
+            self.root.delete(name)?;
+            open.gone.store(true, Ordering::SeqCst);
+        }
+        table.remove(name);
+        open.wakers.wake();
+        Ok(())
+    }
+
+    /// Renames a mailbox and those below it.  Sessions that have one selected keep it.
+    ///
+    /// Renaming the inbox moves its messages to a new mailbox and leaves it
+    /// empty; mailboxes below it stay.  RFC 9051 6.3.6.
+    pub fn rename(&self, old: &Name, new: &Name) -> Result<()> {
+        if old.is_inbox() {
+            self.create(new)?;
+            let inbox = self.open(old)?;
+            let uids = inbox.change(|m| {
+                m.sync()?;
+                Ok(m.messages().iter().map(|m| m.attrs.uid).collect::<Vec<_>>())
+            })?;
+            let placed = self.copy(&inbox, &uids, new)?;
+            return expunge_all(&inbox, &placed.from);
+        }
+        let mut table = lock::lock(&self.open);
+        for (from, to) in self.root.rename(old, new)? {
+            if let Some(open) = table.remove(&from) {
+                lock::lock(&open.model).set_name(to.clone())?;
+                table.insert(to, open);
+            }
+        }
+        Ok(())
+    }
+
+    /// An open mailbox, shared with all who have it.
+    ///
+    /// One that the configuration has with `auto` is made if it does not exist.
+    pub fn open(&self, name: &Name) -> Result<Arc<Open>> {
+        let mut table = lock::lock(&self.open);
+        if let Some(open) = table.get(name) {
+            return Ok(open.clone());
+        }
+        let opened = match Mailbox::open(self.root.clone(), name) {
+            Err(Error::NoMailbox) if self.is_auto(name) => {
+                self.root.create(name)?;
+                Mailbox::open(self.root.clone(), name)?
+            }
+            other => other?,
+        };
+        if table.len() >= KEPT {
+            table.retain(|_, open| Arc::strong_count(open) > 1);
+        }
+        let open = Arc::new(Open {
+            model: Mutex::new(opened),
+            gone: AtomicBool::new(false),
+            wakers: Wakers::default(),
+        });
+        table.insert(name.clone(), open.clone());
+        Ok(open)
+    }
+
+    /// Selects a mailbox for a session.
+    pub fn select(&self, name: &Name, read_only: bool) -> Result<View> {
+        View::new(self.open(name)?, read_only)
+    }
+
+    /// What STATUS tells of a mailbox; it is brought in step with the disk first.
+    pub fn status(&self, name: &Name) -> Result<Status> {
+        self.open(name)?.change(|m| {
+            m.sync()?;
+            Ok(status_of(m))
+        })
+    }
+
+    /// STATUS SIZE: the octets of all messages with CRLF.  RFC 8438.
+    ///
+    /// Reads each message whose size is not known yet, once.
+    pub fn size(&self, name: &Name) -> Result<u64> {
+        self.open(name)?.change(|m| {
+            let uids: Vec<u32> = m.messages().iter().map(|m| m.attrs.uid).collect();
+            let mut total = 0u64;
+            for uid in uids {
+                match m.size_of(uid) {
+                    Ok(octets) => total = total.saturating_add(octets),
+                    Err(Error::Gone) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(total)
+        })
+    }
+
+    /// Starts a message that a client appends to a mailbox.
+    pub fn draft(&self, name: &Name) -> Result<Draft> {
+        // Made first if it is one of the configuration's.
+        self.open(name)?;
+        self.root.draft(name, &self.root.unique())
+    }
+
+    /// Takes finished messages into a mailbox: all or none.  RFC 9051 6.3.12, RFC 3502.
+    pub fn append(
+        &self,
+        name: &Name,
+        messages: Vec<(Finished, Flags, Vec<String>)>,
+    ) -> Result<Placed> {
+        let incoming =
+            messages.into_iter().map(|(m, flags, words)| Incoming::new(m, flags, words)).collect();
+        self.open(name)?.change(|m| {
+            let to = m.adopt(incoming)?;
+            Ok(Placed { uidvalidity: m.uidvalidity(), from: Vec::new(), to })
+        })
+    }
+
+    /// Copies messages (UIDs ascending) to a mailbox: all or none.  RFC 9051 6.4.7.
+    pub fn copy(&self, from: &Open, uids: &[u32], to: &Name) -> Result<Placed> {
+        let target = self.open(to)?;
+        let lent = from.change(|m| m.lend(uids, to))?;
+        let (from, incoming): (Vec<u32>, Vec<Incoming>) = lent.into_iter().unzip();
+        target.change(|m| {
+            let to = m.adopt(incoming)?;
+            Ok(Placed { uidvalidity: m.uidvalidity(), from, to })
+        })
+    }
+
+    /// Moves messages (UIDs ascending): copied, then expunged here.  RFC 6851 3.1.
+    pub fn relocate(&self, from: &Open, uids: &[u32], to: &Name) -> Result<Placed> {
+        let placed = self.copy(from, uids, to)?;
+        expunge_all(from, &placed.from)?;
+        Ok(placed)
+    }
+
+    /// Delivers a finished message; sessions that have the mailbox selected hear of it at once.
+    pub fn deliver(&self, name: &Name, message: Finished) -> Result<()> {
+        let open = lock::lock(&self.open).get(name).cloned();
+        match open {
+            Some(open) => open.change(|m| m.deliver(message).map(drop)),
+            // Nobody looks: the UID is given when somebody does.
+            None => message.deliver().map(drop),
+        }
+    }
+}
+
+/// Removes messages; an early end is the error.
+fn expunge_all(open: &Open, uids: &[u32]) -> Result<()> {
+    let stored = open.change(|m| m.expunge(uids))?;
+    stored.failed.map_or(Ok(()), Err)
+}
+
+/// The use that the configuration gives a mailbox.
+fn special_use(settings: &[Configured], name: &Name) -> Option<SpecialUse> {
+    settings.iter().find(|m| m.name == name.as_str())?.special_use
+}
+
+/// Counts a mailbox.
+pub fn status_of(m: &Mailbox) -> Status {
+    let mut status = Status {
+        uidnext: m.uidnext(),
+        uidvalidity: m.uidvalidity(),
+        highest_modseq: m.highest_modseq(),
+        guid: m.guid(),
+        ..Status::default()
+    };
+    for message in m.messages() {
+        let a = &message.attrs;
+        status.messages = status.messages.saturating_add(1);
+        status.recent = status.recent.saturating_add(u32::from(a.in_new));
+        status.unseen = status.unseen.saturating_add(u32::from(!a.flags.has(Flags::SEEN)));
+        status.deleted = status.deleted.saturating_add(u32::from(a.flags.has(Flags::DELETED)));
+    }
+    status
+}
+
+impl Open {
+    /// Works on the model; sessions are woken if it changed.
+    ///
+    /// [`Error::NoMailbox`]: it was deleted.  Blocks while another thread works
+    /// on the same mailbox; `f` must not wait for a client.
+    pub fn change<R>(&self, f: impl FnOnce(&mut Mailbox) -> Result<R>) -> Result<R> {
+        let mut model = lock::lock(&self.model);
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(Error::NoMailbox);
+        }
+        let before = (model.highest_modseq(), model.uidnext());
+        let result = f(&mut model);
+        let changed = (model.highest_modseq(), model.uidnext()) != before;
+        drop(model);
+        if changed {
+            self.wakers.wake();
+        }
+        result
+    }
+}
