@@ -2,12 +2,13 @@
 //!
 //! [`command`] reads lines, [`server`] decides, [`data`] reads the message,
 //! [`reply`] answers; [`trace`] is what each message gets, [`edit`]s say what is
-//! changed in it.  [`client`] is the other side.
+//! changed in it ([`fixup`] for submissions).  [`client`] is the other side.
 
 pub mod client;
 pub mod command;
 pub mod data;
 pub mod edit;
+pub mod fixup;
 pub mod header;
 pub mod reply;
 pub mod sasl;

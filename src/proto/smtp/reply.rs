@@ -13,6 +13,7 @@ use crate::proto::addr::{AddrError, What};
 use crate::proto::cursor::Cursor;
 use crate::proto::smtp::command::CommandError;
 use crate::proto::smtp::data::Fault;
+use crate::proto::smtp::fixup::FixupError;
 use crate::proto::smtp::sasl::SaslError;
 
 /// An enhanced status code, `5.7.1`.  RFC 3463 2.
@@ -302,6 +303,24 @@ impl From<Fault> for Reply {
             Fault::TooBig => table::TOO_BIG,
             Fault::Header => Reply::fixed(552, 5, 3, 4, "Message header exceeds fixed limit"),
             Fault::Loop => table::LOOP,
+        }
+    }
+}
+
+impl From<FixupError> for Reply {
+    fn from(error: FixupError) -> Reply {
+        match error {
+            FixupError::Twice(name) => Reply::new(
+                550,
+                Enhanced::new(5, 6, 0),
+                format!("Message has more than one {name} field"),
+            ),
+            FixupError::NotOwned => {
+                Reply::fixed(550, 5, 7, 1, "Message header names an author who is not you")
+            }
+            FixupError::TooMany => {
+                Reply::fixed(550, 5, 6, 0, "Message header needs too many changes")
+            }
         }
     }
 }

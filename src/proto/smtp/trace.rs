@@ -238,7 +238,7 @@ mod tests {
         }
         let name = HeloName::parse(b"a").unwrap();
         let t = Trace { user: Some("x)\r\nY: (\\"), ..trace(&name, None) };
-        assert!(t.field().contains("(auth=yes user=x???Y:???)\r\n"));
+        assert!(t.field().contains("(auth=yes user=x???Y:???);\r\n"));
     }
 
     #[test]
