@@ -167,7 +167,7 @@ fn relay(p: &mut Parser<'_>, ttl: &mut Option<std::time::Duration>) -> Parsed<Re
         } else if p.option("domain")? {
             r.domain = Some(table::reference(p, "domain")?);
         } else if p.option("auth")? {
-            r.auth = Some(table::secret_reference(p, "auth")?);
+            r.auth = Some(table::named_reference(p, "auth")?);
         } else if p.option("tls")? {
             r.tls = Some(!p.eat("no-verify"));
         } else if p.option("ca")? {

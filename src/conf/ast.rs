@@ -288,16 +288,16 @@ pub struct Listen {
     pub protocols: Option<Protocols>,
     /// The name in greeting and Received.
     pub hostname: Option<String>,
-    /// The same by local address; it goes before `hostname`.
-    pub hostnames: Option<TableRef>,
+    /// The name of the table of the same by local address; it goes before `hostname`.
+    pub hostnames: Option<String>,
     /// True: Received names no client.
     pub mask_src: bool,
     /// True: Received says who logged in.
     pub received_auth: bool,
     /// True: DSN is not offered.
     pub no_dsn: bool,
-    /// Logged-in user to the senders he may use.
-    pub senders: Option<TableRef>,
+    /// The name of the table of logged-in users and the senders they may use.
+    pub senders: Option<String>,
     /// The mark that `match tag` looks for.
     pub tag: Option<String>,
 }

@@ -9,7 +9,7 @@ use super::features::{refused, refused_here};
 use super::lex::Token;
 use super::parse::{Finished, Parsed, Parser};
 use super::print::Printer;
-use super::table::{self, Use};
+use super::table;
 use super::{scalar, Error};
 
 /// How many certificates a listener chooses from.
@@ -130,7 +130,7 @@ fn option(
                 refused(p, "listen on auth without a table", way_out);
                 return Ok(());
             }
-            let table = table::secret_reference(p, word)?;
+            let table = table::named_reference(p, word)?;
             l.auth = Some(Auth { required: word == "auth", table });
         }
         "ciphers" => {
@@ -149,7 +149,7 @@ fn option(
         "hostnames" => {
             p.option("hostnames")?;
             smtp_only.push("hostnames");
-            l.hostnames = Some(table::reference(p, "hostnames")?);
+            l.hostnames = Some(table::named_reference(p, "hostnames")?);
         }
         "mask-src" => {
             p.option("mask-src")?;
@@ -169,7 +169,7 @@ fn option(
         "senders" => {
             p.option("senders")?;
             smtp_only.push("senders");
-            l.senders = Some(table::reference(p, "senders")?);
+            l.senders = Some(table::named_reference(p, "senders")?);
             if matches!(p.peek(), Token::Keyword("masquerade")) {
                 refused(p, "listen on senders masquerade", "remove the word masquerade");
                 p.advance();
@@ -382,15 +382,6 @@ pub(super) fn check(config: &Config, run: &mut Finished) {
     }
 }
 
-pub(super) fn uses<'c>(l: &'c Listen, add: &mut dyn FnMut(&'c TableRef, Use)) {
-    if let Some(t) = &l.hostnames {
-        add(t, Use::AddrName);
-    }
-    if let Some(t) = &l.senders {
-        add(t, Use::MailAddrMap);
-    }
-}
-
 pub(super) fn print(l: &Listen, out: &mut Printer) {
     out.word("listen on").text(&l.on);
     match l.family {
@@ -427,13 +418,13 @@ pub(super) fn print(l: &Listen, out: &mut Printer) {
     out.option("ciphers", l.ciphers.as_ref()).protocols(l.protocols);
     out.option("hostname", l.hostname.as_ref());
     if let Some(t) = &l.hostnames {
-        out.word("hostnames").table(t);
+        out.word("hostnames").named(t);
     }
     out.flag(l.mask_src, "mask-src")
         .flag(l.received_auth, "received-auth")
         .flag(l.no_dsn, "no-dsn");
     if let Some(t) = &l.senders {
-        out.word("senders").table(t);
+        out.word("senders").named(t);
     }
     out.option("tag", l.tag.as_ref());
 }

@@ -309,9 +309,10 @@ pub(super) fn reference(p: &mut Parser<'_>, what: &str) -> Parsed<TableRef> {
     }
 }
 
-/// A table of secrets: entries written in place become a table with a name, so
-/// that processes that only refer to it do not see them.
-pub(super) fn secret_reference(p: &mut Parser<'_>, what: &str) -> Parsed<String> {
+/// A mapping that another process asks lookup for: entries written in place
+/// become a table with a name, so that those who only refer to it do not see
+/// them.
+pub(super) fn named_reference(p: &mut Parser<'_>, what: &str) -> Parsed<String> {
     let at = p.here();
     match reference(p, what)? {
         TableRef::Named(name) => Ok(name),
@@ -344,7 +345,6 @@ impl Config {
             let mut add = |t, u| uses.push((&s.at, t, u));
             match &s.stmt {
                 Stmt::Action(a) => super::action::uses(a, &mut add),
-                Stmt::Listen(l) => super::listen::uses(l, &mut add),
                 Stmt::Match(m) => super::matches::uses(m, &mut add),
                 _ => {}
             }
@@ -352,17 +352,27 @@ impl Config {
         uses
     }
 
-    /// The tables of secrets, and what they hold.
-    pub fn secret_tables(&self) -> Vec<(&Pos, &str, Use)> {
+    /// The tables that statements ask for by name alone, and what they hold.
+    fn named_uses<'c>(&'c self) -> Vec<(&'c Pos, &'c str, Use)> {
         let mut found = Vec::new();
         for s in &self.statements {
+            let mut add = |name: Option<&'c String>, u| {
+                found.extend(name.map(|n| (&s.at, n.as_str(), u)));
+            };
             match &s.stmt {
                 Stmt::Listen(l) => {
-                    found
-                        .extend(l.auth.iter().map(|a| (&s.at, a.table.as_str(), Use::Credentials)));
+                    add(l.auth.as_ref().map(|a| &a.table), Use::Credentials);
+                    add(l.hostnames.as_ref(), Use::AddrName);
+                    add(l.senders.as_ref(), Use::MailAddrMap);
                 }
                 Stmt::Action(Action { method: Method::Relay(r), .. }) => {
-                    found.extend(r.auth.iter().map(|t| (&s.at, t.as_str(), Use::RelayCredentials)));
+                    add(r.auth.as_ref(), Use::RelayCredentials);
+                    if let Some(Hosts::Table(t)) = &r.host {
+                        add(Some(t), Use::RelayHost);
+                    }
+                    if let Some(Sources::Table(t)) = &r.src {
+                        add(Some(t), Use::Source);
+                    }
                 }
                 _ => {}
             }
@@ -372,7 +382,8 @@ impl Config {
 
     /// True if passwords or their hashes are in the table.
     pub fn is_secret_table(&self, name: &str) -> bool {
-        self.secret_tables().iter().any(|(_, n, _)| *n == name)
+        let secret = |u: Use| matches!(u, Use::Credentials | Use::RelayCredentials);
+        self.named_uses().iter().any(|(_, n, u)| *n == name && secret(*u))
             || matches!(self.table(name).map(|t| &t.kind), Some(TableKind::Passwd(_)))
     }
 
@@ -390,34 +401,12 @@ impl Config {
                 found.push(u);
             }
         }
-        for (_, table, u) in self.secret_tables() {
+        for (_, table, u) in self.named_uses() {
             if table == name && !found.contains(&u) {
                 found.push(u);
             }
         }
-        if let Some(sources) = self.list_tables().find(|(_, n, _)| *n == name).map(|(_, _, u)| u) {
-            found.push(sources);
-        }
         found
-    }
-
-    /// The tables of `host <t>` and `src <t>`.
-    fn list_tables(&self) -> impl Iterator<Item = (&Pos, &str, Use)> {
-        self.statements.iter().flat_map(|s| {
-            let relay = match &s.stmt {
-                Stmt::Action(Action { method: Method::Relay(r), .. }) => Some(r),
-                _ => None,
-            };
-            let host = relay.and_then(|r| match &r.host {
-                Some(Hosts::Table(t)) => Some((&s.at, t.as_str(), Use::RelayHost)),
-                _ => None,
-            });
-            let src = relay.and_then(|r| match &r.src {
-                Some(Sources::Table(t)) => Some((&s.at, t.as_str(), Use::Source)),
-                _ => None,
-            });
-            host.into_iter().chain(src)
-        })
     }
 }
 
@@ -441,8 +430,7 @@ pub(super) fn check(config: &Config, errors: &mut Vec<Error>) {
             TableRef::Named(n) => Some((at, n.as_str(), u)),
             TableRef::Inline(_) => None,
         })
-        .chain(config.secret_tables())
-        .chain(config.list_tables());
+        .chain(config.named_uses());
     for (at, name, u) in named {
         match of(name) {
             Some(TableKind::Inline(entries)) => check(at, Some(name), Some(entries), u),

@@ -8,8 +8,9 @@ fn read(text: &str) -> Result<Config, Vec<Error>> {
     parse("t", text.as_bytes(), &[], &mut NoFiles)
 }
 
-/// Statements that the others refer to; five lines.
-const GROUND: &str = "table t { a = b }\ntable l { a }\ntable c { u = h }\n\
+/// Statements that the others refer to; six lines.
+const GROUND: &str =
+    "table t { a = b }\ntable l { a }\ntable c { u = h }\ntable h { \"::1\" = a.b }\n\
     pki mx.example.org cert \"/c\" key \"/k\"\naction x mbox\n";
 
 /// The canonical form of one statement.
@@ -29,7 +30,7 @@ fn errors(all: &[Error]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// The mistakes of one statement, which begins on line 6.
+/// The mistakes of one statement, which begins on line 7.
 fn mistakes(text: &str) -> String {
     let whole = format!("{GROUND}{text}\nmatch from any for any action x\n");
     match read(&whole) {
@@ -44,7 +45,7 @@ fn check(taken: &[(&str, &str)], refused: &[(&str, &str)]) {
     }
     for (text, why) in refused {
         let said = mistakes(text);
-        assert!(said.starts_with("t:6: "), "{text}: {said}");
+        assert!(said.starts_with("t:7: "), "{text}: {said}");
         assert!(said.contains(why), "{text}: said {said}");
         assert_eq!(said.lines().count(), 1, "{text}: {said}");
     }
@@ -111,7 +112,7 @@ fn admd_bounce_hostname_socket_directories() {
     );
     assert_eq!(
         mistakes("admd a\nadmd b"),
-        "t:7: admd is set already at t:6: remove one of the two"
+        "t:8: admd is set already at t:7: remove one of the two"
     );
 }
 
@@ -235,7 +236,7 @@ fn mda_and_mta() {
         ],
     );
     assert!(
-        mistakes("mda wrapper w \"a\"\nmda wrapper w \"b\"").contains("t:7: there is a wrapper")
+        mistakes("mda wrapper w \"a\"\nmda wrapper w \"b\"").contains("t:8: there is a wrapper")
     );
 }
 
@@ -299,8 +300,8 @@ fn listeners() {
                 "listen on \"lo0\" tls port 25 pki \"mx.example.org\" auth-optional <\"c\"> mask-src received-auth no-dsn senders <\"t\">",
             ),
             (
-                "listen on lo0 tls protocols tlsv1.3 ciphers HIGH pki mx.example.org hostnames { \"::1\" = a.b }",
-                "listen on \"lo0\" tls port 25 pki \"mx.example.org\" ciphers \"HIGH\" protocols \"tlsv1.3\" hostnames { \"::1\" = \"a.b\" }",
+                "listen on lo0 tls protocols tlsv1.3 ciphers HIGH pki mx.example.org hostnames <h>",
+                "listen on \"lo0\" tls port 25 pki \"mx.example.org\" ciphers \"HIGH\" protocols \"tlsv1.3\" hostnames <\"h\">",
             ),
             ("listen on lo0 lmtp", "listen on \"lo0\" lmtp port 24"),
             ("listen on lo0 lmtp port lmtp", "listen on \"lo0\" lmtp port 24"),
@@ -370,7 +371,7 @@ fn two_listeners_cannot_have_one_port() {
     let said = mistakes("listen on lo0\nlisten on lo0 inet4");
     assert_eq!(
         said,
-        "t:7: listen on lo0 port 25 is there already at t:6: remove one or change its port"
+        "t:8: listen on lo0 port 25 is there already at t:7: remove one or change its port"
     );
     canonical("listen on lo0 inet4\nlisten on lo0 inet6");
     canonical("listen on lo0 port 0\nlisten on lo0 port 0");
@@ -589,7 +590,7 @@ fn own_statements() {
         ],
     );
     let said = mistakes("mailbox A special-use junk\nmailbox B special-use junk");
-    assert!(said.starts_with("t:7: mailbox \"A\" has this special use"), "{said}");
+    assert!(said.starts_with("t:8: mailbox \"A\" has this special use"), "{said}");
 }
 
 #[test]

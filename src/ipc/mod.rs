@@ -24,8 +24,12 @@
 pub mod call;
 pub mod ctl;
 pub mod frame;
+pub mod imap_lookup;
 pub mod imap_store;
+pub mod mta_lookup;
 pub mod openings;
 pub mod parent;
 pub mod pool;
+pub mod queue_lookup;
+pub mod smtp_lookup;
 pub mod wire;
