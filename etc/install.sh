@@ -1,10 +1,10 @@
 #!/bin/sh
-# install.sh install|uninstall: called by make, which sets the directories.
+# install.sh install|uninstall|users: called by make, which sets the directories.
 set -eu
 what=$1
-: "${DESTDIR=}" "${SBINDIR:?}" "${MANDIR:?}" "${EXAMPLESDIR:?}" "${SYSCONFDIR:?}"
+: "${DESTDIR=}" "${SBINDIR:=/usr/local/sbin}" "${MANDIR:=/usr/local/man}"
+: "${EXAMPLESDIR:=/usr/local/share/examples/rmail}" "${SYSCONFDIR:=/etc}"
 : "${INSTALL:=install}"
-manuals=$(cd man && ls)
 programs="rmaild rmailctl"
 # /usr/sbin/sendmail and friends are one program under three names, beside
 # rmaild: mailer.conf(5) or a symbolic link puts them in place.
@@ -35,6 +35,9 @@ own() {
 }
 
 case $what in
+users)
+	users
+	;;
 install)
 	users
 	mkdir -p "$DESTDIR$SBINDIR" "$DESTDIR$libexec" "$DESTDIR$EXAMPLESDIR" \
@@ -46,7 +49,7 @@ install)
 	for n in $names; do
 		[ "$n" = sendmail ] || ln -sf sendmail "$DESTDIR$libexec/$n"
 	done
-	for m in $manuals; do
+	for m in $(ls man); do
 		mkdir -p "$DESTDIR$MANDIR/man$(section "$m")"
 		$INSTALL -m 644 "man/$m" "$DESTDIR$MANDIR/man$(section "$m")/$m"
 	done
@@ -78,7 +81,7 @@ uninstall)
 		rm -f "$DESTDIR$SBINDIR/$p"
 	done
 	rm -rf "$DESTDIR$libexec" "$DESTDIR$EXAMPLESDIR"
-	for m in $manuals; do
+	for m in $(ls man); do
 		rm -f "$DESTDIR$MANDIR/man$(section "$m")/$m"
 	done
 	rm -f "$DESTDIR$SYSCONFDIR/rc.d/rmaild" "$DESTDIR$SYSCONFDIR/systemd/system/rmaild.service"

@@ -22,6 +22,8 @@
 )]
 
 pub mod call;
+pub mod control_queue;
+pub mod control_smtp;
 pub mod ctl;
 pub mod frame;
 pub mod imap_lookup;

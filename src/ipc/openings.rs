@@ -1,9 +1,10 @@
-//! What a process waits for from parent under its own request ids: channels to
-//! stores, programs and sockets that lookup had opened for it.
+//! What a process waits for under its own ids, when who asks is not who
+//! answers.
 //!
-//! Runs in imap, queue and mta.  The request is made by lookup, the answer
-//! comes from parent: that is why a broken imap cannot open mailboxes by
-//! asking, and why this is not a call.
+//! Runs in imap, queue and mta: channels to stores, programs and sockets.  The
+//! request is made by lookup, the answer comes from parent: that is why a
+//! broken imap cannot open mailboxes by asking, and why this is not a call.
+//! Control waits in the same way for parent's answers.
 
 use crate::base::clock::Deadline;
 use crate::base::lock;
@@ -17,64 +18,70 @@ use std::sync::Mutex;
 /// What parent gave: a channel, or why there is none.
 pub type Opened = Result<OwnedFd, Refusal>;
 
+/// Requests for channels that are still open.
+pub type Openings = Slots<Opened>;
+
+/// One of them.
+pub type Opening<'a> = Slot<'a, Opened>;
+
 /// The requests of this process that are still open.  Any thread.
-#[derive(Default)]
-pub struct Openings {
-    state: Mutex<State>,
+pub struct Slots<T> {
+    state: Mutex<State<T>>,
 }
 
-#[derive(Default)]
-struct State {
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Slots { state: Mutex::new(State { next: 0, slots: HashMap::new() }) }
+    }
+}
+
+struct State<T> {
     next: u64,
-    slots: HashMap<u64, SyncSender<Opened>>,
+    slots: HashMap<u64, SyncSender<T>>,
 }
 
 /// One request, to be waited for.
-pub struct Opening<'a> {
-    /// The id to give to lookup.
+pub struct Slot<'a, T> {
+    /// Its id.
     pub request: u64,
-    from: &'a Openings,
-    slot: Receiver<Opened>,
+    from: &'a Slots<T>,
+    slot: Receiver<T>,
 }
 
-impl Openings {
+impl<T> Slots<T> {
     /// A fresh id to wait for.
-    pub fn begin(&self) -> Opening<'_> {
+    pub fn begin(&self) -> Slot<'_, T> {
         let (to, slot) = sync_channel(1);
-        let mut state = self.lock();
+        let mut state = lock::lock(&self.state);
         state.next = state.next.wrapping_add(1);
         let request = state.next;
         state.slots.insert(request, to);
-        Opening { request, from: self, slot }
+        Slot { request, from: self, slot }
     }
 
-    /// Parent's answer arrived.  One that nobody waits for any more is closed.
-    pub fn complete(&self, request: u64, opened: Opened) {
-        let slot = self.lock().slots.remove(&request);
+    /// The answer arrived.  One that nobody waits for any more is dropped.
+    pub fn complete(&self, request: u64, answer: T) {
+        let slot = lock::lock(&self.state).slots.remove(&request);
         if let Some(slot) = slot {
-            // The waiter may give up this instant; the descriptor closes then.
-            let _ = slot.send(opened);
+            // The waiter may give up this instant; a descriptor closes then.
+            let _ = slot.send(answer);
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        lock::lock(&self.state)
     }
 }
 
-impl Opening<'_> {
+impl<T> Slot<'_, T> {
     /// Waits up to `deadline`.
-    pub fn wait(self, deadline: Deadline) -> Result<Opened, CallError> {
+    pub fn wait(self, deadline: Deadline) -> Result<T, CallError> {
         match self.slot.recv_timeout(super::call::left(deadline)) {
-            Ok(opened) => Ok(opened),
+            Ok(answer) => Ok(answer),
             Err(RecvTimeoutError::Timeout) => Err(CallError::Timeout),
             Err(RecvTimeoutError::Disconnected) => Err(CallError::PeerGone),
         }
     }
 }
 
-impl Drop for Opening<'_> {
+impl<T> Drop for Slot<'_, T> {
     fn drop(&mut self) {
-        self.from.lock().slots.remove(&self.request);
+        lock::lock(&self.from.state).slots.remove(&self.request);
     }
 }

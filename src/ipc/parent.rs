@@ -132,7 +132,14 @@ crate::wire! {
     /// Parent to child.
     pub enum Down {
         /// The first message: which build, which options.
-        Hello { build: String, verbose: u8, foreground: bool, hostname: String },
+        Hello {
+            build: String,
+            verbose: u8,
+            foreground: bool,
+            hostname: String,
+            spool: PathBuf,
+            socket: PathBuf,
+        },
         /// The configuration, at start and at each reload.
         Config { part: Part },
         /// A channel to the neighbour of this kind ([`crate::proc::table`]); with a descriptor.

@@ -8,6 +8,7 @@ pub mod keyd;
 pub mod lookup;
 pub mod mbox;
 pub mod mta;
+pub mod parent;
 pub mod queue;
 pub mod smtp;
 pub mod start;
@@ -16,6 +17,7 @@ pub mod table;
 
 use crate::base::exits::sysexits;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use table::Kind;
 
@@ -37,7 +39,23 @@ pub fn main() -> ExitCode {
     if !found.free.is_empty() {
         return usage(&format!("{}: no such argument", found.free.join(" ")));
     }
-    usage("")
+    let mut macros = Vec::new();
+    for d in found.opt_strs("D") {
+        match d.split_once('=') {
+            Some((name, value)) => macros.push((name.to_string(), value.to_string())),
+            None => return usage(&format!("-D {d}: not of the form name=value")),
+        }
+    }
+    let options = parent::Options {
+        foreground: found.opt_present("d"),
+        config: PathBuf::from(found.opt_str("f").unwrap_or("/etc/rmail.conf".into())),
+        macros,
+        verbose: u8::try_from(found.opt_count("v")).unwrap_or(u8::MAX),
+    };
+    if found.opt_present("n") {
+        return parent::check(&options);
+    }
+    parent::run(options)
 }
 
 fn usage(why: &str) -> ExitCode {

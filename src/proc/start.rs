@@ -11,6 +11,7 @@
 use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
 use crate::base::log::{self, Show};
+use crate::conf::{self, ast::Config};
 use crate::ipc::frame::{Broken, Kind as FrameKind, Receiver, Sender};
 use crate::ipc::parent::{Account, Down, Ended, Listener, Part, Refusal, Role, Stat, SystemUser};
 use crate::ipc::parent::{Target, Up, MESSAGE};
@@ -79,6 +80,7 @@ pub struct Greeted {
     pub job: Option<Job>,
     control: Arc<Sender>,
     inbox: Receiver,
+    dirs: Directories,
 }
 
 /// What a process that is not always running is for.
@@ -138,7 +140,8 @@ pub fn greet(process: &'static Process) -> Result<Greeted, StartError> {
     let mut inbox = Receiver::new(MESSAGE);
     let mut next = |deadline| next(&control, &mut inbox, deadline);
     let deadline = Deadline::after(GREETING);
-    let Down::Hello { build, verbose, foreground, hostname } = next(deadline)?.0 else {
+    let Down::Hello { build, verbose, foreground, hostname, spool, socket } = next(deadline)?.0
+    else {
         return Err(StartError::Other("parent did not say hello".into()));
     };
     log::init(process.name, log::Dest::choose(foreground));
@@ -165,7 +168,15 @@ pub fn greet(process: &'static Process) -> Result<Greeted, StartError> {
         },
         _ => None,
     };
-    Ok(Greeted { process, part, hostname, job, control, inbox })
+    Ok(Greeted {
+        process,
+        part,
+        hostname,
+        job,
+        control,
+        inbox,
+        dirs: Directories { spool, socket },
+    })
 }
 
 /// One message of the greeting.
@@ -208,27 +219,39 @@ pub struct Child {
     unenforced: Vec<String>,
 }
 
-/// Where things are, as the configuration says; parent and children agree.
-pub struct Directories<'a> {
+/// Where things are, as the configuration says; parent tells its children.
+#[derive(Clone)]
+pub struct Directories {
     /// The queue directory.
-    pub spool: &'a Path,
+    pub spool: PathBuf,
     /// The directory of the control socket.
-    pub socket: &'a Path,
+    pub socket: PathBuf,
+}
+
+/// A part of the configuration, read.  An error means that this program and
+/// parent's are not the same.
+pub fn config(part: &Part) -> Result<Config, String> {
+    conf::part(&part.text)
 }
 
 impl Greeted {
+    /// The configuration of this process.
+    pub fn config(&self) -> Result<Config, StartError> {
+        config(&self.part).map_err(StartError::Other)
+    }
+
     /// Enters the sandbox of the process's row.
     ///
     /// Without root there is no change of user and no chroot; unveil and
     /// pledge, or what the platform has for them, are in force all the same.
-    pub fn confine(self, dirs: &Directories<'_>) -> Result<Child, StartError> {
-        let Greeted { process, part, hostname, job, control, inbox } = self;
+    pub fn confine(self) -> Result<Child, StartError> {
+        let Greeted { process, part, hostname, job, control, inbox, dirs } = self;
         sys::time::tzset();
         let root = sys::user::is_root();
-        let mut spool = dirs.spool.to_path_buf();
+        let mut spool = dirs.spool.clone();
         let new_root: Option<&Path> = match process.root {
             Root::Empty => Some(Path::new("/var/empty")),
-            Root::Spool => Some(dirs.spool),
+            Root::Spool => Some(&dirs.spool),
             Root::Real | Root::Job => None,
         };
         let user = match process.user {
@@ -253,7 +276,7 @@ impl Greeted {
             // unveil of a directory is by inode: it must exist before.
             make_directory(&account.mail_root)?;
         }
-        let unveiled = unveils(process, dirs, &spool, job.as_ref());
+        let unveiled = unveils(process, &dirs, &spool, job.as_ref());
         let unenforced = sandbox::enter(process.promises, &unveiled)?;
         sys::title::set(process.name, "");
         let parent = Parent { control };
@@ -274,12 +297,7 @@ fn make_directory(path: &Path) -> Result<(), SysError> {
 }
 
 /// The row's places as paths.
-fn unveils(
-    process: &Process,
-    dirs: &Directories<'_>,
-    spool: &Path,
-    job: Option<&Job>,
-) -> Vec<Unveil> {
+fn unveils(process: &Process, dirs: &Directories, spool: &Path, job: Option<&Job>) -> Vec<Unveil> {
     let account = match job {
         Some(Job::Account(a)) => Some(a),
         _ => None,

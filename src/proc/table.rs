@@ -213,7 +213,7 @@ pub const PROCESSES: &[Process] = &[
         root: Root::Empty,
         unveil: &[],
         promises: &[Stdio, Unix, Sendfd, Recvfd],
-        calls: &[Kind::Queue, Kind::Lookup],
+        calls: &[Kind::Queue],
         tells: &[Kind::Smtp],
         always: true,
         owns: "the control socket, statistics",

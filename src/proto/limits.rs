@@ -351,11 +351,8 @@ pub const STORE_PROCESSES: Limit = setting(
 /// No store runs under a lower user id.
 pub const STORE_MIN_UID: Limit =
     setting("store-min-uid", 500, Unit::Count, "system accounts", "no delivery, no login");
-
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
-    &STORE_PROCESSES,
-    &STORE_MIN_UID,
     &SMTP_COMMAND_LINE,
     &LINE_DISCARDED,
     &SMTP_LOCAL_PART,

@@ -49,6 +49,20 @@ fn only_v6(_: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// The TCP port of a service of services(5).
+pub fn service_port(name: &str) -> Option<u16> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: two NUL-terminated strings; single-threaded parent, and the
+    // static result is read at once.
+    let entry = unsafe { libc::getservbyname(name.as_ptr(), c"tcp".as_ptr()) };
+    if entry.is_null() {
+        return None;
+    }
+    // SAFETY: not null; s_port is a port in network order.
+    let port = unsafe { (*entry).s_port };
+    u16::try_from(port).ok().map(u16::from_be)
+}
+
 /// The machine's name.
 pub fn hostname() -> Result<String> {
     let name = nix::unistd::gethostname().map_err(|e| nix_error("gethostname", e))?;

@@ -1,10 +1,9 @@
 //! mbox: one delivery into a system mailbox.
 
 use crate::ipc::parent::{Part, Stat};
-use crate::proc::start::{Directories, Events, Greeted, StartError};
+use crate::proc::start::{Events, Greeted, StartError};
 use crate::proc::table::Kind;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::process::ExitCode;
 
 struct Shared;
@@ -24,6 +23,5 @@ impl Events for Shared {
 
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
-    let dirs = Directories { spool: Path::new("/var/spool/rmail"), socket: Path::new("/var/run") };
-    Ok(greeted.confine(&dirs)?.serve(&Shared))
+    Ok(greeted.confine()?.serve(&Shared))
 }

@@ -5,10 +5,9 @@ pub mod notify;
 pub mod view;
 
 use crate::ipc::parent::{Part, Stat};
-use crate::proc::start::{Directories, Events, Greeted, StartError};
+use crate::proc::start::{Events, Greeted, StartError};
 use crate::proc::table::Kind;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::process::ExitCode;
 
 struct Shared;
@@ -28,6 +27,5 @@ impl Events for Shared {
 
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
-    let dirs = Directories { spool: Path::new("/var/spool/rmail"), socket: Path::new("/var/run") };
-    Ok(greeted.confine(&dirs)?.serve(&Shared))
+    Ok(greeted.confine()?.serve(&Shared))
 }

@@ -1,0 +1,131 @@
+//! One connection to the control socket.
+
+use super::Shared;
+use crate::base::clock::Deadline;
+use crate::base::log::{self, Show};
+use crate::ipc::control_smtp::ToSmtp;
+use crate::ipc::ctl::{Reply, Request, ADMIN, MAIL};
+use crate::ipc::frame::{Broken, Kind, Receiver, Sender};
+use crate::ipc::parent::Up;
+use crate::ipc::wire::Wire;
+use crate::sys::poll;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The largest request: names and ids.
+const REQUEST: usize = 8 * 1024;
+/// How long a client may be silent.
+const IDLE: Duration = Duration::from_secs(120);
+/// How long a request may take, except `Wait`, which says so itself.
+const ANSWER: Duration = Duration::from_secs(30);
+/// The longest `Wait`.
+const WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Serves one connection to its end.
+pub fn serve(shared: &Shared, fd: OwnedFd, uid: u32, gid: u32) {
+    match first_byte(&fd) {
+        Some(MAIL) => {
+            shared.sessions.fetch_add(1, Ordering::Relaxed);
+            if !shared.pass(&fd, uid, gid, Deadline::after(ANSWER)) {
+                let busy = b"421 4.3.0 Service not available, try again later\r\n";
+                // The client may be gone; it sees the close in any case.
+                let _ = crate::sys::fdpass::send(fd.as_fd(), busy, &[]);
+            }
+        }
+        Some(ADMIN) => {
+            if let Err(e) = administrate(shared, fd, uid, gid) {
+                if !matches!(e, Broken::Gone | Broken::Timeout) {
+                    log::warn!("control", uid = uid, error = Show(&e));
+                }
+            }
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// The byte that says what the connection is for.
+fn first_byte(fd: &OwnedFd) -> Option<u8> {
+    poll::set_nonblocking(fd.as_fd(), true).ok()?;
+    let mut byte = [0u8; 1];
+    // A descriptor that comes with it is closed: nobody expects one.
+    let mut fds = Vec::new();
+    match poll::wait_for(fd.as_fd(), poll::IN, Some(IDLE)) {
+        Ok(true) => {}
+        Ok(false) | Err(_) => return None,
+    }
+    match crate::sys::fdpass::recv(fd.as_fd(), &mut byte, &mut fds) {
+        Ok(1) => Some(byte[0]),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Request by request until the client closes.
+fn administrate(shared: &Shared, fd: OwnedFd, uid: u32, gid: u32) -> Result<(), Broken> {
+    let sender = Sender::new(fd)?;
+    let mut receiver = Receiver::new(REQUEST);
+    loop {
+        let message = receiver.recv(sender.fd(), Deadline::after(IDLE))?;
+        let request = Request::from_bytes(&message.payload)
+            .map_err(|_| Broken::Protocol("malformed request"))?;
+        shared.requests.fetch_add(1, Ordering::Relaxed);
+        let reply = if shared.admins.may(uid, gid) {
+            ask(shared, &request)
+        } else {
+            Reply::Error { text: "permission denied: be root, or in the group _rmaild".into() }
+        };
+        let payload = reply.to_bytes();
+        sender.send(Kind::Reply, message.id, &payload, None, Deadline::after(ANSWER))?;
+    }
+}
+
+/// Has a request answered by whom it concerns.
+fn ask(shared: &Shared, request: &Request) -> Reply {
+    let failed = |e: crate::ipc::call::CallError| Reply::Error { text: e.to_string() };
+    match request {
+        Request::Pause { what } | Request::Resume { what } if what == "smtp" => {
+            let paused = matches!(request, Request::Pause { .. });
+            match shared.smtp.tell(&ToSmtp::Pause { paused }, None, Deadline::after(ANSWER)) {
+                Ok(()) => Reply::Ok { text: String::new() },
+                Err(e) => failed(e),
+            }
+        }
+        Request::Wait { millis, .. } => {
+            // A little longer than queue waits, so that it is queue that answers.
+            let wait = Duration::from_millis(*millis).min(WAIT) + Duration::from_secs(2);
+            shared.queue.call(request, Deadline::after(wait)).unwrap_or_else(failed)
+        }
+        Request::ShowQueue { .. }
+        | Request::ShowMessage { .. }
+        | Request::ShowEnvelope { .. }
+        | Request::Schedule { .. }
+        | Request::Remove { .. }
+        | Request::Hold { .. }
+        | Request::Release { .. }
+        | Request::Pause { .. }
+        | Request::Resume { .. } => {
+            shared.queue.call(request, Deadline::after(ANSWER)).unwrap_or_else(failed)
+        }
+        Request::Reload
+        | Request::Stop
+        | Request::ShowProcs
+        | Request::ShowListeners
+        | Request::ShowStats
+        | Request::ShowLimits
+        | Request::Verbose { .. }
+        | Request::UpdateTable { .. } => ask_parent(shared, request),
+    }
+}
+
+fn ask_parent(shared: &Shared, request: &Request) -> Reply {
+    let slot = shared.answers.begin();
+    let up = Up::Admin { request: slot.request, payload: request.to_bytes() };
+    if let Err(e) = shared.parent.tell(&up, None) {
+        return Reply::Error { text: e.to_string() };
+    }
+    match slot.wait(Deadline::after(ANSWER)).map(|bytes| Reply::from_bytes(&bytes)) {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(e)) => Reply::Error { text: e.to_string() },
+        Err(e) => Reply::Error { text: e.to_string() },
+    }
+}

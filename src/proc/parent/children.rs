@@ -1,0 +1,322 @@
+//! Parent's children: starting them, handing out their channels, and what
+//! follows a death.
+//!
+//! A child that dies is started again after 0.1 s, doubling to 30 s, for ever,
+//! with a CRIT line each time; its neighbours get fresh channels at once.  Only
+//! a death before a process's first `Ready` ends the start.  A store's deaths
+//! count for its account alone.
+
+use super::pipe::Pipe;
+use super::{Phase, Supervisor};
+use crate::base::log::{self, Show};
+use crate::ipc::parent::{Account, Down, Ended, Target};
+use crate::proc::table::{self, Kind, Process};
+use crate::sys::spawn::{self, Exit};
+use crate::sys::{errno::SysError, fdpass, sandbox};
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// The first wait before a restart.
+const BACKOFF: Duration = Duration::from_millis(100);
+/// The longest.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A child that lived so long begins its back-off anew.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// A running child.
+pub struct Running {
+    /// Never reused.
+    pub id: u64,
+    /// Its row.
+    pub process: &'static Process,
+    /// Its process id.
+    pub pid: i32,
+    /// Its channel; none once it was closed.
+    pub pipe: Option<Pipe>,
+    /// In its sandbox and at work.
+    pub ready: bool,
+    /// The configuration that it has applied.
+    pub generation: u64,
+    /// What its platform cannot enforce, as it said.
+    pub unenforced: Vec<String>,
+    /// When it was started.
+    pub since: Instant,
+    /// A store's account.
+    pub account: Option<Account>,
+    /// Who waits for the end of this program: the kind and its request.
+    pub requester: Option<(Kind, u64)>,
+    /// When it is killed if it has not gone by then.
+    pub kill_at: Option<Instant>,
+}
+
+/// A kind that is always running: its deaths and the next start.
+pub struct Slot {
+    /// Which.
+    pub kind: Kind,
+    /// It has been ready once.
+    pub proven: bool,
+    /// Deaths without a settled life between them.
+    pub deaths: u32,
+    /// When it is started again.
+    pub restart_at: Option<Instant>,
+}
+
+/// SIGKILL.
+pub const KILL: i32 = 9;
+
+/// Sends a signal to a child, which may be gone already.
+pub fn kill(pid: i32, signal: i32) {
+    // ESRCH: it has ended, and SIGCHLD says so.
+    let _ = spawn::kill(pid, signal);
+}
+
+/// How long to wait after so many deaths.
+pub fn backoff(deaths: u32) -> Duration {
+    let doublings = deaths.saturating_sub(1).min(16);
+    BACKOFF.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+}
+
+impl Supervisor {
+    /// The running child of an always-running kind.
+    pub fn child(&mut self, kind: Kind) -> Option<&mut Running> {
+        self.children.iter_mut().find(|c| c.process.kind == kind && c.pipe.is_some())
+    }
+
+    /// Sends to the child of an always-running kind; dropped if it is not
+    /// there, since its successor is told everything anew.
+    pub fn tell(&mut self, kind: Kind, message: &Down, fd: Option<OwnedFd>) {
+        if let Some(id) = self.child(kind).map(|c| c.id) {
+            self.tell_id(id, message, fd);
+        }
+    }
+
+    /// Sends to one child; one that does not read is ended.
+    pub fn tell_id(&mut self, id: u64, message: &Down, fd: Option<OwnedFd>) {
+        let Some(child) = self.children.iter_mut().find(|c| c.id == id) else { return };
+        let Some(pipe) = &mut child.pipe else { return };
+        if !pipe.send(message, fd) {
+            log::crit!(
+                "child",
+                name = child.process.name,
+                pid = child.pid,
+                msg = "does not read its channel: ending it"
+            );
+            kill(child.pid, KILL);
+            child.pipe = None;
+        }
+    }
+
+    /// Starts a process of this kind with its configuration.
+    pub fn spawn(
+        &mut self,
+        process: &'static Process,
+        job: Option<(Target, Option<OwnedFd>)>,
+    ) -> Result<u64, SysError> {
+        let (ours, theirs) = fdpass::socketpair()?;
+        let mut argv = vec![self.program.clone(), c"-x".to_owned()];
+        argv.extend(CString::new(process.name));
+        let exec = spawn::Exec {
+            path: self.program.clone(),
+            argv,
+            env: self.environment.clone(),
+            fds: vec![(theirs, 3)],
+        };
+        let pid = spawn::exec_child(exec)?;
+        let id = self.next_id;
+        self.next_id += 1;
+        let pipe = Pipe::new(ours).map_err(|e| SysError::of("fcntl", &e))?;
+        let mut running = Running {
+            id,
+            process,
+            pid,
+            pipe: Some(pipe),
+            ready: false,
+            generation: 0,
+            unenforced: Vec::new(),
+            since: Instant::now(),
+            account: None,
+            requester: None,
+            kill_at: None,
+        };
+        if let Some((Target::Store { account, .. }, _)) = &job {
+            running.account = Some(account.clone());
+        }
+        self.children.push(running);
+        let hello = Down::Hello {
+            build: self.build.clone(),
+            verbose: self.verbose,
+            foreground: self.options.foreground,
+            hostname: self.hostname.clone(),
+            spool: self.loaded.directories().spool,
+            socket: self.loaded.directories().socket,
+        };
+        self.tell_id(id, &hello, None);
+        let part = self.loaded.part(process.kind);
+        self.tell_id(id, &Down::Config { part }, None);
+        if let Some((target, fd)) = job {
+            self.tell_id(id, &Down::Job { target }, fd);
+        }
+        Ok(id)
+    }
+
+    /// Starts an always-running kind and connects it with its neighbours.
+    pub fn start(&mut self, kind: Kind) {
+        let process = table::process(kind);
+        if let Err(e) = self.spawn(process, None) {
+            log::crit!("child", name = process.name, msg = "cannot start", error = Show(&e));
+            self.died(kind, false);
+            return;
+        }
+        for (from, to) in table::edges() {
+            let other = match (from == kind, to == kind) {
+                (true, _) => to,
+                (_, true) => from,
+                _ => continue,
+            };
+            if self.child(other).is_none() {
+                continue;
+            }
+            match fdpass::socketpair() {
+                Ok((a, b)) => {
+                    self.tell(kind, &Down::Peer { kind: other as u8 }, Some(a));
+                    self.tell(other, &Down::Peer { kind: kind as u8 }, Some(b));
+                }
+                Err(e) => log::crit!(
+                    "child",
+                    name = process.name,
+                    to = table::process(other).name,
+                    error = Show(&e)
+                ),
+            }
+        }
+        self.hand_listeners(kind);
+    }
+
+    /// Reaps what has ended.
+    pub fn reap(&mut self) {
+        while let Some((pid, exit)) = spawn::waitpid_nohang() {
+            let Some(at) = self.children.iter().position(|c| c.pid == pid) else { continue };
+            let child = self.children.swap_remove(at);
+            self.ended(child, exit);
+        }
+    }
+
+    fn ended(&mut self, child: Running, exit: Exit) {
+        let name = child.process.name;
+        let lived = child.since.elapsed();
+        let expected = self.phase == Phase::Stopping || child.kill_at.is_some();
+        let clean = matches!(exit, Exit::Code(0));
+        if let Some((kind, request)) = child.requester {
+            let ended = match exit {
+                Exit::Code(code) => Ended::Code { code },
+                Exit::Signal(signal) => Ended::Signal { signal },
+            };
+            self.tell(kind, &Down::Exited { request, ended }, None);
+        }
+        if !clean && !expected && child.process.kind != Kind::Exec {
+            log::crit!(
+                "child",
+                name = name,
+                pid = child.pid,
+                lived_ms = millis(lived),
+                died = words(exit).as_str()
+            );
+        }
+        if let Some(account) = child.account {
+            self.store_ended(&account, clean || expected, lived);
+        } else if child.process.always {
+            if self.phase == Phase::Starting {
+                self.failed_start.get_or_insert(format!("{name} did not start: {}", words(exit)));
+            } else if self.phase == Phase::Running {
+                self.died(child.process.kind, lived >= SETTLED);
+            }
+        }
+    }
+
+    /// Plans the next start of an always-running kind.
+    fn died(&mut self, kind: Kind, settled: bool) {
+        if let Some(slot) = self.slots.iter_mut().find(|s| s.kind == kind) {
+            slot.deaths = if settled { 1 } else { slot.deaths.saturating_add(1) };
+            let wait = backoff(slot.deaths);
+            slot.restart_at = Some(Instant::now() + wait);
+            log::warn!("child", name = table::process(kind).name, restart_ms = millis(wait));
+        }
+    }
+
+    /// Starts what is due, and kills what was told to go and has not.
+    pub fn timers(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for slot in &mut self.slots {
+            if slot.restart_at.is_some_and(|at| at <= now) {
+                slot.restart_at = None;
+                due.push(slot.kind);
+            }
+        }
+        for kind in due {
+            if self.phase == Phase::Running {
+                self.start(kind);
+            }
+        }
+        for child in &mut self.children {
+            if child.kill_at.is_some_and(|at| at <= now) {
+                log::warn!(
+                    "child",
+                    name = child.process.name,
+                    pid = child.pid,
+                    msg = "did not leave in time: killed"
+                );
+                kill(child.pid, KILL);
+                child.kill_at = Some(now + Duration::from_secs(5));
+            }
+        }
+    }
+
+    /// When [`Supervisor::timers`] has something to do next.
+    pub fn next_timer(&self) -> Option<Instant> {
+        let slots = self.slots.iter().filter_map(|s| s.restart_at);
+        let kills = self.children.iter().filter_map(|c| c.kill_at);
+        slots.chain(kills).chain(self.next_admin()).min()
+    }
+
+    /// A child is in its sandbox.
+    pub fn became_ready(&mut self, id: u64, unenforced: Vec<String>) {
+        let Some(child) = self.children.iter_mut().find(|c| c.id == id) else { return };
+        child.ready = true;
+        child.generation = self.loaded.generation;
+        child.unenforced = unenforced;
+        let (kind, pid) = (child.process.kind, child.pid);
+        if let Some(slot) = self.slots.iter_mut().find(|s| s.kind == kind) {
+            if slot.proven {
+                log::info!("child", name = table::process(kind).name, pid = pid, msg = "is back");
+            }
+            slot.proven = true;
+        }
+    }
+}
+
+/// How a child ended, in words.
+fn words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(signal) if sandbox::is_violation(signal) => {
+            format!("signal {signal} (pledge violation? rmaild(8) says how to find the call)")
+        }
+        Exit::Signal(signal) => format!("signal {signal}"),
+    }
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_from_a_tenth_of_a_second_to_thirty() {
+        let ms: Vec<u128> = (1..=12).map(|d| backoff(d).as_millis()).collect();
+        assert_eq!(ms, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000]);
+    }
+}

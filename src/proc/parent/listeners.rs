@@ -1,0 +1,174 @@
+//! The listening sockets: bound by parent, accepted on by smtp, imap and
+//! control.
+//!
+//! Parent keeps its copy of each, so that a client that connects while a child
+//! is dead is answered by the next one, and so that a reload does not close
+//! what stays.  `listen on all` binds the two wildcard addresses: addresses
+//! that come later are served too.
+
+use super::load::Loaded;
+use super::Supervisor;
+use crate::conf::ast::{Family, Listen, Service};
+use crate::ipc::parent::{Down, Listener};
+use crate::proc::table::Kind;
+use crate::sys::errno::{SysError, EADDRNOTAVAIL, EAFNOSUPPORT};
+use crate::sys::net;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// One socket.
+pub struct Bound {
+    /// Who accepts on it.
+    pub kind: Kind,
+    /// What the child is told.
+    pub listener: Listener,
+    /// The statement's words for the log and for matching at a reload.
+    pub wanted: SocketAddr,
+    fd: OwnedFd,
+}
+
+/// All of them, and the control socket.
+#[derive(Default)]
+pub struct Listeners {
+    /// TCP sockets, in the order of the configuration.
+    pub all: Vec<Bound>,
+    control: Option<(PathBuf, OwnedFd)>,
+}
+
+/// The addresses that `listen on ON` means now.
+fn addresses(listen: &Listen) -> Result<Vec<IpAddr>, String> {
+    let on = listen.on.as_str();
+    let literal = on.strip_prefix('[').and_then(|o| o.strip_suffix(']')).unwrap_or(on);
+    let mut all = if on == "all" || on == "*" {
+        vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+    } else {
+        net::interface_addresses(on).map_err(|e| e.to_string())?
+    };
+    if all.is_empty() {
+        if let Ok(ip) = literal.parse() {
+            all.push(ip);
+        } else if let Ok(found) = (on, 0u16).to_socket_addrs() {
+            all.extend(found.map(|a| a.ip()));
+        }
+    }
+    all.retain(|ip| match listen.family {
+        Some(Family::Inet4) => ip.is_ipv4(),
+        Some(Family::Inet6) => ip.is_ipv6(),
+        None => true,
+    });
+    all.sort_unstable();
+    all.dedup();
+    if all.is_empty() {
+        return Err(format!("listen on {on}: no interface, address or host of that name"));
+    }
+    Ok(all)
+}
+
+/// Whether the machine has no addresses of this family.
+fn no_family(e: &SysError) -> bool {
+    matches!(e.errno, EAFNOSUPPORT | EADDRNOTAVAIL)
+}
+
+fn service_kind(listen: &Listen) -> Kind {
+    match listen.service {
+        Service::Smtp | Service::Lmtp => Kind::Smtp,
+        Service::Imap => Kind::Imap,
+    }
+}
+
+impl Listeners {
+    /// Binds everything.
+    pub fn bind(loaded: &Loaded) -> Result<Listeners, String> {
+        let mut none = Listeners::default();
+        none.rebind(loaded)
+    }
+
+    /// The sockets of another configuration: those that both name are kept.
+    /// On an error everything stays as it was.
+    pub fn rebind(&mut self, loaded: &Loaded) -> Result<Listeners, String> {
+        let mut new = Listeners::default();
+        let mut kept = Vec::new();
+        for (index, at, listen) in loaded.listens() {
+            let wildcard = listen.on == "all" || listen.on == "*";
+            for ip in addresses(listen).map_err(|e| format!("{at}: {e}"))? {
+                let wanted = SocketAddr::new(ip, listen.port);
+                let kind = service_kind(listen);
+                let old = self.all.iter().position(|b| {
+                    b.wanted == wanted && b.kind == kind && !kept.contains(&b.listener)
+                });
+                let fd = match old.and_then(|i| self.all.get(i)) {
+                    Some(bound) => {
+                        kept.push(bound.listener.clone());
+                        bound.fd.try_clone().map_err(|e| format!("{at}: dup: {e}"))?
+                    }
+                    None => match net::listen_tcp(wanted) {
+                        Ok(fd) => fd,
+                        // A machine without IPv6 still has all of its addresses.
+                        Err(e) if wildcard && ip.is_ipv6() && no_family(&e) => continue,
+                        Err(e) => return Err(format!("{at}: {e}")),
+                    },
+                };
+                let real = net::local_addr(&fd).map_err(|e| format!("{at}: {e}"))?;
+                let listener = Listener { index, addr: Some(real) };
+                new.all.push(Bound { kind, listener, wanted, fd });
+            }
+        }
+        let path = loaded.socket_path();
+        new.control = match self.control.take() {
+            Some((old, fd)) if old == path => Some((old, fd)),
+            other => {
+                let fd = net::listen_unix(&path, 0o666).map_err(|e| e.to_string());
+                match fd {
+                    Ok(fd) => Some((path, fd)),
+                    Err(e) => {
+                        self.control = other;
+                        return Err(e);
+                    }
+                }
+            }
+        };
+        Ok(new)
+    }
+
+    /// The control socket's name must not outlive the daemon.
+    pub fn remove_sockets(&mut self) {
+        if let Some((path, _)) = self.control.take() {
+            // A name that somebody else removed is removed.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl Supervisor {
+    /// Tells a child its listeners; nothing listens before all are ready.
+    pub fn hand_listeners(&mut self, kind: Kind) {
+        if self.phase == super::Phase::Starting {
+            return;
+        }
+        let mut all = Vec::new();
+        let mut fds = Vec::new();
+        for bound in self.listeners.all.iter().filter(|b| b.kind == kind) {
+            if let Ok(fd) = bound.fd.try_clone() {
+                all.push(bound.listener.clone());
+                fds.push((bound.listener.clone(), fd));
+            }
+        }
+        if kind == Kind::Control {
+            if let Some(fd) =
+                self.listeners.control.as_ref().and_then(|(_, fd)| fd.try_clone().ok())
+            {
+                let listener = Listener { index: 0, addr: None };
+                all.push(listener.clone());
+                fds.push((listener, fd));
+            }
+        }
+        if all.is_empty() {
+            return;
+        }
+        self.tell(kind, &Down::Listeners { all }, None);
+        for (listener, fd) in fds {
+            self.tell(kind, &Down::Listen { listener }, Some(fd));
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Reading the configuration and every file that it names, and checking it all.
+//!
+//! Parent alone opens these files, as root: tables, certificates, keys.  Each
+//! child is sent the part that it needs, as canonical text with the contents
+//! of its files, so that a child needs no path and a reload is one message.
+
+use super::Options;
+use crate::base::exits::sysexits;
+use crate::base::log;
+use crate::base::tls;
+use crate::conf;
+use crate::conf::ast::{Config, Deliver, Listen, Method, Owner, Pos, Stmt, TableKind};
+use crate::ipc::parent::{File, Part};
+use crate::proc::start::Directories;
+use crate::proc::table::Kind;
+use crate::proto::limits;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The largest configuration, table or PEM file that is read.
+const FILE_MAX: u64 = 64 * 1024 * 1024;
+
+/// A configuration that was checked, with its files.
+pub struct Loaded {
+    /// Counts reloads, from 1.
+    pub generation: u64,
+    /// What it says.
+    pub config: Config,
+    /// `limit store-processes`.
+    pub store_processes: usize,
+    /// `limit store-min-uid`.
+    pub store_min_uid: u32,
+    files: Vec<(FileUse, File)>,
+    mail_prefixes: Vec<PathBuf>,
+}
+
+/// What a file is, which decides who gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileUse {
+    Table,
+    Certificate,
+    Key,
+    Authority,
+}
+
+/// Reads and checks everything.  Every error is a line `file:line: message`.
+pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
+    let path = options.config.display().to_string();
+    let text = read(&options.config).map_err(|e| vec![e])?;
+    let config = conf::parse(&path, &text, &options.macros, &mut Files)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    if options.verbose > 0 {
+        for warning in &config.warnings {
+            log::warn!("config", msg = warning.to_string().as_str());
+        }
+    }
+    let mut errors = Vec::new();
+    if holds_secrets(&config) {
+        errors.extend(too_open(&options.config).map(|e| format!("{path}: {e}")));
+    }
+    let mut files: Vec<(FileUse, File)> = Vec::new();
+    for (at, what, name, secret) in named_files(&config) {
+        let name = PathBuf::from(name);
+        if files.iter().any(|(u, f)| *u == what && f.path == name) {
+            continue;
+        }
+        if secret {
+            errors.extend(too_open(&name).map(|e| format!("{at}: {}: {e}", name.display())));
+        }
+        match read(&name) {
+            Ok(bytes) => files.push((what, File { path: name, bytes })),
+            Err(e) => errors.push(format!("{at}: {e}")),
+        }
+    }
+    check_pem(&config, &files, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let number = |l| usize::try_from(config.limit(l)).unwrap_or(usize::MAX);
+    Ok(Loaded {
+        generation,
+        store_processes: number(&limits::STORE_PROCESSES),
+        store_min_uid: u32::try_from(config.limit(&limits::STORE_MIN_UID)).unwrap_or(u32::MAX),
+        mail_prefixes: mail_prefixes(&config),
+        config,
+        files,
+    })
+}
+
+/// A whole regular file, bounded.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let fail = |e: std::io::Error| format!("{}: {e}", path.display());
+    let meta = std::fs::metadata(path).map_err(fail)?;
+    if !meta.is_file() {
+        return Err(format!("{}: not a regular file", path.display()));
+    }
+    if meta.len() > FILE_MAX {
+        return Err(format!("{}: larger than 64 MB", path.display()));
+    }
+    std::fs::read(path).map_err(fail)
+}
+
+/// Why a file with secrets is not safe where it is.
+fn too_open(path: &Path) -> Option<String> {
+    let meta = std::fs::metadata(path).ok()?;
+    let mode = meta.permissions().mode() & 0o777;
+    let owner_ok = meta.uid() == 0 || meta.uid() == crate::sys::user::uid();
+    if mode & 0o007 != 0 {
+        Some(format!(
+            "holds secrets and others may read it (mode {mode:03o}): chmod o= {}",
+            path.display()
+        ))
+    } else if mode & 0o020 != 0 {
+        Some(format!("its group may write it (mode {mode:03o}): chmod g-w {}", path.display()))
+    } else if !owner_ok {
+        Some(format!("must belong to root: chown root {}", path.display()))
+    } else {
+        None
+    }
+}
+
+/// The files that the configuration may include, and the services that it may
+/// name.
+struct Files;
+
+impl conf::Source for Files {
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        read(Path::new(path))
+    }
+
+    fn port(&mut self, service: &str) -> Option<u16> {
+        crate::sys::net::service_port(service)
+    }
+}
+
+/// A queue key, or passwords of an inline table, stand in the text itself.
+fn holds_secrets(config: &Config) -> bool {
+    let inline = |t: &str| config.table(t).is_some_and(|t| matches!(t.kind, TableKind::Inline(_)));
+    config.queue_key().is_some() || credentials(config).iter().any(|t| inline(t))
+}
+
+/// The names of the tables that hold passwords or their hashes.
+fn credentials(config: &Config) -> Vec<&str> {
+    let listeners = config.listeners().filter_map(|l| l.auth.as_ref().map(|a| a.table.as_str()));
+    let relays = config.actions().filter_map(|a| match &a.method {
+        Method::Relay(relay) => relay.auth.as_deref(),
+        Method::Local(_) => None,
+    });
+    listeners.chain(relays).collect()
+}
+
+/// Every file that the configuration names: where, what, and whether it must
+/// not be read by others.
+fn named_files(config: &Config) -> Vec<(&Pos, FileUse, &str, bool)> {
+    let secrets = credentials(config);
+    let mut all = Vec::new();
+    for s in &config.statements {
+        match &s.stmt {
+            Stmt::Table(t) => match &t.kind {
+                TableKind::File(p) => {
+                    let secret = secrets.contains(&t.name.as_str());
+                    all.push((&s.at, FileUse::Table, p.as_str(), secret));
+                }
+                TableKind::Passwd(p) => all.push((&s.at, FileUse::Table, p.as_str(), true)),
+                TableKind::Inline(_) | TableKind::Elsewhere => {}
+            },
+            Stmt::Pki(p) => {
+                all.push((&s.at, FileUse::Certificate, p.cert.as_str(), false));
+                if let Some(key) = &p.key {
+                    all.push((&s.at, FileUse::Key, key.as_str(), true));
+                }
+            }
+            Stmt::Ca(c) => all.push((&s.at, FileUse::Authority, c.cert.as_str(), false)),
+            _ => {}
+        }
+    }
+    all
+}
+
+fn contents<'a>(files: &'a [(FileUse, File)], path: &str) -> Option<&'a [u8]> {
+    files.iter().find(|(_, f)| f.path == Path::new(path)).map(|(_, f)| f.bytes.as_slice())
+}
+
+/// Certificates parse, keys parse, and each pair belongs together.
+fn check_pem(config: &Config, files: &[(FileUse, File)], errors: &mut Vec<String>) {
+    for s in &config.statements {
+        let checked = match &s.stmt {
+            Stmt::Pki(p) => {
+                let Some(cert) = contents(files, &p.cert) else { continue };
+                let key = p.key.as_deref().and_then(|k| contents(files, k));
+                match key {
+                    Some(key) => tls::Identity::from_pem(cert, key).map(|_| ()),
+                    None => tls::certificates(cert).map(|_| ()),
+                }
+            }
+            Stmt::Ca(c) => {
+                let Some(cert) = contents(files, &c.cert) else { continue };
+                tls::certificates(cert).map(|_| ())
+            }
+            _ => continue,
+        };
+        if let Err(e) = checked {
+            errors.push(format!("{}: {e}", s.at));
+        }
+    }
+}
+
+/// What every mail root of the configuration begins with: the path of an
+/// action up to its first `%`, or `~`.
+fn mail_prefixes(config: &Config) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = Vec::new();
+    for action in config.actions() {
+        let Method::Local(local) = &action.method else { continue };
+        if let Deliver::Maildir { path: Some(path), .. } = &local.deliver {
+            all.push(PathBuf::from(path.literal_prefix()));
+        }
+    }
+    all.extend(config.mailbox_root().map(|f| f.literal_prefix()).map(PathBuf::from));
+    all
+}
+
+impl Loaded {
+    /// The part of one kind.
+    pub fn part(&self, kind: Kind) -> Part {
+        let owner = owner(kind);
+        let text = owner.map_or_else(String::new, |o| self.config.print_for(o));
+        let wanted = |u: FileUse| match kind {
+            Kind::Keyd => matches!(u, FileUse::Key | FileUse::Certificate),
+            Kind::Lookup => u == FileUse::Table,
+            Kind::Smtp | Kind::Imap | Kind::Mta => {
+                matches!(u, FileUse::Certificate | FileUse::Authority)
+            }
+            _ => false,
+        };
+        let files = self.files.iter().filter(|(u, _)| wanted(*u)).map(|(_, f)| f.clone());
+        Part { generation: self.generation, text: text.into_bytes(), files: files.collect() }
+    }
+
+    /// Where the directories are.
+    pub fn directories(&self) -> Directories {
+        let socket = Path::new(self.config.socket()).parent().unwrap_or(Path::new("/var/run"));
+        Directories {
+            spool: PathBuf::from(self.config.queue_directory()),
+            socket: socket.to_path_buf(),
+        }
+    }
+
+    /// The control socket.
+    pub fn socket_path(&self) -> PathBuf {
+        PathBuf::from(self.config.socket())
+    }
+
+    /// Each `listen on` with its number and place.
+    pub fn listens(&self) -> impl Iterator<Item = (u32, &Pos, &Listen)> {
+        let all = self.config.statements.iter().filter_map(|s| match &s.stmt {
+            Stmt::Listen(l) => Some((&s.at, l)),
+            _ => None,
+        });
+        (0u32..).zip(all).map(|(i, (at, l))| (i, at, l))
+    }
+
+    /// Whether an action of the configuration, or the account's own home, can
+    /// lead to this mail root.
+    pub fn may_be_mail_root(&self, mail_root: &Path, home: &Path) -> bool {
+        let below = |prefix: &Path| {
+            use std::os::unix::ffi::OsStrExt;
+            mail_root.as_os_str().as_bytes().starts_with(prefix.as_os_str().as_bytes())
+        };
+        let home_ok = home.is_absolute() && home.components().count() > 1;
+        (home_ok && mail_root.starts_with(home)) || self.mail_prefixes.iter().any(|p| below(p))
+    }
+
+    /// What cannot change while the daemon runs.
+    pub fn may_become(&self, new: &Loaded) -> Result<(), Vec<String>> {
+        let mut errors = Vec::new();
+        if self.config.queue_directory() != new.config.queue_directory() {
+            errors.push("queue directory: cannot change while running: restart rmaild".into());
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+/// Who a kind is to `conf`.
+fn owner(kind: Kind) -> Option<Owner> {
+    Some(match kind {
+        Kind::Keyd => Owner::Keyd,
+        Kind::Lookup => Owner::Lookup,
+        Kind::Smtp => Owner::Smtp,
+        Kind::Queue => Owner::Queue,
+        Kind::Mta => Owner::Mta,
+        Kind::Imap => Owner::Imap,
+        Kind::Store => Owner::Store,
+        Kind::Control => Owner::Control,
+        Kind::Parent | Kind::Mbox | Kind::Exec => return None,
+    })
+}
+
+/// The daemon's own directories, with their owners.
+pub fn make_directories(loaded: &Loaded) -> Result<(), String> {
+    let dirs = loaded.directories();
+    let queue_owner = crate::sys::user::User::by_name(crate::proc::table::USER_QUEUE);
+    let owner = queue_owner.map_err(|e| e.to_string())?;
+    make(&dirs.spool, 0o700, owner.map(|u| (u.uid, u.gid)))?;
+    make(&dirs.socket, 0o755, None)?;
+    if crate::sys::user::is_root() {
+        make(Path::new("/var/empty"), 0o755, None)?;
+    }
+    Ok(())
+}
+
+fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt;
+    let fail = |e: std::io::Error| format!("{}: {e}", path.display());
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(fail)?;
+    if let (Some((uid, gid)), true) = (owner, crate::sys::user::is_root()) {
+        std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// `rmaild -n`: checks everything and prints what is wrong; with `-v` also what
+/// the language has, with `-vv` the canonical form.
+pub fn check(options: &Options) -> ExitCode {
+    log::init("rmaild", log::Dest::Stderr);
+    match load(options, 1) {
+        Ok(loaded) => match print(&loaded, options.verbose) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever reads has read enough.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(sysexits::IOERR),
+        },
+        Err(lines) => {
+            let mut err = std::io::stderr().lock();
+            for line in lines {
+                // A closed stderr leaves nobody to tell; the status does.
+                let _ = writeln!(err, "{line}");
+            }
+            ExitCode::from(sysexits::CONFIG)
+        }
+    }
+}
+
+fn print(loaded: &Loaded, verbose: u8) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match verbose {
+        0 => writeln!(out, "configuration OK"),
+        1 => {
+            writeln!(out, "configuration OK")?;
+            for f in conf::FEATURES {
+                let state = if f.works { "works" } else { "not supported yet" };
+                writeln!(out, "{}: {state}", f.name)?;
+            }
+            Ok(())
+        }
+        _ => out.write_all(loaded.config.print().as_bytes()),
+    }?;
+    out.flush()
+}

@@ -1,0 +1,213 @@
+//! Opening stores, mailboxes, programs and sockets: at lookup's word alone.
+//!
+//! lookup says what to open and for whom; parent starts or finds the process,
+//! gives one end of a socketpair to it and the other to the asker under the
+//! asker's own request id.  What it refuses, whoever asks: uid 0, uids below
+//! `limit store min-uid`, rmail's own users, and mail roots outside the
+//! prefixes that the configuration can produce.
+
+use super::Supervisor;
+use crate::base::log;
+use crate::ipc::parent::{Account, Down, Program, Refusal, Role, Target};
+use crate::proc::table::{self, Kind};
+use crate::sys::fdpass;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The key of an account everywhere.
+pub type AccountKey = (u32, PathBuf);
+
+/// The deaths of an account's store.
+pub struct StoreDeaths {
+    deaths: u32,
+    not_before: Instant,
+}
+
+fn key(account: &Account) -> AccountKey {
+    (account.uid, account.mail_root.clone())
+}
+
+fn failed(e: impl std::fmt::Display) -> Refusal {
+    Refusal::Failed { why: e.to_string() }
+}
+
+impl Supervisor {
+    /// Opens `target` for the process of kind `asker` under its `request`.
+    pub fn open(&mut self, target: Target, asker: Kind, request: u64, sid: u64) {
+        let opened = match target {
+            Target::Store { account, role } => self.open_store(account, role, asker, sid),
+            Target::Program { program } => self.open_program(program, asker, request),
+            Target::Mbox { uid: 0, user, .. } => {
+                Err(Refusal::Forbidden { why: format!("{user} has uid 0") })
+            }
+            Target::Mbox { .. } => self.open_job(Kind::Mbox, target),
+            Target::Socket { path } => connect(&path),
+        };
+        let (result, fd) = match opened {
+            Ok(fd) => (Ok(()), Some(fd)),
+            Err(why) => (Err(why), None),
+        };
+        self.tell(asker, &Down::Opened { request, result }, fd);
+    }
+
+    fn open_store(
+        &mut self,
+        account: Account,
+        role: Role,
+        asker: Kind,
+        sid: u64,
+    ) -> Result<OwnedFd, Refusal> {
+        self.may_open(&account)?;
+        let found = self.children.iter().find(|c| {
+            c.pipe.is_some()
+                && c.kill_at.is_none()
+                && c.account.as_ref().map(key) == Some(key(&account))
+        });
+        let id = match found {
+            Some(store) => store.id,
+            None => self.start_store(&account, role)?,
+        };
+        let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
+        let attach = Down::Attach { account, role, sid, peer: asker as u8 };
+        self.tell_id(id, &attach, Some(theirs));
+        Ok(ours)
+    }
+
+    /// Starts the store of an account if the limits allow it.
+    fn start_store(&mut self, account: &Account, role: Role) -> Result<u64, Refusal> {
+        if self.store_deaths.get(&key(account)).is_some_and(|d| d.not_before > Instant::now()) {
+            return Err(Refusal::Busy);
+        }
+        let running = self.children.iter().filter(|c| c.account.is_some()).count();
+        // A quarter of the slots is kept for logins.
+        let slots = match role {
+            Role::Session => self.loaded.store_processes,
+            Role::Deliver => self.loaded.store_processes.saturating_mul(3) / 4,
+        };
+        if running >= slots.max(1) {
+            self.shed_idle_store();
+            return Err(Refusal::Busy);
+        }
+        let job = Target::Store { account: account.clone(), role };
+        self.spawn(table::process(Kind::Store), Some((job, None))).map_err(failed)
+    }
+
+    /// Ends the longest idle store, so that a slot is free at the next try.
+    fn shed_idle_store(&mut self) {
+        let oldest = self.idle_stores.first().copied();
+        if let Some(id) = oldest {
+            self.idle_stores.retain(|i| *i != id);
+            self.let_go(id, Duration::from_secs(10));
+        }
+    }
+
+    /// Tells a child to leave, and kills it if it has not within `grace`.
+    pub fn let_go(&mut self, id: u64, grace: Duration) {
+        self.tell_id(id, &Down::Stop, None);
+        if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
+            child.kill_at = Some(Instant::now() + grace);
+        }
+    }
+
+    /// The rules that hold whoever asks.
+    fn may_open(&self, account: &Account) -> Result<(), Refusal> {
+        let root = crate::sys::user::is_root();
+        let no = |why: String| {
+            log::warn!("store", acct = account.name.as_str(), msg = "refused", why = why.as_str());
+            Err(Refusal::Forbidden { why })
+        };
+        if root && (account.uid == 0 || account.gid == 0) {
+            return no("uid or gid 0".into());
+        }
+        if root && account.uid < self.loaded.store_min_uid {
+            return no(format!("uid {} is below min-uid", account.uid));
+        }
+        if root && self.own_uids.contains(&account.uid) {
+            return no(format!("uid {} is one of rmail's own", account.uid));
+        }
+        let mail_root = &account.mail_root;
+        let plain = mail_root.is_absolute()
+            && mail_root
+                .components()
+                .all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
+        if !plain {
+            return no(format!("mail root {} is not a plain absolute path", mail_root.display()));
+        }
+        if !self.loaded.may_be_mail_root(mail_root, &account.home) {
+            return no(format!("no action of the configuration leads to {}", mail_root.display()));
+        }
+        Ok(())
+    }
+
+    /// A process that lives for one job.
+    fn open_job(&mut self, kind: Kind, target: Target) -> Result<OwnedFd, Refusal> {
+        let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
+        self.spawn(table::process(kind), Some((target, Some(theirs)))).map_err(failed)?;
+        Ok(ours)
+    }
+
+    fn open_program(
+        &mut self,
+        program: Program,
+        asker: Kind,
+        request: u64,
+    ) -> Result<OwnedFd, Refusal> {
+        if program.uid == 0 {
+            return Err(Refusal::Forbidden { why: "programs are not run as root".into() });
+        }
+        let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
+        let job = (Target::Program { program }, Some(theirs));
+        let id = self.spawn(table::process(Kind::Exec), Some(job)).map_err(failed)?;
+        if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
+            child.requester = Some((asker, request));
+        }
+        Ok(ours)
+    }
+
+    /// A store wants a program run for its own account: `.forward`.
+    pub fn run_for_store(&mut self, store: u64, program: Program, request: u64) {
+        let account = self.children.iter().find(|c| c.id == store).and_then(|c| c.account.clone());
+        let own = account.is_some_and(|a| {
+            a.system && a.uid == program.uid && a.gid == program.gid && a.home == program.home
+        });
+        let opened = if own {
+            self.open_program(program, Kind::Store, request)
+        } else {
+            Err(Refusal::Forbidden { why: "a store runs programs for its own account only".into() })
+        };
+        let (result, fd) = match opened {
+            Ok(fd) => (Ok(()), Some(fd)),
+            Err(why) => (Err(why), None),
+        };
+        self.tell_id(store, &Down::Opened { request, result }, fd);
+    }
+
+    /// A store has nothing to do: it may be ended when slots are short.
+    pub fn store_idle(&mut self, id: u64) {
+        if !self.idle_stores.contains(&id) {
+            self.idle_stores.push(id);
+        }
+    }
+
+    /// A store has ended; its next start waits if it died.
+    pub fn store_ended(&mut self, account: &Account, clean: bool, lived: Duration) {
+        let key = key(account);
+        if clean {
+            self.store_deaths.remove(&key);
+            return;
+        }
+        let settled = lived >= Duration::from_secs(60);
+        let state = self
+            .store_deaths
+            .entry(key)
+            .or_insert_with(|| StoreDeaths { deaths: 0, not_before: Instant::now() });
+        state.deaths = if settled { 1 } else { state.deaths.saturating_add(1) };
+        state.not_before = Instant::now() + super::children::backoff(state.deaths);
+    }
+}
+
+/// Connects to a unix-domain socket for a process that may not.
+fn connect(path: &Path) -> Result<OwnedFd, Refusal> {
+    crate::sys::net::connect_unix(path).map_err(failed)
+}

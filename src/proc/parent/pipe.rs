@@ -1,0 +1,104 @@
+//! Parent's end of a child's channel: it never waits for it.
+//!
+//! What cannot be written at once is queued; a child whose queue is full does
+//! not read, and is ended.
+
+use crate::ipc::frame::{self, Assembler, Broken, Kind};
+use crate::ipc::parent::{Down, Up, MESSAGE};
+use crate::ipc::wire::Wire;
+use crate::sys::fdpass;
+use crate::sys::poll;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// How many bytes may wait for a child besides a configuration: a child that
+/// lets more wait is stopped or broken.
+const QUEUED: usize = 8 * 1024 * 1024;
+
+/// A message that waits: its bytes, how many are out, its descriptor.
+struct Waiting {
+    bytes: Vec<u8>,
+    at: usize,
+    fd: Option<OwnedFd>,
+}
+
+/// The channel to one child.
+pub struct Pipe {
+    fd: OwnedFd,
+    out: VecDeque<Waiting>,
+    queued: usize,
+    assembler: Assembler,
+}
+
+impl Pipe {
+    /// Takes parent's end of the socketpair.
+    pub fn new(fd: OwnedFd) -> io::Result<Pipe> {
+        poll::set_nonblocking(fd.as_fd(), true)?;
+        let assembler = Assembler::new(crate::ipc::frame::MESSAGE);
+        Ok(Pipe { fd, out: VecDeque::new(), queued: 0, assembler })
+    }
+
+    /// For poll(2).
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// True if something waits to be written.
+    pub fn wants_write(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Queues a message; false if the child has let too much wait.
+    #[must_use]
+    pub fn send(&mut self, message: &Down, fd: Option<OwnedFd>) -> bool {
+        let payload = message.to_bytes();
+        if payload.len() > MESSAGE {
+            return false;
+        }
+        let bytes = frame::frames(Kind::Event, 0, &payload, fd.is_some());
+        let config = matches!(message, Down::Config { .. });
+        if !config {
+            self.queued = self.queued.saturating_add(bytes.len());
+        }
+        self.out.push_back(Waiting { bytes, at: 0, fd });
+        self.queued <= QUEUED && self.flush().is_ok()
+    }
+
+    /// Writes what the channel takes now.
+    pub fn flush(&mut self) -> Result<(), Broken> {
+        while let Some(first) = self.out.front_mut() {
+            let left = first.bytes.get(first.at..).unwrap_or_default();
+            let pass: Vec<BorrowedFd<'_>> = first.fd.iter().map(AsFd::as_fd).collect();
+            match fdpass::send(self.fd.as_fd(), left, &pass) {
+                Ok(n) => {
+                    first.fd = None;
+                    first.at = first.at.saturating_add(n);
+                    self.queued = self.queued.saturating_sub(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+            if first.at >= first.bytes.len() {
+                self.out.pop_front();
+            }
+        }
+        self.queued = 0;
+        Ok(())
+    }
+
+    /// Reads once and gives the whole messages, each with its descriptor.
+    pub fn receive(&mut self) -> Result<Vec<(Up, Option<OwnedFd>)>, Broken> {
+        if !self.assembler.fill(self.fd.as_fd())? {
+            return Err(Broken::Gone);
+        }
+        let mut all = Vec::new();
+        while let Some(m) = self.assembler.next_message()? {
+            let up = Up::from_bytes(&m.payload)
+                .map_err(|_| Broken::Protocol("malformed message to parent"))?;
+            all.push((up, m.fd));
+        }
+        Ok(all)
+    }
+}
