@@ -33,5 +33,6 @@ pub mod openings;
 pub mod parent;
 pub mod pool;
 pub mod queue_lookup;
+pub mod queue_store;
 pub mod smtp_lookup;
 pub mod wire;
