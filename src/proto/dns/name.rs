@@ -68,6 +68,19 @@ impl Name {
         Ok(name)
     }
 
+    /// Reads labels between dots without any escapes, as mail writes a domain;
+    /// one dot at the end allowed.
+    pub fn from_dotted(text: &[u8]) -> Result<Name, NameError> {
+        let mut name = Name::ROOT;
+        let text = text.strip_suffix(b".").unwrap_or(text);
+        if !text.is_empty() {
+            for label in text.split(|b| *b == b'.') {
+                name.push_label(label)?;
+            }
+        }
+        Ok(name)
+    }
+
     /// Appends a label on the right, that is, nearer to the root.
     pub fn push_label(&mut self, label: &[u8]) -> Result<(), NameError> {
         if label.is_empty() {

@@ -4,5 +4,6 @@ pub mod base64;
 pub mod casemap;
 pub mod charset;
 pub mod encoded_word;
+pub mod idna;
 pub mod mutf7;
 pub mod transfer;
