@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod crypto;
+pub mod dns;
 pub mod exits;
 pub mod line;
 pub mod listen;
