@@ -57,11 +57,14 @@ fn run(case: &Yaml, zone: &Yaml) -> Spf {
         now: 0,
     };
     Answers::new()
-        .run(|answers| check(Identity::MailFrom, &sender, answers), |query| answer(zone, query))
+        .run(|answers| check(Identity::MailFrom, &sender, answers), |query| answer(zone, query, 0))
 }
 
 /// The answer of the suite's zone data.
-fn answer(zone: &Yaml, query: &Query) -> Answer {
+fn answer(zone: &Yaml, query: &Query, aliases: usize) -> Answer {
+    if aliases > 8 {
+        return Answer::failed(&query.name, Failure::Malformed);
+    }
     let mut records = Vec::new();
     let mut exists = false;
     let mut timeout = false;
@@ -84,7 +87,7 @@ fn answer(zone: &Yaml, query: &Query) -> Answer {
         }
     }
     if let Some(Data::Cname(target)) = records.first() {
-        return answer(zone, &Query::new(target.clone(), query.rtype));
+        return answer(zone, &Query::new(target.clone(), query.rtype), aliases + 1);
     }
     records.retain(|data: &Data| data.rtype() == query.rtype);
     match (records.is_empty(), timeout, exists) {
