@@ -22,6 +22,7 @@ pub mod index;
 pub mod keywords;
 pub mod maildir;
 pub mod meta;
+pub mod spool;
 pub mod subscriptions;
 pub mod uidlist;
 pub mod uidvalidity;

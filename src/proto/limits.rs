@@ -351,6 +351,13 @@ pub const STORE_PROCESSES: Limit = setting(
 /// No store runs under a lower user id.
 pub const STORE_MIN_UID: Limit =
     setting("store-min-uid", 500, Unit::Count, "system accounts", "no delivery, no login");
+/// A record of a spool file's log: the largest is an edit.
+pub const SPOOL_RECORD: Limit =
+    limit("spool-record", 2 << 20, Unit::Octets, "memory of queue", "the log ends before it");
+/// The log of a spool file.
+pub const SPOOL_LOG: Limit =
+    limit("spool-log", 64 << 20, Unit::Octets, "memory of queue", "message quarantined");
+
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
     &SMTP_COMMAND_LINE,
