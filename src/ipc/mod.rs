@@ -33,6 +33,8 @@ pub mod openings;
 pub mod parent;
 pub mod pool;
 pub mod queue_lookup;
+pub mod queue_mta;
 pub mod queue_store;
 pub mod smtp_lookup;
+pub mod smtp_queue;
 pub mod wire;

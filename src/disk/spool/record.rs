@@ -61,31 +61,24 @@ pub struct Envelope {
     pub orig: Mailbox,
     /// The name of the action.
     pub action: String,
-    /// What of the action's expansion this is.
-    pub target: Target,
+    /// The user that a local action delivers to; `None`: the action relays.
+    pub user: Option<String>,
+    /// A file or command of a table of aliases in place of the user.
+    pub item: Option<Item>,
     /// NOTIFY of RFC 3461; `None`: on failure and delay.
     pub notify: Option<Notify>,
     /// ORCPT of RFC 3461.
     pub orcpt: Option<Orcpt>,
 }
 
-/// What an expansion ended in.
+/// A file or command that an alias names: looked up anew at each attempt, and
+/// refused if it is not the same any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The address, by an action that relays.
-    Relay,
-    /// A user of this machine, by a local action.
-    User(String),
-    /// A file or command in an alias list: the `index`-th target of `key`, as
-    /// `user`, looked up anew at each attempt.
-    Entry {
-        /// The key in the action's table.
-        key: String,
-        /// Which of its targets, from 0.
-        index: u32,
-        /// As whom.
-        user: String,
-    },
+pub struct Item {
+    /// The key in the action's table.
+    pub key: String,
+    /// SHA-256 of what stood there.
+    pub digest: [u8; 32],
 }
 
 /// What the filters found.
@@ -324,19 +317,11 @@ fn put_envelope(w: &mut Put, e: &Envelope) {
     w.mailbox(&e.rcpt);
     w.mailbox(&e.orig);
     w.text(&e.action);
-    match &e.target {
-        Target::Relay => w.u8(0),
-        Target::User(user) => {
-            w.u8(1);
-            w.text(user);
-        }
-        Target::Entry { key, index, user } => {
-            w.u8(2);
-            w.text(key);
-            w.u32(*index);
-            w.text(user);
-        }
-    }
+    w.option(e.user.as_ref(), |w, t| w.text(t));
+    w.option(e.item.as_ref(), |w, i| {
+        w.text(&i.key);
+        w.raw(&i.digest);
+    });
     w.option(e.notify.as_ref(), |w, n| {
         w.bool(n.success);
         w.bool(n.failure);
@@ -353,12 +338,8 @@ fn get_envelope(r: &mut Get<'_>) -> Option<Envelope> {
         rcpt: r.mailbox()?,
         orig: r.mailbox()?,
         action: r.text()?,
-        target: match r.u8()? {
-            0 => Target::Relay,
-            1 => Target::User(r.text()?),
-            2 => Target::Entry { key: r.text()?, index: r.u32()?, user: r.text()? },
-            _ => return None,
-        },
+        user: r.option(Get::text)?,
+        item: r.option(|r| Some(Item { key: r.text()?, digest: r.array()? }))?,
         notify: r.option(|r| {
             Some(Notify { success: r.bool()?, failure: r.bool()?, delay: r.bool()? })
         })?,
@@ -396,25 +377,25 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn envelope(rcpt: &str, target: Target) -> Envelope {
+    pub(crate) fn envelope(rcpt: &str, user: Option<&str>) -> Envelope {
         Envelope {
             rcpt: mailbox(rcpt),
             orig: mailbox(rcpt),
             action: "local".into(),
-            target,
+            user: user.map(str::to_owned),
+            item: user.map(|u| Item { key: u.into(), digest: [7; 32] }),
             notify: Some(Notify { success: true, failure: false, delay: true }),
             orcpt: Some(Orcpt { kind: "rfc822".into(), address: rcpt.into() }),
         }
     }
 
     fn all() -> Vec<Record> {
-        let entry = Target::Entry { key: "list".into(), index: 3, user: "www".into() };
         vec![
             Record::Origin(Box::new(origin("a@b.example"))),
             Record::Origin(Box::new(origin(""))),
-            Record::Envelope(Box::new(envelope("\"a b\"@c.example", Target::Relay))),
-            Record::Envelope(Box::new(envelope("ä@c.example", Target::User("joe".into())))),
-            Record::Envelope(Box::new(envelope("x@[192.0.2.1]", entry))),
+            Record::Envelope(Box::new(envelope("\"a b\"@c.example", None))),
+            Record::Envelope(Box::new(envelope("ä@c.example", Some("joe")))),
+            Record::Envelope(Box::new(envelope("x@[192.0.2.1]", Some("www")))),
             Record::Edit(Edit::Insert { offset: 9, bytes: b"X: y\r\n".to_vec() }),
             Record::Edit(Edit::Delete { offset: 1, len: 2 }),
             Record::Verdict(Verdict { junk: true, p: 999_999, reasons: vec!["a".into()] }),

@@ -161,11 +161,10 @@ impl Recipient {
 mod tests {
     use super::*;
     use crate::disk::spool::record::tests::{envelope, origin};
-    use crate::disk::spool::record::Target;
 
     #[test]
     fn a_log_amounts_to_a_message() {
-        let head = |to: &str| Record::Envelope(Box::new(envelope(to, Target::Relay)));
+        let head = |to: &str| Record::Envelope(Box::new(envelope(to, None)));
         let mut records =
             vec![Record::Origin(Box::new(origin("a@b.example"))), head("x@c.example")];
         assert_eq!(State::fold(&[]), None);

@@ -1,5 +1,5 @@
 use super::record::tests::{envelope, origin};
-use super::record::{End, Target};
+use super::record::End;
 use super::*;
 use crate::disk::testdir::TestDir;
 use crate::proto::smtp::edit::{Edit, Edits};
@@ -13,8 +13,8 @@ fn now() -> WallTime {
 fn records() -> Vec<Record> {
     vec![
         Record::Origin(Box::new(origin("a@b.example"))),
-        Record::Envelope(Box::new(envelope("x@c.example", Target::Relay))),
-        Record::Envelope(Box::new(envelope("y@c.example", Target::User("y".into())))),
+        Record::Envelope(Box::new(envelope("x@c.example", None))),
+        Record::Envelope(Box::new(envelope("y@c.example", Some("y")))),
         Record::Edit(Edit::Insert { offset: 0, bytes: b"Received: x\r\n".to_vec() }),
         Record::Commit,
     ]
