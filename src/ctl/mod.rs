@@ -2,13 +2,31 @@
 //!
 //! A sub-command is a row of [`COMMANDS`] and a function; the row is also what
 //! `rmailctl` prints when it is not told what to do.  Commands may be
-//! abbreviated as long as they stay unambiguous.
+//! abbreviated as long as they stay unambiguous.  Some speak to the daemon
+//! over its control socket ([`client`]), the others work without one.
 
+pub mod client;
+mod daemon;
+mod encrypt;
+pub mod json;
+mod queue;
+mod show;
+
+use crate::base::exits::sysexits;
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// EX_USAGE of sysexits(3).
-const EX_USAGE: u8 = 64;
+/// What the command line says before the command.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `-j`: print JSON.
+    pub json: bool,
+    /// `-s path`: the control socket.
+    pub socket: std::path::PathBuf,
+    /// `-f path`: the configuration, for commands that read it.
+    pub config: std::path::PathBuf,
+}
 
 /// One sub-command.
 pub struct Command {
@@ -17,35 +35,142 @@ pub struct Command {
     /// Its arguments, in the manner of a synopsis.
     pub synopsis: &'static str,
     /// Runs it with the arguments after its words.
-    pub run: fn(&[std::ffi::OsString]) -> ExitCode,
+    pub run: fn(&Options, &[OsString]) -> ExitCode,
+}
+
+const fn command(
+    words: &'static [&'static str],
+    synopsis: &'static str,
+    run: fn(&Options, &[OsString]) -> ExitCode,
+) -> Command {
+    Command { words, synopsis, run }
 }
 
 /// Every sub-command, in alphabetical order.
-pub const COMMANDS: &[Command] = &[];
+pub const COMMANDS: &[Command] = &[
+    command(&["check"], "", daemon::check),
+    command(&["encrypt"], "[password]", encrypt::run),
+    command(&["hold"], "qid | envelope | all", queue::hold),
+    command(&["log", "brief"], "", daemon::brief),
+    command(&["log", "verbose"], "", daemon::verbose),
+    command(&["pause"], "mda | mta | smtp", queue::pause),
+    command(&["release"], "qid | envelope | all", queue::release),
+    command(&["reload"], "", daemon::reload),
+    command(&["remove"], "qid | envelope | all", queue::remove),
+    command(&["resume"], "mda | mta | smtp", queue::resume),
+    command(&["schedule"], "qid | envelope | all", queue::schedule),
+    command(&["show", "envelope"], "envelope", queue::envelope),
+    command(&["show", "limits"], "", show::limits),
+    command(&["show", "listeners"], "", show::listeners),
+    command(&["show", "message"], "qid", queue::message),
+    command(&["show", "procs"], "", show::procs),
+    command(&["show", "queue"], "", queue::show),
+    command(&["show", "stats"], "", show::stats),
+    command(&["stop"], "", daemon::stop),
+    command(&["update", "table"], "name", daemon::update_table),
+    command(&["wait"], "idle | delivered qid | queue-empty [seconds]", daemon::wait),
+];
 
 /// The program's main function.
 pub fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let found: Vec<&Command> = COMMANDS.iter().filter(|c| matches(c, &args)).collect();
+    if crate::sys::signal::program().is_err() {
+        return ExitCode::from(sysexits::OSERR);
+    }
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut options = Options {
+        json: false,
+        socket: crate::conf::view::SOCKET.into(),
+        config: "/etc/rmail.conf".into(),
+    };
+    let mut rest = args.as_slice();
+    while let Some((first, tail)) = rest.split_first() {
+        match (first.to_str(), tail.split_first()) {
+            (Some("-j"), _) => {
+                options.json = true;
+                rest = tail;
+            }
+            (Some("-s"), Some((path, tail))) => {
+                options.socket = path.into();
+                rest = tail;
+            }
+            (Some("-f"), Some((path, tail))) => {
+                options.config = path.into();
+                rest = tail;
+            }
+            _ => break,
+        }
+    }
+    let found: Vec<&Command> = COMMANDS.iter().filter(|c| matches(c, rest)).collect();
     match found.as_slice() {
-        [one] => (one.run)(args.get(one.words.len()..).unwrap_or_default()),
-        _ => usage(),
+        [one] => (one.run)(&options, rest.get(one.words.len()..).unwrap_or_default()),
+        [] => usage(COMMANDS.iter()),
+        several => usage(several.iter().copied()),
     }
 }
 
 /// True if each word of the command begins with what was typed in its place.
-fn matches(command: &Command, args: &[std::ffi::OsString]) -> bool {
+fn matches(command: &Command, args: &[OsString]) -> bool {
     args.len() >= command.words.len()
         && command.words.iter().zip(args).all(|(word, arg)| {
             arg.to_str().is_some_and(|arg| !arg.is_empty() && word.starts_with(arg))
         })
 }
 
-fn usage() -> ExitCode {
+/// Prints what there is and gives EX_USAGE.
+pub fn usage<'a>(commands: impl Iterator<Item = &'a Command>) -> ExitCode {
     let mut err = std::io::stderr().lock();
-    for c in COMMANDS {
+    for c in commands {
         // A closed stderr leaves nobody to tell.
-        let _ = writeln!(err, "usage: rmailctl {} {}", c.words.join(" "), c.synopsis);
+        let _ =
+            writeln!(err, "usage: rmailctl [-j] [-s socket] {} {}", c.words.join(" "), c.synopsis);
     }
-    ExitCode::from(EX_USAGE)
+    ExitCode::from(sysexits::USAGE)
+}
+
+/// The usage of the one command with these words.
+pub fn usage_of(words: &[&str]) -> ExitCode {
+    usage(COMMANDS.iter().filter(|c| c.words == words))
+}
+
+/// Prints a result; a reader who has left has read enough.
+pub fn print(text: &[u8]) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => fail(&format!("stdout: {e}"), sysexits::IOERR),
+    }
+}
+
+/// Prints an error and gives its exit status.
+pub fn fail(why: &str, status: u8) -> ExitCode {
+    // A closed stderr leaves nobody to tell; the status does.
+    let _ = writeln!(std::io::stderr(), "rmailctl: {why}");
+    ExitCode::from(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(words: &[&str]) -> Vec<String> {
+        let args: Vec<OsString> = words.iter().map(OsString::from).collect();
+        COMMANDS.iter().filter(|c| matches(c, &args)).map(|c| c.words.join(" ")).collect()
+    }
+
+    #[test]
+    fn commands_may_be_abbreviated_until_they_are_ambiguous() {
+        assert_eq!(found(&["sh", "q"]), ["show queue"]);
+        assert_eq!(found(&["rel"]), ["release", "reload"]);
+        assert_eq!(found(&["show"]), Vec::<String>::new());
+        assert_eq!(found(&["nonsense"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_table_is_in_alphabetical_order() {
+        let names: Vec<String> = COMMANDS.iter().map(|c| c.words.join(" ")).collect();
+        let mut sorted = names.clone();
+        sorted.sort();
+        assert_eq!(names, sorted);
+    }
 }

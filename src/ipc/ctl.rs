@@ -43,8 +43,8 @@ crate::wire! {
         ShowLimits,
         /// Messages in the queue, after this id, at most `max`.
         ShowQueue { after: String, max: u32 },
-        /// A message as it will be sent.
-        ShowMessage { qid: String },
+        /// A piece of a message as it will be sent, from this offset.
+        ShowMessage { qid: String, offset: u64 },
         /// An envelope with all that is known of it.
         ShowEnvelope { id: String },
         /// Try now: a message, an envelope, or `all`.

@@ -436,6 +436,8 @@ pub const ALL: &[&Limit] = &[
     &DUPLICATE_MAX_DAYS,
     &KEYWORDS_FILE,
     &SUBSCRIPTIONS_FILE,
+    &STORE_PROCESSES,
+    &STORE_MIN_UID,
 ];
 
 #[cfg(test)]

@@ -1,0 +1,89 @@
+//! rmailctl's side of the control socket.
+
+use super::{fail, Options};
+use crate::base::clock::Deadline;
+use crate::base::exits::sysexits;
+use crate::ipc::ctl::{Reply, Request, ADMIN};
+use crate::ipc::frame::{Kind, Receiver, Sender, MESSAGE};
+use crate::ipc::wire::Wire;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the daemon may take, unless the request itself waits.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A connection to the daemon.
+pub struct Client {
+    sender: Sender,
+    receiver: Receiver,
+    next: u64,
+}
+
+impl Client {
+    /// Connects.  The error is for people.
+    pub fn connect(options: &Options) -> Result<Client, String> {
+        let path = options.socket.display();
+        let mut stream = UnixStream::connect(&options.socket).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                format!("{path}: {e}: is rmaild running?")
+            }
+            _ => format!("{path}: {e}"),
+        })?;
+        stream.write_all(&[ADMIN]).map_err(|e| format!("{path}: {e}"))?;
+        let sender = Sender::new(OwnedFd::from(stream)).map_err(|e| format!("{path}: {e}"))?;
+        Ok(Client { sender, receiver: Receiver::new(MESSAGE), next: 0 })
+    }
+
+    /// Asks; blocks for as long as the request may take.
+    pub fn ask(&mut self, request: &Request) -> Result<Reply, String> {
+        let patience = match request {
+            Request::Wait { millis, .. } => {
+                Duration::from_millis(*millis).saturating_add(Duration::from_secs(10))
+            }
+            _ => PATIENCE,
+        };
+        let deadline = Deadline::after(patience);
+        self.next = self.next.wrapping_add(1);
+        self.sender
+            .send(Kind::Request, self.next, &request.to_bytes(), None, deadline)
+            .map_err(|e| format!("rmaild: {e}"))?;
+        let m =
+            self.receiver.recv(self.sender.fd(), deadline).map_err(|e| format!("rmaild: {e}"))?;
+        Reply::from_bytes(&m.payload).map_err(|e| format!("rmaild: {e}: another version?"))
+    }
+}
+
+/// Connects, asks, and gives what is not an error.  The other case is printed
+/// already, with the status to exit with.
+pub fn ask(options: &Options, request: &Request) -> Result<Reply, ExitCode> {
+    let mut client = Client::connect(options).map_err(|e| fail(&e, sysexits::UNAVAILABLE))?;
+    again(&mut client, request)
+}
+
+/// The same on a connection that is there.
+pub fn again(client: &mut Client, request: &Request) -> Result<Reply, ExitCode> {
+    match client.ask(request) {
+        Ok(Reply::Error { text }) => Err(fail(&text, 1)),
+        Ok(Reply::Errors { lines }) => {
+            for line in &lines {
+                fail(line, 1);
+            }
+            Err(ExitCode::FAILURE)
+        }
+        Ok(reply) => Ok(reply),
+        Err(e) => Err(fail(&e, sysexits::UNAVAILABLE)),
+    }
+}
+
+/// For requests whose answer is that it is done.
+pub fn command(options: &Options, request: &Request) -> ExitCode {
+    match ask(options, request) {
+        Ok(Reply::Ok { text }) if text.is_empty() => ExitCode::SUCCESS,
+        Ok(Reply::Ok { text }) => super::print(format!("{text}\n").as_bytes()),
+        Ok(_) => fail("rmaild gave an unexpected answer", sysexits::PROTOCOL),
+        Err(code) => code,
+    }
+}
