@@ -13,6 +13,7 @@ use super::print::Printer;
 use super::table::{self, Use};
 use super::{pki, scalar};
 use crate::proto::addr::{Charset, Mailbox as Address};
+use crate::proto::pattern;
 
 const METHODS: &str =
     "the methods are expand-only, forward-only, lmtp, maildir, mbox, mda and relay";
@@ -276,7 +277,7 @@ fn sources(p: &mut Parser<'_>) -> Parsed<Sources> {
                 Entries::List(list) => list.as_slice(),
                 Entries::Mapping(_) => &[],
             };
-            let addrs: Option<Vec<_>> = list.iter().map(|t| scalar::address(t)).collect();
+            let addrs: Option<Vec<_>> = list.iter().map(|t| pattern::address(t)).collect();
             match addrs.filter(|a| !a.is_empty()) {
                 Some(addrs) => Ok(Sources::Addrs(addrs)),
                 None => p.fail_at(at, "src takes local addresses, such as src 192.0.2.1"),

@@ -225,7 +225,7 @@ pub enum TableKind {
 }
 
 /// Entries that stand in the configuration.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Entries {
     /// `{ a, b }`
     List(Vec<String>),

@@ -43,7 +43,7 @@ pub mod view;
 pub use features::{Feature, FEATURES};
 pub use own::{print_limit, SPECIAL_USES};
 pub use scalar::relay_url;
-pub use table::{regex, Network, Use};
+pub use table::Use;
 
 use ast::{Config, Pos};
 

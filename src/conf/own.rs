@@ -14,6 +14,7 @@ use super::parse::{Parsed, Parser};
 use super::print::Printer;
 use super::scalar;
 use crate::proto::limits::{self, Limit, Unit};
+use crate::proto::pattern::address;
 
 /// How many resolvers are asked in turn.
 const RESOLVERS_MAX: usize = 3;
@@ -81,7 +82,7 @@ fn state(p: &mut Parser<'_>) -> Parsed<()> {
 fn resolver(p: &mut Parser<'_>) -> Parsed<()> {
     let at = p.here();
     let text = p.name("the address of a DNS server")?;
-    let addr = match scalar::address(&text) {
+    let addr = match address(&text) {
         Some(ip) => SocketAddr::new(ip, 53),
         None => match text.parse::<SocketAddr>() {
             Ok(addr) if addr.port() != 0 => addr,

@@ -1,6 +1,6 @@
 //! Scalars: durations, sizes, names, service ports, TLS versions, relay URLs.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::ast::{Protocols, RelayUrl, Scheme};
@@ -134,14 +134,6 @@ pub(super) fn protocols(text: &str) -> Result<Protocols, String> {
 /// that it is one word of printable characters.
 pub(super) fn is_cipher_list(text: &str) -> bool {
     !text.is_empty() && text.len() <= 1023 && text.bytes().all(chars::is_vchar)
-}
-
-/// An address, IPv6 with or without brackets.
-pub(super) fn address(text: &str) -> Option<IpAddr> {
-    match text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
-        Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-        None => text.parse().ok(),
-    }
 }
 
 /// `[proto://][label@]host[:port]`

@@ -10,6 +10,7 @@ use super::lex::Token;
 use super::parse::{Parsed, Parser};
 use super::print::Printer;
 use super::{scalar, Error};
+use crate::proto::pattern::{self as patterns, Network};
 
 /// What a table is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,13 +95,13 @@ impl Use {
             (Use::NetAddr, _) => Network::parse(key).map(|_| ()).ok_or_else(|| {
                 format!("\"{key}\" is not an address or network such as 192.0.2.0/24")
             }),
-            (Use::Source, _) => scalar::address(key)
+            (Use::Source, _) => patterns::address(key)
                 .map(|_| ())
                 .ok_or_else(|| format!("\"{key}\" is not an address")),
             (Use::RelayHost, _) => scalar::relay_url(key).map(|_| ()),
             (Use::RelayHostMap, Some(v)) => scalar::relay_url(v).map(|_| ()),
             (Use::AddrName, Some(v)) => {
-                if scalar::address(key).is_none() {
+                if patterns::address(key).is_none() {
                     return Err(format!("\"{key}\" is not an address"));
                 }
                 if !scalar::is_hostname(v) {
@@ -108,65 +109,13 @@ impl Use {
                 }
                 Ok(())
             }
-            (Use::Regex, _) => regex(key).map(|_| ()),
+            (Use::Regex, _) => patterns::regex(key).map(|_| ()),
             (Use::RelayCredentials, Some(v)) => match v.split_once(':') {
                 Some((user, _)) if !user.is_empty() => Ok(()),
                 _ => Err(format!("the value of \"{key}\" is not user:password")),
             },
             (_, None) if self.is_mapping() => Err(format!("\"{key}\" has no value")),
             _ => Ok(()),
-        }
-    }
-}
-
-/// A regular expression as smtpd.conf knows them: POSIX extended syntax, found
-/// anywhere in the text, case ignored after `(?i)`.
-pub fn regex(text: &str) -> Result<regex::bytes::Regex, String> {
-    let mut builder = regex::bytes::RegexBuilder::new(text);
-    // Addresses are bytes, and only ASCII has case here, as in smtpd.
-    builder.unicode(false).size_limit(1 << 20).build().map_err(|e| {
-        let why = e.to_string();
-        format!("\"{text}\" is not a regular expression: {}", why.lines().last().unwrap_or(&why))
-    })
-}
-
-/// An address or network of a table of networks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    addr: std::net::IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    /// `192.0.2.1`, `192.0.2.0/24`, `[::1]`, `[fe80::]/10`, brackets optional.
-    pub fn parse(text: &str) -> Option<Network> {
-        let (addr, bits) = match text.split_once('/') {
-            Some((a, b)) => (a, Some(b)),
-            None => (text, None),
-        };
-        let addr = scalar::address(addr)?;
-        let max = if addr.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            None => max,
-            Some(b) if b.bytes().all(|b| b.is_ascii_digit()) => {
-                b.parse().ok().filter(|b| *b <= max)?
-            }
-            Some(_) => return None,
-        };
-        Some(Network { addr, bits })
-    }
-
-    /// True if the address is in it.
-    pub fn contains(&self, other: std::net::IpAddr) -> bool {
-        use std::net::IpAddr::{V4, V6};
-        let same = |x: u128, width: u32| {
-            let shift = width.saturating_sub(u32::from(self.bits));
-            x.checked_shr(shift).unwrap_or(0) == 0
-        };
-        match (self.addr, other) {
-            (V4(a), V4(b)) => same(u128::from(a.to_bits() ^ b.to_bits()), 32),
-            (V6(a), V6(b)) => same(a.to_bits() ^ b.to_bits(), 128),
-            _ => false,
         }
     }
 }
@@ -474,28 +423,4 @@ pub(super) fn print(t: &Table, out: &mut Printer) {
         TableKind::Inline(entries) if out.sees_tables() => out.entries(entries),
         TableKind::Inline(_) | TableKind::Elsewhere => out.word("elsewhere"),
     };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks() {
-        let net = |t: &str| Network::parse(t).unwrap();
-        let ip = |t: &str| t.parse().unwrap();
-        assert!(net("192.0.2.0/24").contains(ip("192.0.2.255")));
-        assert!(!net("192.0.2.0/24").contains(ip("192.0.3.0")));
-        assert!(net("0.0.0.0/0").contains(ip("255.1.2.3")));
-        assert!(!net("0.0.0.0/0").contains(ip("::1")));
-        assert!(net("::/0").contains(ip("fe80::1")));
-        assert!(net("[fe80::]/10").contains(ip("fe80::1")));
-        assert!(net("[::1]").contains(ip("::1")));
-        assert!(!net("::1").contains(ip("::2")));
-        for bad in
-            ["", "1.2.3", "1.2.3.4/33", "::1/129", "1.2.3.4/", "1.2.3.4/+8", "[1.2.3.4]", "x"]
-        {
-            assert_eq!(Network::parse(bad), None, "{bad}");
-        }
-    }
 }

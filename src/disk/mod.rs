@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod aliases;
 pub mod atomic;
 pub mod crc32c;
 pub mod dotlock;
@@ -24,6 +25,7 @@ pub mod maildir;
 pub mod meta;
 pub mod spool;
 pub mod subscriptions;
+pub mod table;
 pub mod uidlist;
 pub mod uidvalidity;
 

@@ -358,8 +358,22 @@ pub const SPOOL_RECORD: Limit =
 pub const SPOOL_LOG: Limit =
     limit("spool-log", 64 << 20, Unit::Octets, "memory of queue", "message quarantined");
 
+/// Items of one alias, `:include:` or .forward file.
+pub const ALIAS_ITEMS: Limit =
+    limit("alias-items", 1000, Unit::Count, "memory", "the alias is not used: 451");
+/// Expansions within expansions of one recipient.
+pub const EXPANSION_DEPTH: Limit = limit("expansion-depth", 10, Unit::Count, "smtpd", "550 5.4.6");
+/// Addresses that one recipient expands to.
+pub const EXPANSION_NODES: Limit =
+    limit("expansion-nodes", 1000, Unit::Count, "memory", "550 5.4.6");
+
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
+    &ALIAS_ITEMS,
+    &EXPANSION_DEPTH,
+    &EXPANSION_NODES,
+    &STORE_PROCESSES,
+    &STORE_MIN_UID,
     &SMTP_COMMAND_LINE,
     &LINE_DISCARDED,
     &SMTP_LOCAL_PART,

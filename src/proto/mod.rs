@@ -30,6 +30,7 @@ pub mod imap;
 pub mod limits;
 pub mod mime;
 pub mod mtasts;
+pub mod pattern;
 pub mod secret;
 pub mod sieve;
 pub mod smtp;

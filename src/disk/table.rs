@@ -1,0 +1,617 @@
+//! Tables: lists and mappings in text files, and passwd files.
+//!
+//! *Runs in* parent (which reads the files and checks them) and lookup (which
+//! answers from them).  A table is an immutable snapshot of a file's bytes: a
+//! reload makes a new one.  A file with a bad line is refused whole, with every
+//! bad line named, since half a table is a wrong table.
+//!
+//! [`Static`] is a list or mapping with smtpd's syntax; [`Passwd`] is the file
+//! that smtpd's table-passwd and Dovecot's passwd-file share.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::base::clock::Deadline;
+use crate::proto::addr::split_detail;
+use crate::proto::pattern::{self, Network};
+
+/// What is asked of a table; it decides how keys are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Exact keys with values: aliases, labels, addresses and names.
+    Mapping,
+    /// User to password hash.
+    Credentials,
+    /// User to ids, home and mail root.
+    UserInfo,
+    /// Domain names; entries may have asterisks.
+    Domain,
+    /// Addresses; entries are networks.
+    NetAddr,
+    /// Mail addresses; entries are patterns.  The delimiter begins sub-addresses.
+    MailAddr(char),
+    /// Exact keys; values do not matter.
+    Text,
+    /// Any text; entries are regular expressions.
+    Regex,
+}
+
+/// What a table answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// The key is there.
+    Present,
+    /// The value of the key.
+    Text(String),
+    /// Credentials: the user's name as the table has it, and the hash.
+    Hash(String, String),
+    /// UserInfo.
+    User(UserInfo),
+}
+
+/// A user of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserInfo {
+    /// The user id.
+    pub uid: Id,
+    /// The group id.
+    pub gid: Id,
+    /// The home directory.
+    pub home: String,
+    /// `userdb_mail`: the mail root, in place of the action's.
+    pub mail_root: Option<String>,
+}
+
+/// A user or group id; a name is looked up by whoever may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Id {
+    /// The number.
+    Number(u32),
+    /// The name of a user or group of the system.
+    Name(String),
+}
+
+impl Id {
+    fn parse(text: &str) -> Option<Id> {
+        if text.is_empty() {
+            return None;
+        }
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().ok().map(Id::Number);
+        }
+        Some(Id::Name(text.to_string()))
+    }
+}
+
+/// The table cannot answer now: always 4xx.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(pub String);
+
+/// A table.  Any thread; those in memory do not block.
+pub trait Table: Send + Sync {
+    /// The answer for a key.
+    fn lookup(
+        &self,
+        service: Service,
+        key: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Value>, Unavailable>;
+
+    /// All entries of a list: relay hosts, source addresses.
+    fn fetch(&self, deadline: Deadline) -> Result<Vec<String>, Unavailable>;
+}
+
+/// A bad line: its number, and why.
+pub type BadLine = (u32, String);
+
+/// A list or mapping.
+#[derive(Debug, Default)]
+pub struct Static {
+    mapping: bool,
+    order: Vec<String>,
+    values: HashMap<String, String>,
+    globs: Vec<String>,
+    networks: Vec<Network>,
+    regexes: Vec<regex::bytes::Regex>,
+}
+
+impl Static {
+    /// Reads a file.  The first line of data decides: a key alone makes a list.
+    pub fn parse(bytes: &[u8]) -> Result<Static, Vec<BadLine>> {
+        let mut mapping = None;
+        let mut entries = Vec::new();
+        let mut bad = Vec::new();
+        for (number, line) in lines(bytes, &mut bad) {
+            if let Some(comment) = line.strip_prefix('#') {
+                if mapping.is_none() && comment.trim() == "@list" {
+                    mapping = Some(false);
+                }
+                continue;
+            }
+            let (key, value) = split(&line);
+            if *mapping.get_or_insert(value.is_some() || line.len() > key.len()) {
+                match value {
+                    Some(v) => entries.push((key.to_string(), v.to_string())),
+                    None => bad.push((number, format!("\"{key}\" has no value"))),
+                }
+            } else {
+                entries.push((line, String::new()));
+            }
+        }
+        if !bad.is_empty() {
+            return Err(bad);
+        }
+        // An empty file is a mapping: it has no entry of either kind.
+        Ok(Static::new(entries, mapping.unwrap_or(true)))
+    }
+
+    /// From entries of the configuration.
+    pub fn new(entries: Vec<(String, String)>, mapping: bool) -> Static {
+        let mut table = Static { mapping, ..Static::default() };
+        for (key, value) in entries {
+            if let Some(network) = Network::parse(&key) {
+                table.networks.push(network);
+            }
+            let folded = key.to_lowercase();
+            if folded.contains('*') {
+                table.globs.push(folded.clone());
+            }
+            table.order.push(key);
+            table.values.insert(folded, value);
+        }
+        table
+    }
+
+    /// Compiles the entries as regular expressions: for a table that is asked
+    /// with [`Service::Regex`].  The error is for people.
+    pub fn with_regexes(mut self) -> Result<Static, String> {
+        self.regexes = self.order.iter().map(|k| pattern::regex(k)).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// True for keys with values.
+    pub fn is_mapping(&self) -> bool {
+        self.mapping
+    }
+
+    /// The entries in the order of the file: keys, and values if it has any.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.order.iter().map(|k| {
+            let value = self.mapping.then(|| self.values.get(&k.to_lowercase()));
+            (k.as_str(), value.flatten().map(String::as_str))
+        })
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(&key.to_lowercase()).map(String::as_str)
+    }
+}
+
+impl Table for Static {
+    fn lookup(
+        &self,
+        service: Service,
+        key: &str,
+        _deadline: Deadline,
+    ) -> Result<Option<Value>, Unavailable> {
+        let present = |yes: bool| yes.then_some(Value::Present);
+        Ok(match service {
+            Service::Mapping => self.get(key).map(|v| Value::Text(v.to_string())),
+            Service::Credentials => self.get(key).map(|v| match v.split_once(':') {
+                // smtpd's tables may give `user:hash`.
+                Some((user, hash)) => Value::Hash(user.to_string(), hash.to_string()),
+                None => Value::Hash(key.to_lowercase(), v.to_string()),
+            }),
+            Service::UserInfo => match self.get(key) {
+                None => None,
+                Some(v) => Some(Value::User(userinfo(v).map_err(Unavailable)?)),
+            },
+            Service::Domain => {
+                present(self.get(key).is_some() || self.globs.iter().any(|g| pattern::glob(g, key)))
+            }
+            Service::NetAddr => match key.parse::<IpAddr>() {
+                Ok(ip) => present(self.networks.iter().any(|n| n.contains(ip))),
+                // `local`: the socket and the daemon itself.
+                Err(_) => present(self.get(key).is_some()),
+            },
+            Service::MailAddr(delim) => {
+                let (local, domain) = key.rsplit_once('@').unwrap_or((key, ""));
+                present(self.order.iter().any(|p| pattern::mail_address(p, local, domain, delim)))
+            }
+            Service::Text => present(self.get(key).is_some()),
+            Service::Regex => present(self.regexes.iter().any(|r| r.is_match(key.as_bytes()))),
+        })
+    }
+
+    fn fetch(&self, _deadline: Deadline) -> Result<Vec<String>, Unavailable> {
+        Ok(self.order.clone())
+    }
+}
+
+/// `uid:gid:home`
+fn userinfo(text: &str) -> Result<UserInfo, String> {
+    let mut fields = text.splitn(3, ':');
+    let mut next = || fields.next().unwrap_or_default().trim();
+    let (uid, gid, home) = (Id::parse(next()), Id::parse(next()), next());
+    match (uid, gid) {
+        (Some(uid), Some(gid)) if home.starts_with('/') => {
+            Ok(UserInfo { uid, gid, home: home.to_string(), mail_root: None })
+        }
+        _ => Err(format!("\"{text}\" is not uid:gid:/home")),
+    }
+}
+
+/// The lines with something in them, trimmed, with their numbers.
+fn lines(bytes: &[u8], bad: &mut Vec<BadLine>) -> Vec<(u32, String)> {
+    let mut all = Vec::new();
+    let mut number = 0u32;
+    for line in bytes.split(|b| *b == b'\n') {
+        number = number.saturating_add(1);
+        match std::str::from_utf8(line) {
+            Ok(text) if text.contains('\0') => bad.push((number, "a NUL byte".to_string())),
+            Ok(text) if text.trim().is_empty() => {}
+            Ok(text) => all.push((number, text.trim().to_string())),
+            Err(_) => bad.push((number, "not UTF-8".to_string())),
+        }
+    }
+    all
+}
+
+/// Key and value: the separator is the first blank or colon, outside brackets;
+/// blanks after it, and a colon that a blank follows, belong to it.
+fn split(line: &str) -> (&str, Option<&str>) {
+    let from = match line.strip_prefix('[') {
+        Some(_) => line.find(']').unwrap_or(0),
+        None => 0,
+    };
+    let separator = |c: char| matches!(c, ' ' | '\t' | ':');
+    let Some(at) = line.get(from..).and_then(|l| l.find(separator)) else { return (line, None) };
+    let (key, rest) = line.split_at_checked(from.saturating_add(at)).unwrap_or((line, ""));
+    let mut value = rest.get(1..).unwrap_or_default();
+    loop {
+        let trimmed = value.trim_start();
+        match trimmed.strip_prefix(':') {
+            Some(after) if after.starts_with([' ', '\t']) => value = after,
+            _ => {
+                value = trimmed;
+                break;
+            }
+        }
+    }
+    (key, Some(value).filter(|v| !v.is_empty()))
+}
+
+/// The bad lines of a file that is to be a list or mapping.
+pub fn check_file(bytes: &[u8]) -> Vec<BadLine> {
+    Static::parse(bytes).err().unwrap_or_default()
+}
+
+/// The bad lines of a passwd file.
+pub fn check_passwd(bytes: &[u8]) -> Vec<BadLine> {
+    Passwd::parse(bytes).err().unwrap_or_default()
+}
+
+/// A passwd file: `user:hash:uid:gid:gecos:home[:shell[:extra]]`.
+///
+/// smtpd reads the first six fields; Dovecot is content with two and reads
+/// `userdb_mail=` and others in the eighth.  A uid or gid may be a name.
+#[derive(Debug, Default)]
+pub struct Passwd {
+    users: HashMap<String, PasswdUser>,
+}
+
+struct PasswdUser {
+    name: String,
+    hash: String,
+    info: Option<UserInfo>,
+}
+
+// Hashes stay out of the log.
+impl std::fmt::Debug for PasswdUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Passwd {
+    /// Reads a file.
+    pub fn parse(bytes: &[u8]) -> Result<Passwd, Vec<BadLine>> {
+        let mut users = HashMap::new();
+        let mut bad = Vec::new();
+        for (number, line) in lines(bytes, &mut bad) {
+            // As table-passwd does: a hash sign cuts the line wherever it is.
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            match passwd_line(line) {
+                Ok(user) => {
+                    users.insert(user.name.to_lowercase(), user);
+                }
+                Err(why) => bad.push((number, why)),
+            }
+        }
+        if bad.is_empty() {
+            Ok(Passwd { users })
+        } else {
+            Err(bad)
+        }
+    }
+
+    /// The names of the users, as the file has them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.users.values().map(|u| u.name.as_str())
+    }
+}
+
+impl Table for Passwd {
+    fn lookup(
+        &self,
+        service: Service,
+        key: &str,
+        _deadline: Deadline,
+    ) -> Result<Option<Value>, Unavailable> {
+        let user = self.users.get(&key.to_lowercase());
+        Ok(match service {
+            Service::Credentials => user.map(|u| Value::Hash(u.name.clone(), u.hash.clone())),
+            Service::UserInfo => user.and_then(|u| u.info.clone()).map(Value::User),
+            // The grammar lets a passwd table be asked for nothing else.
+            _ => None,
+        })
+    }
+
+    fn fetch(&self, _deadline: Deadline) -> Result<Vec<String>, Unavailable> {
+        Ok(self.names().map(str::to_string).collect())
+    }
+}
+
+fn passwd_line(line: &str) -> Result<PasswdUser, String> {
+    let mut fields = line.splitn(8, ':');
+    let mut next = || fields.next();
+    let name = next().unwrap_or_default().trim().to_string();
+    if name.is_empty() {
+        return Err("there is no user name".to_string());
+    }
+    let Some(hash) = next() else {
+        return Err(format!("\"{name}\" has no password field: user:hash:uid:gid:gecos:home"));
+    };
+    let hash = crypt_hash(hash).ok_or_else(|| {
+        format!("the password of \"{name}\" has a scheme that is not known: make a hash with \"rmailctl encrypt\"")
+    })?;
+    let (mut uid, mut gid) = (next().and_then(Id::parse), next().and_then(Id::parse));
+    let _gecos = next(); // nobody asks for it
+    let mut home = next().unwrap_or_default().to_string();
+    let _shell = next(); // nobody asks for it
+    let mut mail = None;
+    for field in next().unwrap_or_default().split_ascii_whitespace() {
+        let Some((key, value)) = field.split_once('=') else { continue };
+        match key {
+            "userdb_mail" => mail = Some(maildir_location(value)?),
+            "userdb_mail_path" => mail = Some(value),
+            "userdb_home" => home = value.to_string(),
+            "userdb_uid" => uid = Id::parse(value),
+            "userdb_gid" => gid = Id::parse(value),
+            // Fields of other programs: Dovecot's own have dozens.
+            _ => {}
+        }
+    }
+    let mail_root = mail.map(|m| mail_path(m, &name, &home)).transpose()?;
+    let info = match (uid, gid) {
+        (Some(uid), Some(gid)) if home.starts_with('/') => {
+            Some(UserInfo { uid, gid, home, mail_root })
+        }
+        // Enough for a login, not for a delivery.
+        _ => None,
+    };
+    Ok(PasswdUser { name, hash, info })
+}
+
+/// The hash for crypt(3), without Dovecot's name of its scheme.
+fn crypt_hash(text: &str) -> Option<String> {
+    let Some(rest) = text.strip_prefix('{') else { return Some(text.to_string()) };
+    let (scheme, hash) = rest.split_once('}')?;
+    let known = ["BLF-CRYPT", "CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "MD5-CRYPT"];
+    known.iter().any(|k| scheme.eq_ignore_ascii_case(k)).then(|| hash.to_string())
+}
+
+/// `maildir:PATH[:LAYOUT=..][:INDEX=..][:CONTROL=..]`
+fn maildir_location(text: &str) -> Result<&str, String> {
+    let Some(rest) = text.strip_prefix("maildir:") else {
+        return Err(format!("userdb_mail={text}: only maildir: is known"));
+    };
+    let mut parts = rest.split(':');
+    let path = parts.next().unwrap_or_default();
+    for option in parts {
+        // INDEX is Dovecot's cache: rmail's own lies in the mail root.
+        if option.starts_with("INDEX=") || option.eq_ignore_ascii_case("LAYOUT=Maildir++") {
+            continue;
+        }
+        return Err(format!("userdb_mail={text}: {option} is not supported"));
+    }
+    Ok(path)
+}
+
+/// The path with Dovecot's variables `%u`, `%n`, `%d`, `%h` and `~/`.
+fn mail_path(text: &str, name: &str, home: &str) -> Result<String, String> {
+    let (user, domain) = name.split_once('@').unwrap_or((name, ""));
+    let mut path = String::new();
+    let text = match text.strip_prefix('~') {
+        Some(rest) => format!("%h{rest}"),
+        None => text.to_string(),
+    };
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '%' { chars.next() } else { None }) {
+            ('%', Some('u')) => path.push_str(name),
+            ('%', Some('n')) => path.push_str(user),
+            ('%', Some('d')) => path.push_str(domain),
+            ('%', Some('h')) => path.push_str(home),
+            ('%', Some('%')) => path.push('%'),
+            ('%', other) => {
+                let other = other.map(String::from).unwrap_or_default();
+                return Err(format!("mail path \"{text}\": %{other} is not known"));
+            }
+            (c, _) => path.push(c),
+        }
+    }
+    let safe = path.starts_with('/') && path.split('/').all(|part| part != "..");
+    if !safe {
+        return Err(format!("mail path \"{path}\" is not an absolute path without .."));
+    }
+    // A trailing slash would make another account of the same directory.
+    Ok(path.trim_end_matches('/').to_string())
+}
+
+/// Fuzz target: both readings of a table's bytes.
+pub fn fuzz_table(bytes: &[u8]) {
+    if let Ok(table) = Static::parse(bytes) {
+        let _ = table.lookup(Service::MailAddr('+'), "a+b@example.org", Deadline::NEVER);
+    }
+    let _ = Passwd::parse(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(t: &dyn Table, s: Service, key: &str) -> Option<Value> {
+        t.lookup(s, key, Deadline::NEVER).unwrap()
+    }
+    fn text(s: &str) -> Option<Value> {
+        Some(Value::Text(s.into()))
+    }
+
+    #[test]
+    fn a_mapping_with_every_separator() {
+        let t = Static::parse(
+            b"# comment\n\n Key: v1 \nb v2\nc:v3\nd\tv4\n[::1]: v5\ne : v6\nb v7\nf: a:b c\n",
+        )
+        .unwrap();
+        assert!(t.is_mapping());
+        for (k, v) in [
+            ("key", "v1"),
+            ("KEY", "v1"),
+            ("b", "v7"),
+            ("c", "v3"),
+            ("d", "v4"),
+            ("[::1]", "v5"),
+            ("e", "v6"),
+            ("f", "a:b c"),
+        ] {
+            assert_eq!(get(&t, Service::Mapping, k), text(v), "{k}");
+        }
+        assert_eq!(get(&t, Service::Mapping, "no"), None);
+    }
+
+    #[test]
+    fn the_first_line_decides_and_a_comment_can_force_a_list() {
+        let list = Static::parse(b"a\nb c\n").unwrap();
+        assert!(!list.is_mapping());
+        assert_eq!(get(&list, Service::Text, "b c"), Some(Value::Present));
+        let forced = Static::parse(b"# @list\na b\n").unwrap();
+        assert!(!forced.is_mapping());
+        let late = Static::parse(b"a b\n# @list\nc d\n").unwrap();
+        assert!(late.is_mapping());
+        assert!(Static::parse(b"").unwrap().is_mapping());
+        assert!(!Static::parse(b"[::1]\n").unwrap().is_mapping());
+    }
+
+    #[test]
+    fn a_bad_line_refuses_the_file_and_is_named() {
+        assert_eq!(check_file(b"a: b\nc\nd:\n").iter().map(|b| b.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(check_file(b"a: b\n\xff\n"), [(2, "not UTF-8".to_string())]);
+    }
+
+    #[test]
+    fn each_service_compares_in_its_way() {
+        let t = Static::parse(b"*.example.org\n192.0.2.0/24\njoe@example.net\nlocal\n").unwrap();
+        assert!(get(&t, Service::Domain, "a.Example.org").is_some());
+        assert!(get(&t, Service::Domain, "example.org").is_none());
+        assert!(get(&t, Service::NetAddr, "192.0.2.7").is_some());
+        assert!(get(&t, Service::NetAddr, "192.0.3.7").is_none());
+        assert!(get(&t, Service::NetAddr, "local").is_some());
+        assert!(get(&t, Service::MailAddr('+'), "joe+x@example.net").is_some());
+        let t = Static::parse(b"^a.*b$\n").unwrap().with_regexes().unwrap();
+        assert!(get(&t, Service::Regex, "axxb").is_some());
+        assert!(get(&t, Service::Regex, "xaxxb").is_none());
+    }
+
+    #[test]
+    fn credentials_and_users_of_a_mapping() {
+        let t =
+            Static::parse(b"joe $2b$10$x\nann ann2:$2b$10$y\nu 10:20:/home/u\nbad 1:2\n").unwrap();
+        let hash = |u: &str, h: &str| Some(Value::Hash(u.into(), h.into()));
+        assert_eq!(get(&t, Service::Credentials, "Joe"), hash("joe", "$2b$10$x"));
+        assert_eq!(get(&t, Service::Credentials, "ann"), hash("ann2", "$2b$10$y"));
+        let Some(Value::User(u)) = get(&t, Service::UserInfo, "u") else { panic!() };
+        assert_eq!((u.uid, u.gid, u.home.as_str()), (Id::Number(10), Id::Number(20), "/home/u"));
+        assert!(t.lookup(Service::UserInfo, "bad", Deadline::NEVER).is_err());
+    }
+
+    const HOW_TO: &[u8] = b"example_user@example.com:$2b$10$abc:vmail:2000:2000:/var/vmail/example.com/example_user::userdb_mail=maildir:/var/vmail/example.com/example_user\n";
+
+    #[test]
+    fn the_how_to_line_has_both_readings() {
+        let t = Passwd::parse(HOW_TO).unwrap();
+        let name = "Example_User@example.com";
+        assert_eq!(
+            get(&t, Service::Credentials, name),
+            Some(Value::Hash("example_user@example.com".into(), "$2b$10$abc".into()))
+        );
+        let Some(Value::User(u)) = get(&t, Service::UserInfo, name) else { panic!() };
+        assert_eq!(u.uid, Id::Name("vmail".into()));
+        assert_eq!(u.gid, Id::Number(2000));
+        assert_eq!(u.home, "/var/vmail/example.com/example_user");
+        assert_eq!(u.mail_root.as_deref(), Some("/var/vmail/example.com/example_user"));
+    }
+
+    #[test]
+    fn passwd_lines() {
+        let info = |line: &str| {
+            let t = Passwd::parse(line.as_bytes()).unwrap();
+            match get(&t, Service::UserInfo, "u@d") {
+                Some(Value::User(u)) => Some(u),
+                _ => None,
+            }
+        };
+        assert!(info("u@d:h").is_none());
+        assert!(info("u@d:h:1:2::/home/u").is_some());
+        let root = |l| info(l).unwrap().mail_root;
+        assert_eq!(root("u@d:h:1:2::/h::userdb_mail_path=/m/%d/%n/").as_deref(), Some("/m/d/u"));
+        assert_eq!(
+            root("u@d:h:1:2::/h::userdb_mail=maildir:~/M:INDEX=/x").as_deref(),
+            Some("/h/M")
+        );
+        assert_eq!(
+            info("u@d:h:::::x:userdb_uid=3 userdb_gid=4 userdb_home=/q").unwrap().home,
+            "/q"
+        );
+        assert_eq!(check_passwd(b"# only a comment\n\nu:h # tail\n"), []);
+    }
+
+    #[test]
+    fn bad_passwd_lines() {
+        for bad in [
+            "u",
+            ":h",
+            "u:{SSHA}x",
+            "u:h:1:2::/h::userdb_mail=mbox:/x",
+            "u:h:1:2::/h::userdb_mail=maildir:/x:LAYOUT=fs",
+            "u:h:1:2::/h::userdb_mail=maildir:/x:CONTROL=/y",
+            "u:h:1:2::/h::userdb_mail_path=/a/../b",
+            "u:h:1:2::/h::userdb_mail_path=a",
+            "u:h:1:2::/h::userdb_mail_path=/%x",
+        ] {
+            assert_eq!(check_passwd(bad.as_bytes()).len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn dovecot_names_of_crypt_schemes_are_taken_off() {
+        let t = Passwd::parse(b"u:{BLF-CRYPT}$2y$05$x\n").unwrap();
+        assert_eq!(
+            get(&t, Service::Credentials, "u"),
+            Some(Value::Hash("u".into(), "$2y$05$x".into()))
+        );
+    }
+}
