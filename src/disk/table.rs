@@ -216,7 +216,22 @@ impl Table for Static {
             },
             Service::MailAddr(delim) => {
                 let (local, domain) = key.rsplit_once('@').unwrap_or((key, ""));
-                present(self.order.iter().any(|p| pattern::mail_address(p, local, domain, delim)))
+                let (bare, _) = split_detail(local, delim);
+                // A pattern without an asterisk is one of these keys, so a long
+                // table costs no more than a short one.
+                let exact = [
+                    format!("{local}@{domain}"),
+                    format!("{bare}@{domain}"),
+                    local.to_string(),
+                    bare.to_string(),
+                    format!("@{domain}"),
+                    "@".to_string(),
+                ];
+                let in_globs = |p: &String| pattern::mail_address(p, local, domain, delim);
+                present(
+                    exact.iter().any(|k| !k.is_empty() && self.get(k).is_some())
+                        || self.globs.iter().any(in_globs),
+                )
             }
             Service::Text => present(self.get(key).is_some()),
             Service::Regex => present(self.regexes.iter().any(|r| r.is_match(key.as_bytes()))),
