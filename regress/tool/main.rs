@@ -21,6 +21,8 @@ mod clients;
 mod compat;
 #[path = "../config/mod.rs"]
 mod config;
+#[path = "../control/mod.rs"]
+mod control;
 #[path = "../crash/mod.rs"]
 mod crash;
 #[path = "../deliver/mod.rs"]
@@ -41,6 +43,8 @@ mod sandbox;
 mod sieve;
 #[path = "../smtp/mod.rs"]
 mod smtp;
+
+pub mod daemon;
 
 /// What became of a test that did not panic.
 pub enum Outcome {
@@ -99,6 +103,7 @@ impl Env {
 const KINDS: &[(&str, &[Test])] = &[
     ("clients", clients::TESTS),
     ("compat", compat::TESTS),
+    ("control", control::TESTS),
     ("config", config::TESTS),
     ("crash", crash::TESTS),
     ("deliver", deliver::TESTS),
@@ -113,6 +118,7 @@ const KINDS: &[(&str, &[Test])] = &[
 ];
 
 fn main() -> ExitCode {
+    users();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.is_empty()).collect();
     let list = args.iter().any(|a| a == "--list");
     let patterns: Vec<&String> = args.iter().filter(|a| !a.starts_with("--")).collect();
@@ -132,6 +138,20 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     run(&chosen)
+}
+
+/// As root the daemon changes to users of its own, which must exist.
+fn users() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let id = std::process::Command::new("id").arg("-u").output();
+    if id.is_ok_and(|o| o.stdout == b"0\n") {
+        let status = std::process::Command::new("sh")
+            .arg("etc/install.sh")
+            .arg("users")
+            .current_dir(root)
+            .status();
+        assert!(status.is_ok_and(|s| s.success()), "etc/install.sh users");
+    }
 }
 
 /// Runs the tests on a few threads and prints a line for each.

@@ -1,0 +1,91 @@
+//! The daemon as a whole: start, control socket, reload, stop, deaths.
+
+use crate::daemon::{eventually, Daemon};
+use crate::{Env, Outcome, Test};
+use std::time::Duration;
+
+/// The tests of this kind.
+pub const TESTS: &[Test] = &[
+    Test { name: "starts-and-stops", run: starts_and_stops },
+    Test { name: "a-killed-process-comes-back", run: a_killed_process_comes_back },
+    Test { name: "a-bad-configuration-changes-nothing", run: a_bad_configuration_changes_nothing },
+    Test { name: "show-procs-knows-every-process", run: show_procs_knows_every_process },
+    Test { name: "a-stopped-child-does-not-stop-show", run: a_stopped_child_does_not_stop_show },
+];
+
+const CONFIG: &str = "listen on 127.0.0.1 port 0\n\
+    action \"in\" maildir \"@DIR@/mail/%{dest.user}\"\n\
+    match from any for domain \"example.com\" action \"in\"\n";
+
+const ALWAYS: &[&str] = &["parent", "keyd", "lookup", "queue", "smtp", "mta", "imap", "control"];
+
+fn starts_and_stops(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    let socket = daemon.socket.clone();
+    assert!(socket.exists());
+    assert!(daemon.address("smtp", 0).port() != 0);
+    assert!(daemon.stop().success());
+    assert!(!socket.exists(), "the control socket outlived the daemon");
+    Outcome::Passed
+}
+
+fn show_procs_knows_every_process(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    for kind in ALWAYS {
+        assert_eq!(daemon.pids(kind).len(), 1, "{kind}");
+    }
+    Outcome::Passed
+}
+
+fn a_killed_process_comes_back(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    // control last: it is what is asked.
+    for kind in ALWAYS.iter().filter(|k| **k != "parent") {
+        let old = daemon.pids(kind);
+        let _ = std::process::Command::new("kill").arg("-9").arg(old[0].to_string()).status();
+        let back = || {
+            let out = daemon.ctl(&["show", "procs"]);
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            text.lines().any(|l| {
+                let words: Vec<&str> = l.split_whitespace().collect();
+                words.first() == Some(kind)
+                    && words.get(3) == Some(&"running")
+                    && words.get(2) != Some(&old[0].to_string().as_str())
+            })
+        };
+        assert!(eventually(Duration::from_secs(30), back), "{kind} is not back: {}", daemon.log());
+    }
+    assert!(daemon.log().contains("died=\"signal 9\""));
+    Outcome::Passed
+}
+
+fn a_bad_configuration_changes_nothing(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    let before = daemon.address("smtp", 0);
+    Daemon::configure(&env.dir, "listen on 127.0.0.1 port nonsense-port\n");
+    let out = daemon.ctl(&["reload"]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success());
+    assert!(text.contains("rmail.conf:4:"), "{text}");
+    assert_eq!(daemon.address("smtp", 0), before);
+    Daemon::configure(&env.dir, CONFIG);
+    daemon.ctl_ok(&["reload"]);
+    assert_eq!(daemon.address("smtp", 0), before, "a listener that stays keeps its port");
+    Outcome::Passed
+}
+
+fn a_stopped_child_does_not_stop_show(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    let pid = daemon.pids("lookup")[0].to_string();
+    let signal = |s: &str| std::process::Command::new("kill").arg(s).arg(&pid).status();
+    signal("-STOP").expect("kill");
+    let begun = std::time::Instant::now();
+    let text = daemon.ctl_ok(&["show", "stats"]);
+    let procs = daemon.ctl_ok(&["show", "procs"]);
+    let took = begun.elapsed();
+    signal("-CONT").expect("kill");
+    assert!(text.contains("parent.unanswered=1"), "{text}");
+    assert!(procs.contains("lookup"));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    Outcome::Passed
+}
