@@ -192,9 +192,7 @@ impl Check<'_> {
 
     /// True if an extension has been required.
     pub fn has(&self, extension: &str) -> bool {
-        self.language
-            .find(extension.as_bytes())
-            .is_some_and(|i| self.enabled.get(i) == Some(&true))
+        self.language.find(extension.as_bytes()).is_some_and(|i| self.enabled.get(i) == Some(&true))
     }
 
     /// Requires an extension and what it implies; false if it is not offered.
@@ -280,7 +278,10 @@ impl Check<'_> {
             return Some(n);
         }
         if self.shared.units.len() > limits::SIEVE_INCLUDES.size() {
-            self.error(pos, format!("more than {} included scripts", limits::SIEVE_INCLUDES.default));
+            self.error(
+                pos,
+                format!("more than {} included scripts", limits::SIEVE_INCLUDES.default),
+            );
             return None;
         }
         let by = Some((self.unit, pos));
@@ -322,7 +323,7 @@ impl Check<'_> {
             // Its block may still be read, so that later errors do not hide.
             let inner = node.block.as_deref().unwrap_or_default();
             self.nested(inner);
-            self.previous = self.language.verb(&node.name).map(|(_, verb)| verb.name);
+            self.previous = self.language.verb(&node.name, true).map(|(_, verb)| verb.name);
             return None;
         }
         let op = self.known(node, as_command);
@@ -340,7 +341,9 @@ impl Check<'_> {
     }
 
     fn known(&mut self, node: &Node, as_command: bool) -> Option<Op> {
-        let Some((extension, verb)) = self.language.verb(&node.name) else {
+        let other = || self.language.verb(&node.name, !as_command);
+        let found = self.language.verb(&node.name, as_command).or_else(other);
+        let Some((extension, verb)) = found else {
             let kind = if as_command { "command" } else { "test" };
             self.error(node.pos, format!("unknown {kind} '{}'", node.name));
             return None;
@@ -462,7 +465,8 @@ impl Check<'_> {
                 return self.error(arg.pos, text);
             }
             if let Some(pos) = self.conflict(op, tag, arg.pos) {
-                return self.error(pos, format!("{title} takes only one of its {} tags", tag.group));
+                return self
+                    .error(pos, format!("{title} takes only one of its {} tags", tag.group));
             }
             let value = match tag.value {
                 None => None,
@@ -472,7 +476,8 @@ impl Check<'_> {
                         Some(given)
                     }
                     None => {
-                        let text = format!("the tag ':{name}' of {title} needs {}", shape.describe());
+                        let text =
+                            format!("the tag ':{name}' of {title} needs {}", shape.describe());
                         return self.error(arg.pos, text);
                     }
                 },
@@ -649,8 +654,7 @@ impl Check<'_> {
     /// Match type, comparator and constant keys have to fit together.
     fn keys(&mut self, op: &mut Op) {
         let (kind, comparator) = (op.matching.kind, op.matching.comparator);
-        let substring =
-            matches!(kind, MatchType::Contains | MatchType::Matches | MatchType::Regex);
+        let substring = matches!(kind, MatchType::Contains | MatchType::Matches | MatchType::Regex);
         if substring && !comparator.has_substring() {
             let name = comparator.name();
             return self.error(op.pos, format!("the comparator '{name}' finds no substrings"));

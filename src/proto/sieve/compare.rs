@@ -209,6 +209,11 @@ pub enum Compiled {
     Ere(Ere),
 }
 
+/// True if the match type of a command or test is `:count`.
+pub fn counts(op: &Op) -> bool {
+    matches!(op.matching.kind, MatchType::Count(_))
+}
+
 /// The keys of a running test.
 pub struct Matcher<'a> {
     op: &'a Op,
@@ -226,7 +231,11 @@ impl<'a> Matcher<'a> {
     /// Expands the keys in a parameter of the test.
     pub fn new(run: &mut Run<'a>, op: &'a Op, param: usize) -> Result<Self, Ended> {
         let keys = run.list(op, param)?;
-        let constant = op.is_constant(param);
+        Ok(Matcher { constant: op.is_constant(param), ..Matcher::of_keys(op, keys) })
+    }
+
+    /// Takes keys that the test has made itself.
+    pub fn of_keys(op: &'a Op, keys: Vec<Cow<'a, [u8]>>) -> Self {
         let (kind, comparator) = (op.matching.kind, op.matching.comparator);
         let canonical = match kind {
             MatchType::Contains => {
@@ -234,7 +243,7 @@ impl<'a> Matcher<'a> {
             }
             _ => Vec::new(),
         };
-        Ok(Matcher { op, kind, comparator, keys, canonical, constant, count: 0 })
+        Matcher { op, kind, comparator, keys, canonical, constant: false, count: 0 }
     }
 
     /// True for `:count`, which looks at the number of values and not at them.
@@ -280,10 +289,7 @@ impl<'a> Matcher<'a> {
     pub fn finish(self, _: &mut Run<'a>) -> Result<bool, Ended> {
         let MatchType::Count(relation) = self.kind else { return Ok(false) };
         let count = self.count.to_string();
-        Ok(self
-            .keys
-            .iter()
-            .any(|key| relation.holds(self.comparator.order(count.as_bytes(), key))))
+        Ok(self.keys.iter().any(|key| relation.holds(self.comparator.order(count.as_bytes(), key))))
     }
 
     fn pattern(&self, run: &mut Run<'a>, value: &[u8]) -> Result<bool, Ended> {
@@ -314,7 +320,7 @@ impl<'a> Matcher<'a> {
                 Err(why) => return Err(run.fault(self.op.pos, why.clone())),
             };
             if let Some(ranges) = found {
-                let take = |r| value.get(r).unwrap_or_default().to_vec();
+                let take = |r: std::ops::Range<usize>| value.get(r).unwrap_or_default().to_vec();
                 run.set_match_values(ranges.into_iter().map(take).collect());
                 return Ok(true);
             }

@@ -18,6 +18,8 @@ pub const EXTENSIONS: &[&Extension] = &[
     &ext::base::CORE,
     &ext::deliver::CORE,
     &ext::header::CORE,
+    &ext::comparator::CORE,
+    &ext::subaddress::CORE,
     &ext::deliver::FILEINTO,
     &ext::reject::REJECT,
     &ext::reject::EREJECT,
@@ -136,9 +138,7 @@ pub enum Kind {
 
 impl Verb {
     /// A command without arguments; for struct update syntax.
-    pub const fn command(
-        run: for<'a> fn(&mut Run<'a>, &'a Op) -> Result<Flow<'a>, Ended>,
-    ) -> Verb {
+    pub const fn command(run: for<'a> fn(&mut Run<'a>, &'a Op) -> Result<Flow<'a>, Ended>) -> Verb {
         Verb::new(Kind::Command { block: false, run })
     }
 
@@ -323,7 +323,7 @@ impl Eq for Namespace {}
 /// The extensions that may be used, indexed.
 pub struct Language {
     extensions: Vec<&'static Extension>,
-    verbs: HashMap<&'static str, (usize, &'static Verb)>,
+    verbs: HashMap<(&'static str, bool), (usize, &'static Verb)>,
     tags: HashMap<&'static str, Vec<(usize, &'static Tag)>>,
 }
 
@@ -342,7 +342,7 @@ impl Language {
         let mut tags: HashMap<_, Vec<_>> = HashMap::new();
         for (i, extension) in extensions.iter().enumerate() {
             for verb in extension.verbs {
-                verbs.insert(verb.name, (i, verb));
+                verbs.insert((verb.name, verb.is_command()), (i, verb));
             }
             for tag in extension.tags {
                 tags.entry(tag.name).or_default().push((i, tag));
@@ -376,9 +376,9 @@ impl Language {
         self.extensions.iter().position(|e| !e.name.is_empty() && e.name.as_bytes() == name)
     }
 
-    /// A verb by its name in lower case, with the number of its extension.
-    pub fn verb(&self, name: &str) -> Option<(usize, &'static Verb)> {
-        self.verbs.get(name).copied()
+    /// A command or test by its name in lower case, with the number of its extension.
+    pub fn verb(&self, name: &str, is_command: bool) -> Option<(usize, &'static Verb)> {
+        self.verbs.get(&(name, is_command)).copied()
     }
 
     /// The tags of this name that extensions add to a verb, with their extensions' numbers.
@@ -396,4 +396,30 @@ impl Language {
 /// True if this is the name of a command of any extension.
 pub fn is_command(name: &str) -> bool {
     EXTENSIONS.iter().flat_map(|e| e.verbs).any(|verb| verb.name == name && verb.is_command())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_no_name_twice_and_implies_only_what_is_there() {
+        let mut verbs: Vec<_> =
+            EXTENSIONS.iter().flat_map(|e| e.verbs).map(|v| (v.name, v.is_command())).collect();
+        let mut names: Vec<_> =
+            EXTENSIONS.iter().map(|e| e.name).filter(|n| !n.is_empty()).collect();
+        for extension in EXTENSIONS {
+            assert!(extension.implies.iter().all(|name| names.contains(name)));
+            for on in extension.tags.iter().flat_map(|t| t.on) {
+                let known = verbs.iter().any(|(name, _)| name == on);
+                assert!(known || [MATCHES, ADDRESS_PARTS].contains(on), "{on}");
+            }
+        }
+        let counts = (verbs.len(), names.len());
+        verbs.sort_unstable();
+        verbs.dedup();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((verbs.len(), names.len()), counts);
+    }
 }

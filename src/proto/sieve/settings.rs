@@ -43,13 +43,15 @@ pub struct Settings {
     pub header_no_delete: Vec<String>,
     /// What may stand between user and detail of an address.  RFC 5233.
     pub delimiters: String,
-    /// How the spam test reads its verdict; `None`: not tested.
+    /// The filter's verdict, 0.0 (clean) to 1.0; `None`: look at the header.
+    pub spam: Option<f64>,
+    /// How the spam test reads its verdict from the header; `None`: not tested.
     pub spamtest: Option<Score>,
     /// How the virus test reads its verdict.
     pub virustest: Option<Score>,
     /// The address of the user, for the sender of replies and notifications.
     pub user: Option<Vec<u8>>,
-    /// Keep the special meaning of everything, but run no program and send nothing.
+    /// Why the script runs: at an IMAP event nobody can be answered.
     pub occasion: super::surroundings::Occasion,
 }
 
@@ -62,25 +64,30 @@ impl Default for Settings {
             fuel: limits::SIEVE_FUEL.default,
             include_nesting: limits::SIEVE_INCLUDE_NESTING.size(),
             variable_size: limits::SIEVE_VARIABLE.size(),
-            vacation_min_secs: limits::VACATION_MIN.default / 1000,
-            vacation_max_secs: limits::VACATION_MAX.default / 1000,
-            vacation_default_secs: limits::VACATION_DEFAULT.default / 1000,
+            vacation_min_secs: days(&limits::VACATION_MIN_DAYS),
+            vacation_max_secs: days(&limits::VACATION_MAX_DAYS),
+            vacation_default_secs: days(&limits::VACATION_DAYS),
             vacation_any_recipient: false,
             vacation_original_recipient: false,
-            duplicate_default_secs: limits::DUPLICATE_DEFAULT.default / 1000,
-            duplicate_max_secs: limits::DUPLICATE_MAX.default / 1000,
+            duplicate_default_secs: days(&limits::DUPLICATE_DAYS),
+            duplicate_max_secs: days(&limits::DUPLICATE_MAX_DAYS),
             loop_nesting: limits::SIEVE_LOOP_NESTING.size(),
             header_size: limits::SIEVE_HEADER.size(),
             header_protected: Vec::new(),
             header_no_add: Vec::new(),
             header_no_delete: Vec::new(),
             delimiters: "+".into(),
+            spam: None,
             spamtest: None,
             virustest: None,
             user: None,
             occasion: super::surroundings::Occasion::Delivery,
         }
     }
+}
+
+fn days(limit: &limits::Limit) -> u64 {
+    limit.default.saturating_mul(86_400)
 }
 
 /// Where a score stands and how it is read.  RFC 5235 2.

@@ -1,0 +1,460 @@
+//! The evaluator: runs checked scripts.
+//!
+//! Commands run from an explicit stack of [`Frame`]s, so that neither blocks
+//! nor includes use the thread's stack; only tests nest, and their depth is
+//! bounded.  Every command, test and octet looked at costs fuel; without fuel
+//! the script ends with an error, whatever it is doing.  RFC 5228 2.10, 10.
+//!
+//! What commands and tests do is in the files of `ext`; this file knows none.
+
+use std::borrow::Cow;
+
+use super::action::{Action, Outcome, Store};
+use super::code::{Op, Part, Script, Text, Unit, Value, Variable};
+use super::fault::{Fault, Pos};
+use super::language::Kind;
+use super::message::Message;
+use super::result::{Refused, Results};
+use super::settings::Settings;
+use super::surroundings::{Answer, Envelope, Surroundings, Trace};
+use super::template;
+use crate::proto::limits;
+
+/// Why a script ended early.
+pub type Ended = Box<Fault>;
+
+/// What a command costs beside the octets that it looks at.
+const STEP: u64 = 64;
+
+/// Runs a script over a message.
+///
+/// Blocks as long as the surroundings do.  The outcome is complete: after an error it is the
+/// implicit keep, after a temporary error nothing.
+pub fn run(
+    script: &Script,
+    message: Message,
+    envelope: &Envelope,
+    settings: &Settings,
+    world: &mut dyn Surroundings,
+) -> Outcome {
+    run_all(&[script], message, envelope, settings, world)
+}
+
+/// Runs several scripts, one after the other, as long as each keeps the message.
+///
+/// That is how a site's scripts stand before and after the user's: the keep of one script is
+/// the question to the next.  Actions of scripts that ended well remain if a later one fails.
+pub fn run_all(
+    scripts: &[&Script],
+    message: Message,
+    envelope: &Envelope,
+    settings: &Settings,
+    world: &mut dyn Surroundings,
+) -> Outcome {
+    let mut results = Results::default();
+    let mut message = message;
+    let mut fault = None;
+    for (i, script) in scripts.iter().enumerate() {
+        if i > 0 {
+            if !results.keeps() {
+                break;
+            }
+            results.take_keep();
+        }
+        let before = results.clone();
+        let mut run = Run::new(script, message, envelope.clone(), settings, &mut *world);
+        run.results = results;
+        let ended = run.execute();
+        results = run.results;
+        message = run.message;
+        if let Err(ended) = ended {
+            results = before;
+            fault = Some(*ended);
+            break;
+        }
+    }
+    if fault.as_ref().is_some_and(|fault| fault.temporary) {
+        return Outcome { fault, ..Outcome::default() };
+    }
+    if !results.keep_cancelled {
+        let flags = if fault.is_some() { Vec::new() } else { std::mem::take(&mut results.flags) };
+        let keep = Store { flags, message: message.version(), implicit: true, ..Store::default() };
+        let kept = |a: &Action| matches!(a, Action::Store(Store { mailbox: None, .. }));
+        if !results.actions.iter().any(kept) {
+            results.actions.push(Action::Store(keep));
+        }
+    }
+    Outcome { actions: results.actions, records: results.records, fault }
+}
+
+/// A running script.
+pub struct Run<'a> {
+    /// What it runs.
+    pub script: &'a Script,
+    /// The message as it is now.
+    pub message: Message,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// The site's decisions.
+    pub settings: &'a Settings,
+    /// Everything outside.
+    pub world: &'a mut dyn Surroundings,
+    /// What it has decided so far.
+    pub results: Results,
+    /// Scripts that have been included once.  RFC 6609 3.2.
+    pub included: Vec<usize>,
+    /// The parts that open `foreverypart` loops are at, outermost first.  RFC 5703 3.
+    pub loops: Vec<super::ext::mime::Loop>,
+    frames: Vec<Frame<'a>>,
+    scopes: Vec<Scope>,
+    globals: Vec<Vec<u8>>,
+    fuel: u64,
+    now: Option<i64>,
+}
+
+/// The variables of one script while it runs.
+#[derive(Debug, Default)]
+struct Scope {
+    locals: Vec<Vec<u8>>,
+    matches: Vec<Vec<u8>>,
+    unit: usize,
+}
+
+/// A block that is being run.
+pub struct Frame<'a> {
+    ops: &'a [Op],
+    next: usize,
+    /// An `if` or `elsif` of the current chain has held.
+    pub taken: bool,
+    /// The command whose block it is, if that command can be left or repeated.
+    pub owner: Option<&'a Op>,
+    /// Asked at the block's end: true runs it once more.
+    again: Option<Again>,
+    /// It is a script of its own, with its own variables.
+    is_unit: bool,
+}
+
+/// Decides at the end of a block whether it is run once more.
+pub type Again = fn(&mut Run<'_>) -> Result<bool, Ended>;
+
+impl<'a> Frame<'a> {
+    /// A plain block.
+    pub fn block(ops: &'a [Op]) -> Self {
+        Frame { ops, next: 0, taken: false, owner: None, again: None, is_unit: false }
+    }
+
+    /// A block that belongs to a command and may be repeated.
+    pub fn owned(op: &'a Op, again: Option<Again>) -> Self {
+        Frame { owner: Some(op), again, ..Frame::block(&op.block) }
+    }
+}
+
+/// Where to go on after a command.
+pub enum Flow<'a> {
+    /// With the next command.
+    Next,
+    /// With a block.
+    Enter(Frame<'a>),
+    /// With an included script.
+    Include(usize),
+    /// After the end of this script.
+    Return,
+    /// Nowhere: the script is done.
+    Stop,
+    /// After the command with this many frames below it.
+    Leave(usize),
+}
+
+impl<'a> Run<'a> {
+    /// Makes a script ready to run.
+    pub fn new(
+        script: &'a Script,
+        message: Message,
+        envelope: Envelope,
+        settings: &'a Settings,
+        world: &'a mut dyn Surroundings,
+    ) -> Self {
+        Run {
+            script,
+            message,
+            envelope,
+            settings,
+            world,
+            results: Results::default(),
+            included: Vec::new(),
+            loops: Vec::new(),
+            frames: Vec::new(),
+            scopes: Vec::new(),
+            globals: vec![Vec::new(); script.globals],
+            fuel: settings.fuel,
+            now: None,
+        }
+    }
+
+    /// Runs it to its end.
+    pub fn execute(&mut self) -> Result<(), Ended> {
+        self.enter_unit(0);
+        while let Some(frame) = self.frames.last_mut() {
+            let Some(op) = frame.ops.get(frame.next) else {
+                let again = frame.again;
+                if let Some(again) = again {
+                    if again(self)? {
+                        if let Some(frame) = self.frames.last_mut() {
+                            frame.next = 0;
+                            frame.taken = false;
+                        }
+                        continue;
+                    }
+                }
+                self.leave_to(self.frames.len().saturating_sub(1));
+                continue;
+            };
+            frame.next = frame.next.saturating_add(1);
+            self.charge_at(op.pos, STEP)?;
+            self.world.trace(Trace::Command { line: op.pos.line, name: op.verb.name });
+            let Kind::Command { run, .. } = op.verb.kind else { continue };
+            match run(self, op)? {
+                Flow::Next => {}
+                Flow::Enter(frame) => self.frames.push(frame),
+                Flow::Include(unit) => self.enter_unit(unit),
+                Flow::Return => {
+                    let unit = self.frames.iter().rposition(|frame| frame.is_unit);
+                    self.leave_to(unit.unwrap_or(0));
+                }
+                Flow::Stop => self.leave_to(0),
+                Flow::Leave(depth) => self.leave_to(depth),
+            }
+        }
+        Ok(())
+    }
+
+    fn enter_unit(&mut self, number: usize) {
+        let Some(unit) = self.script.units.get(number) else { return };
+        let locals = vec![Vec::new(); unit.locals];
+        self.scopes.push(Scope { locals, matches: Vec::new(), unit: number });
+        self.frames.push(Frame { is_unit: true, ..Frame::block(&unit.ops) });
+    }
+
+    /// Leaves blocks until this many are left.
+    fn leave_to(&mut self, depth: usize) {
+        while self.frames.len() > depth {
+            let Some(frame) = self.frames.pop() else { return };
+            if frame.is_unit {
+                self.scopes.pop();
+            }
+            // What can be repeated is a loop over parts.
+            if frame.again.is_some() {
+                self.loops.pop();
+            }
+        }
+    }
+
+    /// How many scripts are being run, one including the other.
+    pub fn nesting(&self) -> usize {
+        self.scopes.len()
+    }
+
+    /// The script that is being run: the main one or an included one.
+    pub fn unit(&self) -> Option<&'a Unit> {
+        self.script.units.get(self.scopes.last().map_or(0, |s| s.unit))
+    }
+
+    /// The block that is being run.
+    pub fn frame(&mut self) -> Option<&mut Frame<'a>> {
+        self.frames.last_mut()
+    }
+
+    /// The number of frames below the innermost block whose command is like this.
+    pub fn find_block(&self, wanted: impl Fn(&Op) -> bool) -> Option<usize> {
+        self.frames.iter().rposition(|frame| frame.owner.is_some_and(&wanted))
+    }
+
+    /// Decides a test.
+    pub fn test(&mut self, op: &'a Op) -> Result<bool, Ended> {
+        self.charge_at(op.pos, STEP)?;
+        let Kind::Test { run } = op.verb.kind else { return Ok(false) };
+        let held = run(self, op)?;
+        self.world.trace(Trace::Test { line: op.pos.line, name: op.verb.name, held });
+        Ok(held)
+    }
+
+    /// Takes fuel.
+    pub fn charge(&mut self, amount: u64) -> Result<(), Ended> {
+        let pos = self.position();
+        self.charge_at(pos, amount)
+    }
+
+    /// Takes fuel for looking at octets.
+    pub fn charge_bytes(&mut self, octets: usize) -> Result<(), Ended> {
+        self.charge(u64::try_from(octets).unwrap_or(u64::MAX))
+    }
+
+    fn charge_at(&mut self, pos: Pos, amount: u64) -> Result<(), Ended> {
+        match self.fuel.checked_sub(amount) {
+            Some(left) => {
+                self.fuel = left;
+                Ok(())
+            }
+            None => {
+                self.fuel = 0;
+                Err(self.fault(pos, "the script takes more CPU time than it may"))
+            }
+        }
+    }
+
+    /// The place of the command that is being run.
+    fn position(&self) -> Pos {
+        let frame = self.frames.last();
+        let op = frame.and_then(|frame| frame.ops.get(frame.next.saturating_sub(1)));
+        op.map(|op| op.pos).unwrap_or_default()
+    }
+
+    /// An error that ends the script.
+    pub fn fault(&self, pos: Pos, text: impl Into<String>) -> Ended {
+        let name = self.unit().map_or("", |unit| unit.name.as_str());
+        let text = text.into();
+        let text = if name.is_empty() { text } else { format!("in script '{name}': {text}") };
+        Box::new(Fault { pos, text, temporary: false, by_script: false })
+    }
+
+    /// An answer of the surroundings; none is a temporary error.
+    pub fn answer<T>(&self, op: &Op, answer: Answer<T>) -> Result<T, Ended> {
+        answer.map_err(|_| {
+            let text = format!("{} cannot be answered now", op.verb.title());
+            Box::new(Fault { temporary: true, ..*self.fault(op.pos, text) })
+        })
+    }
+
+    /// Turns a refused action into an error.
+    pub fn added(&self, op: &Op, added: Result<(), Refused>) -> Result<(), Ended> {
+        added.map_err(|why| self.fault(op.pos, why))
+    }
+
+    /// The value of a text: its variables replaced.  RFC 5229 3.
+    pub fn text(&mut self, text: &'a Text) -> Result<Cow<'a, [u8]>, Ended> {
+        let parts = match text {
+            Text::Constant(text) => return Ok(Cow::Borrowed(text)),
+            Text::Template(parts) => parts,
+        };
+        let mut out = Vec::new();
+        for part in parts {
+            let fits = match part {
+                Part::Text(text) => template::append(&mut out, text),
+                Part::Variable(variable) => {
+                    let value = self.variable(variable);
+                    template::append(&mut out, &value)
+                }
+            };
+            if !fits {
+                let text = format!("a string grows beyond {} octets", limits::SIEVE_STRING.default);
+                return Err(self.fault(self.position(), text));
+            }
+        }
+        self.charge_bytes(out.len())?;
+        Ok(Cow::Owned(out))
+    }
+
+    /// The string in a parameter; empty if it was left out.
+    pub fn string(&mut self, op: &'a Op, param: usize) -> Result<Cow<'a, [u8]>, Ended> {
+        match op.arg(param).and_then(|given| given.texts().first()) {
+            Some(text) => self.text(text),
+            None => Ok(Cow::Borrowed(b"")),
+        }
+    }
+
+    /// The strings in a parameter.
+    pub fn list(&mut self, op: &'a Op, param: usize) -> Result<Vec<Cow<'a, [u8]>>, Ended> {
+        let texts = op.arg(param).map(|given| given.texts()).unwrap_or_default();
+        texts.iter().map(|text| self.text(text)).collect()
+    }
+
+    /// The string that a tag has, if it was given.
+    pub fn tag(&mut self, op: &'a Op, name: &str) -> Result<Option<Cow<'a, [u8]>>, Ended> {
+        match op.tag(name).and_then(|given| given.texts().first()) {
+            Some(text) => self.text(text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The strings that a tag has.
+    pub fn tag_list(
+        &mut self,
+        op: &'a Op,
+        name: &str,
+    ) -> Result<Option<Vec<Cow<'a, [u8]>>>, Ended> {
+        let Some(given) = op.tag(name) else { return Ok(None) };
+        match &given.value {
+            Value::Number(_) => Ok(None),
+            _ => {
+                given.texts().iter().map(|text| self.text(text)).collect::<Result<_, _>>().map(Some)
+            }
+        }
+    }
+
+    /// The value of a variable; one that was never set is empty.
+    pub fn variable(&mut self, variable: &Variable) -> Vec<u8> {
+        let scope = self.scopes.last();
+        let found = match variable {
+            Variable::Match(n) => scope.and_then(|scope| scope.matches.get(*n)),
+            Variable::Local(n) => scope.and_then(|scope| scope.locals.get(*n)),
+            Variable::Global(n) => self.globals.get(*n),
+            Variable::Space(space, name) => return (space.get)(self, name).unwrap_or_default(),
+        };
+        found.cloned().unwrap_or_default()
+    }
+
+    /// Sets a variable; a value that is too long is cut between characters.  RFC 5229 4.
+    pub fn set_variable(&mut self, variable: &Variable, mut value: Vec<u8>) {
+        cut(&mut value, self.settings.variable_size);
+        let slot = match variable {
+            Variable::Local(n) => self.scopes.last_mut().and_then(|s| s.locals.get_mut(*n)),
+            Variable::Global(n) => self.globals.get_mut(*n),
+            Variable::Match(_) | Variable::Space(..) => None,
+        };
+        if let Some(slot) = slot {
+            *slot = value;
+        }
+    }
+
+    /// The match variables as they are, to be put back.
+    pub fn match_values(&self) -> Vec<Vec<u8>> {
+        self.scopes.last().map(|scope| scope.matches.clone()).unwrap_or_default()
+    }
+
+    /// Puts the match variables back.
+    pub fn restore_match_values(&mut self, values: Vec<Vec<u8>>) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.matches = values;
+        }
+    }
+
+    /// The time of the run: the same for all of a script.  RFC 5260 5.
+    pub fn now(&mut self) -> i64 {
+        let world = &mut self.world;
+        *self.now.get_or_insert_with(|| world.now())
+    }
+
+    /// Sets the match variables: `${0}`, `${1}` and so on.  RFC 5229 3.2.
+    pub fn set_match_values(&mut self, mut values: Vec<Vec<u8>>) {
+        if !self.unit().is_some_and(|unit| unit.requires.contains(&"variables")) {
+            return;
+        }
+        values.truncate(limits::SIEVE_MATCH_VALUES.size());
+        values.iter_mut().for_each(|value| cut(value, limits::SIEVE_STRING.size()));
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.matches = values;
+        }
+    }
+}
+
+/// Cuts a text to a length, at the beginning of a character.
+pub fn cut(text: &mut Vec<u8>, max: usize) {
+    if text.len() > max {
+        let mut at = max;
+        while at > 0 && max.saturating_sub(at) < 4 && text.get(at).is_some_and(|b| b & 0xc0 == 0x80)
+        {
+            at = at.saturating_sub(1);
+        }
+        text.truncate(at);
+    }
+}
