@@ -273,3 +273,51 @@ fn a_silent_peer_times_out() {
     assert_eq!(s.write_all(&vec![0; 10 << 20], soon), Err(StreamError::Timeout));
     drop(c);
 }
+
+/// The other side of [`sessions_work_in_the_sandbox`]: a process of its own.
+#[test]
+fn probe() {
+    if std::env::var_os("RMAIL_TLS_PROBE").is_none() {
+        return;
+    }
+    let (one, two) = (make(&["a.example"], rsa_key(), None), make(&["b.example"], ec_key(), None));
+    let pems = [one.key.private_key_to_pem_pkcs8(), two.key.private_key_to_pem_pkcs8()];
+    tls::init();
+    crate::sys::sandbox::enter(&[crate::sys::sandbox::Promise::Stdio], &[]).unwrap();
+    let keys = pems.map(|pem| Mutex::new(SigningKey::from_pem(&pem.unwrap()).unwrap()));
+    remotekey::install(Arc::new(move |id, op, input| {
+        keys.get(usize::try_from(id).ok()?)?.lock().ok()?.sign(op, input).ok()
+    }));
+    let authorities = [one.cert.clone(), two.cert.clone()];
+    let identities = [(0, &one), (1, &two)]
+        .map(|(id, m)| {
+            let key = remotekey::private_key(id, &m.cert).unwrap();
+            Identity::new(vec![m.cert.clone()], key).unwrap()
+        })
+        .to_vec();
+    let server = Server::new(&ServerConfig { identities, ..Default::default() }).unwrap();
+    let client = Client::new(&ClientConfig { ca: &authorities, ..Default::default() }).unwrap();
+    for name in ["a.example", "b.example"] {
+        let (s, c) = meet(&server, &client, name, Verify::Yes);
+        assert!(s.is_ok() && c.is_ok());
+    }
+    crate::sys::spawn::exit_now(42);
+}
+
+/// Contexts, keys, handshakes and signing, all for the first time under
+/// "stdio" alone: no file is opened, no option set, no process asked.
+#[test]
+fn sessions_work_in_the_sandbox() {
+    use crate::sys::spawn::{exec_child, waitpid, Exec, Exit};
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStringExt;
+    let me = std::env::current_exe().unwrap().into_os_string().into_vec();
+    let text = |s: &str| CString::new(s).unwrap();
+    let exec = Exec {
+        path: CString::new(me).unwrap(),
+        argv: ["rmail", "base::stream::tests::probe", "--nocapture"].map(text).to_vec(),
+        env: vec![text("RMAIL_TLS_PROBE=1")],
+        fds: vec![(File::create("/dev/null").unwrap().into(), 1)],
+    };
+    assert_eq!(waitpid(exec_child(exec).unwrap()).unwrap(), Exit::Code(42));
+}

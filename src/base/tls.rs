@@ -41,6 +41,16 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
+/// Initialises the library: before the sandbox and before chroot, for it reads
+/// its configuration file, and makes use of all that is loaded lazily.
+pub fn init() {
+    openssl::init();
+    // Whether these succeed is seen when they are needed.
+    let _ = openssl::rand::rand_bytes(&mut [0; 16]);
+    let _ = crypto::sha256(b"");
+    let _ = Client::new(&ClientConfig::default());
+}
+
 /// What the library says, without its source files and function names.
 fn failed(what: &str) -> impl Fn(ErrorStack) -> TlsError + '_ {
     move |stack| {

@@ -247,6 +247,7 @@ impl Greeted {
     pub fn confine(self) -> Result<Child, StartError> {
         let Greeted { process, part, hostname, job, control, inbox, dirs } = self;
         sys::time::tzset();
+        crate::base::tls::init();
         let root = sys::user::is_root();
         let mut spool = dirs.spool.clone();
         let new_root: Option<&Path> = match process.root {

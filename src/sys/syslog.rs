@@ -3,6 +3,10 @@
 
 use super::errno::{Result, SysError};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// How bad it is: syslog(3)'s numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +41,7 @@ impl Syslog {
         let socket = std::os::unix::net::UnixDatagram::unbound().map_err(|e| to(&e))?;
         socket.connect("/dev/log").map_err(|e| to(&e))?;
         socket.set_nonblocking(true).map_err(|e| to(&e))?;
+        EMERGENCY.store(socket.as_raw_fd(), Ordering::SeqCst);
         Ok(Self { ident, socket })
     }
 
@@ -119,6 +124,31 @@ impl Syslog {
 pub fn stderr(line: &[u8]) {
     // SAFETY: pointer and length are of one slice.
     unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+}
+
+/// The socket of the log, for [`emergency`].  It stays open until the end.
+#[cfg(target_os = "linux")]
+static EMERGENCY: AtomicI32 = AtomicI32::new(-1);
+
+/// Writes a line of our own to standard error and, if that is where the log
+/// goes, to syslogd, from a signal handler: no allocation, no lock.
+#[cfg(target_os = "linux")]
+pub(super) fn emergency(line: &[u8]) {
+    stderr(line);
+    let fd = EMERGENCY.load(Ordering::SeqCst);
+    if fd == -1 {
+        return;
+    }
+    let mut frame = [0; 128];
+    let head = b"<18>rmaild: ";
+    let len = line.len().min(frame.len() - head.len());
+    frame[..head.len()].copy_from_slice(head);
+    frame[head.len()..head.len() + len].copy_from_slice(&line[..len]);
+    // SAFETY: pointer and length are of one array; send(2) may be called in a
+    // handler.
+    unsafe {
+        libc::send(fd, frame.as_ptr().cast(), head.len() + len, libc::MSG_NOSIGNAL);
+    }
 }
 
 /// Whether standard error leads to the journal of systemd(1), which takes the

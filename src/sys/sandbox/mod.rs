@@ -3,6 +3,29 @@
 use super::errno::SysError;
 use std::path::PathBuf;
 
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod platform;
+#[cfg(target_os = "openbsd")]
+#[path = "openbsd.rs"]
+mod platform;
+#[cfg(target_os = "linux")]
+mod seccomp;
+#[cfg(not(any(target_os = "linux", target_os = "openbsd")))]
+mod platform {
+    //! Systems without a sandbox: development only.
+    use super::{Promise, Unveil};
+    use crate::sys::errno::SysError;
+
+    pub fn enter(_: &[Promise], _: &[Unveil]) -> Result<Vec<String>, SysError> {
+        Ok(vec!["all promises".to_owned(), "unveil".to_owned()])
+    }
+
+    pub fn enter_parent(p: &[Promise], u: &[Unveil]) -> Result<Vec<String>, SysError> {
+        enter(p, u)
+    }
+}
+
 /// A word of pledge(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "pledge(2) documents its words")]
@@ -63,14 +86,20 @@ pub struct Unveil {
 
 /// Enters the sandbox for good, before any thread is started.  Returns what
 /// the platform cannot enforce, in words.
-pub fn enter(promises: &[Promise], _unveils: &[Unveil]) -> Result<Vec<String>, SysError> {
-    Ok(promises.iter().map(|p| p.word().to_string()).collect())
+///
+/// OpenBSD: unveil(2) of each path, the lock, pledge(2) with no exec promises.
+/// A path that does not exist is left out, as far as the kernel does.  Linux: a
+/// thread is started and joined (the C library reads what it needs for that),
+/// then Landlock, then seccomp.  A call that is not promised ends the process
+/// with a signal that [`is_violation`] knows.
+pub fn enter(promises: &[Promise], unveils: &[Unveil]) -> Result<Vec<String>, SysError> {
+    platform::enter(promises, unveils)
 }
 
 /// The same for the process that starts all others.  On Linux nothing is
 /// installed, since its children would inherit it through exec.
 pub fn enter_parent(promises: &[Promise], unveils: &[Unveil]) -> Result<Vec<String>, SysError> {
-    enter(promises, unveils)
+    platform::enter_parent(promises, unveils)
 }
 
 /// Whether a process that died of this signal probably broke its promises:
