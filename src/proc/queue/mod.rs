@@ -1,5 +1,8 @@
 //! queue: spool files, schedule, bounces.
 
+pub mod fair;
+pub mod sched;
+
 use crate::ipc::parent::{Part, Stat};
 use crate::proc::start::{Events, Greeted, StartError};
 use crate::proc::table::Kind;
