@@ -1,9 +1,9 @@
 //! Opening a mailbox: the uidlist says which messages there are, the index what is known of
 //! them, and a scan finds the rest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl Mailbox {
             odd: HashMap::new(),
             ext: HashMap::new(),
             pending: HashMap::new(),
+            dead: HashSet::new(),
             by_base: None,
             hasher: RandomState::new(),
             keywords: Keywords::default(),
@@ -114,6 +115,8 @@ impl Mailbox {
                 }
                 // Of two lines with one name the later counts.
                 self.pending.insert(record.base, record.uid);
+            } else {
+                self.dead.insert(self.hasher.hash_one(&*record.base));
             }
         }
         lost.extend(attrs.map(|a| a.uid));

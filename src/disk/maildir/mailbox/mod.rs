@@ -19,7 +19,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +65,9 @@ pub struct Mailbox {
     ext: HashMap<u32, Box<[u8]>>,
     /// Records of the uidlist whose file has not been looked for yet.
     pending: HashMap<Box<[u8]>, u32>,
+    /// Hashes of the bases of uidlist lines whose message is gone: a new line with such a name
+    /// would be a duplicate.
+    dead: HashSet<u64>,
     /// UIDs by the hash of the base, made when a scan or a copy first needs it.
     by_base: Option<HashMap<u64, u32>>,
     hasher: RandomState,
@@ -273,12 +276,14 @@ impl Mailbox {
             self.ext.remove(uid);
         }
         let hasher = &self.hasher;
-        let by_base = &mut self.by_base;
+        let (by_base, dead) = (&mut self.by_base, &mut self.dead);
         self.messages.retain(|m| {
             let gone = uids.binary_search(&m.attrs.uid).is_ok();
-            if let (true, Some(map)) = (gone, by_base.as_mut()) {
+            if gone {
                 let hash = hasher.hash_one(&*m.base);
-                if map.get(&hash) == Some(&m.attrs.uid) {
+                dead.insert(hash);
+                if let Some(map) = by_base.as_mut().filter(|m2| m2.get(&hash) == Some(&m.attrs.uid))
+                {
                     map.remove(&hash);
                 }
             }

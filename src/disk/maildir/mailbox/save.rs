@@ -188,6 +188,7 @@ impl Mailbox {
             // A name of our own making is new; a copy's may be here already.
             let taken = m.guid.is_some()
                 && (self.find_base(&m.base).is_some()
+                    || self.is_dead(&m.base)
                     || self.pending.contains_key(&*m.base)
                     || !bases.insert(m.base.clone()));
             if taken {

@@ -8,6 +8,7 @@
 //! more than a second old, since its clock is coarse.
 
 use std::fs;
+use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -181,10 +182,10 @@ impl Mailbox {
         if self.stamp != Stamp::default() && had_pending {
             // What was not found is gone for good; only a snapshot remembers
             // that those UIDs were looked for.
-            for uid in self.pending.values() {
-                self.ext.remove(uid);
+            for (base, uid) in std::mem::take(&mut self.pending) {
+                self.ext.remove(&uid);
+                self.dead.insert(self.hasher.hash_one(&*base));
             }
-            self.pending.clear();
             self.index = None;
         }
         self.journal(&[(self.modseq, Entry::Stamp(self.stamp))]);
@@ -450,7 +451,10 @@ impl Mailbox {
     /// Puts new records into the uidlist, synced.  The caller holds the lock.
     pub(super) fn write_records(&mut self, records: &[Record]) -> Result<()> {
         let live = self.messages.len().saturating_add(self.pending.len());
-        if !self.list.must_rewrite()? && self.list.bad == 0 && !self.list.is_sparse(live) {
+        // A file that came back under a dead line's name: that line must go.
+        let risen = records.iter().any(|r| self.is_dead(&r.base));
+        let append = !risen && self.list.bad == 0 && !self.list.is_sparse(live);
+        if append && !self.list.must_rewrite()? {
             return self.list.append(records);
         }
         let none: &[u8] = b"";
@@ -460,7 +464,14 @@ impl Mailbox {
         lines.extend(self.pending.iter().map(|(base, uid)| (*uid, ext(uid), &**base)));
         lines.extend(records.iter().map(|r| (r.uid, &*r.ext, &*r.base)));
         lines.sort_unstable_by_key(|(uid, _, _)| *uid);
-        self.list.rewrite(self.next_uid, lines.into_iter())
+        self.list.rewrite(self.next_uid, lines.into_iter())?;
+        self.dead.clear();
+        Ok(())
+    }
+
+    /// True if the uidlist still has a line with this base, of a message that is gone.
+    pub(super) fn is_dead(&self, base: &[u8]) -> bool {
+        self.dead.contains(&self.hasher.hash_one(base))
     }
 
     /// Takes over what another program wrote into the uidlist.
@@ -479,6 +490,7 @@ impl Mailbox {
             News::Replaced(records) => {
                 let known = self.next_uid;
                 self.ext.clear();
+                self.pending.clear();
                 let mut uids = std::collections::HashMap::with_capacity(records.len());
                 for r in records {
                     if !r.ext.is_empty() {
@@ -493,7 +505,14 @@ impl Mailbox {
                     .map(|m| m.attrs.uid)
                     .collect();
                 self.drop_gone(gone, changes)?;
-                self.pending = uids.into_iter().filter(|(_, uid)| *uid >= known).collect();
+                self.dead.clear();
+                for (base, uid) in uids {
+                    if uid >= known {
+                        self.pending.insert(base, uid);
+                    } else if self.find(uid).is_none() {
+                        self.dead.insert(self.hasher.hash_one(&*base));
+                    }
+                }
                 Ok(())
             }
         }
