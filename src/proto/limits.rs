@@ -137,6 +137,9 @@ pub const HEADER_LINES: Limit =
 /// Received fields of a message.
 pub const RECEIVED_FIELDS: Limit =
     limit("received-fields", 50, Unit::Count, "RFC 5321 6.3", "554 5.4.6");
+/// Addresses of a From field that are asked about where `senders` rules.
+pub const HEADER_AUTHORS: Limit =
+    limit("header-authors", 20, Unit::Count, "work of lookup", "550 5.7.1");
 /// A line of an AUTH dialogue.
 pub const SASL_RESPONSE: Limit =
     limit("sasl-response", 12_288, Unit::Octets, "RFC 4954 4", "500 5.5.6");
@@ -366,6 +369,42 @@ pub const EXPANSION_DEPTH: Limit = limit("expansion-depth", 10, Unit::Count, "sm
 /// Addresses that one recipient expands to.
 pub const EXPANSION_NODES: Limit =
     limit("expansion-nodes", 1000, Unit::Count, "memory", "550 5.4.6");
+/// For the next command of an SMTP client, and for the next piece of a message.
+pub const SMTP_COMMAND_TIME: Limit =
+    setting("smtp-command-time", 300_000, Unit::Millis, "RFC 5321 4.5.3.2.7", "421 4.4.2");
+/// For a message, from DATA to its end.
+pub const SMTP_MESSAGE_TIME: Limit =
+    setting("smtp-message-time", 3_600_000, Unit::Millis, "slow clients", "421 4.4.2");
+/// For an SMTP session as a whole.
+pub const SMTP_SESSION_TIME: Limit =
+    setting("smtp-session-time", 7_200_000, Unit::Millis, "slow clients", "421 4.4.2");
+/// SMTP connections; a quarter is kept for local and logged-in peers.
+pub const SMTP_CONNECTIONS: Limit =
+    setting("smtp-connections", 1000, Unit::Count, "threads of the machine", "421 4.7.0");
+/// SMTP connections of one address (IPv6: one /64).
+pub const SMTP_CONNECTIONS_PEER: Limit =
+    setting("smtp-connections-peer", 50, Unit::Count, "one client among many", "421 4.7.0");
+/// Replies of 4xx and 5xx in one SMTP session.
+pub const SMTP_ERRORS: Limit =
+    setting("smtp-errors", 50, Unit::Count, "address harvesting", "421 4.7.0");
+/// Commands between two messages that bring none nearer.
+pub const SMTP_IDLE_COMMANDS: Limit =
+    setting("smtp-idle-commands", 200, Unit::Count, "sessions for ever", "421 4.7.0");
+/// Failed logins of one session.
+pub const LOGIN_FAILURES: Limit =
+    setting("login-failures", 3, Unit::Count, "guessing of passwords", "421 4.7.0");
+/// Failed logins of one address within the window.
+pub const LOGIN_FAILURES_PEER: Limit =
+    setting("login-failures-peer", 10, Unit::Count, "guessing of passwords", "454 4.7.0 unasked");
+/// How long a failed login of an address is remembered.
+pub const LOGIN_WINDOW: Limit =
+    setting("login-window", 600_000, Unit::Millis, "guessing of passwords", "forgotten");
+/// How long the answer to a failed login takes at least.
+pub const LOGIN_DELAY: Limit =
+    setting("login-delay", 1000, Unit::Millis, "guessing of passwords", "answered");
+/// Addresses whose failed logins are remembered.
+pub const LOGIN_PEERS: Limit =
+    limit("login-peers", 10_000, Unit::Count, "memory", "the oldest is forgotten");
 
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
@@ -411,6 +450,7 @@ pub const ALL: &[&Limit] = &[
     &HEADER_FIELD,
     &HEADER_LINES,
     &RECEIVED_FIELDS,
+    &HEADER_AUTHORS,
     &SASL_RESPONSE,
     &USER_NAME,
     &PASSWORD,
@@ -452,6 +492,18 @@ pub const ALL: &[&Limit] = &[
     &SUBSCRIPTIONS_FILE,
     &STORE_PROCESSES,
     &STORE_MIN_UID,
+    &SMTP_COMMAND_TIME,
+    &SMTP_MESSAGE_TIME,
+    &SMTP_SESSION_TIME,
+    &SMTP_CONNECTIONS,
+    &SMTP_CONNECTIONS_PEER,
+    &SMTP_ERRORS,
+    &SMTP_IDLE_COMMANDS,
+    &LOGIN_FAILURES,
+    &LOGIN_FAILURES_PEER,
+    &LOGIN_WINDOW,
+    &LOGIN_DELAY,
+    &LOGIN_PEERS,
 ];
 
 #[cfg(test)]

@@ -231,6 +231,8 @@ pub mod table {
     pub const LOCAL_ERROR: Reply = Reply::fixed(451, 4, 3, 0, "Local error, try again later");
     /// The disk is full.
     pub const NO_SPACE: Reply = Reply::fixed(452, 4, 3, 1, "Insufficient system storage");
+    /// Too much at once.
+    pub const BUSY: Reply = Reply::fixed(452, 4, 3, 2, "System is busy, try again later");
     /// Something of ours does not answer.
     pub const UNAVAILABLE: Reply = Reply::fixed(451, 4, 3, 2, "Temporarily unavailable");
     /// The session ends because of us.

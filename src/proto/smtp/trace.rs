@@ -17,7 +17,7 @@ use crate::proto::smtp::command::HeloName;
 #[derive(Clone, Debug)]
 pub struct Trace<'a> {
     /// Who sends; `None` with `mask-src`: there is no from clause then.
-    pub from: Option<From<'a>>,
+    pub from: Option<Peer<'a>>,
     /// Our name.
     pub by: &'a str,
     /// How it came.
@@ -36,7 +36,7 @@ pub struct Trace<'a> {
 
 /// The sending host or user.
 #[derive(Clone, Debug)]
-pub enum From<'a> {
+pub enum Peer<'a> {
     /// Over the network.
     Host {
         /// The name that it gave.
@@ -118,11 +118,11 @@ impl Trace<'_> {
     }
 }
 
-impl From<'_> {
+impl Peer<'_> {
     /// Extended-Domain = Domain FWS "(" TCP-info ")"
     fn clause(&self) -> String {
         match self {
-            From::Host { helo, rdns, address } => {
+            Peer::Host { helo, rdns, address } => {
                 let helo = helo.map_or("unknown", HeloName::as_str);
                 let known = rdns.filter(|n| Domain::parse(n.as_bytes(), Charset::Ascii).is_ok());
                 format!(
@@ -132,7 +132,7 @@ impl From<'_> {
                     Domain::from(*address)
                 )
             }
-            From::Local { uid } => format!("localhost (uid {uid} [local])"),
+            Peer::Local { uid } => format!("localhost (uid {uid} [local])"),
         }
     }
 }
@@ -173,7 +173,7 @@ mod tests {
 
     fn trace<'a>(helo: &'a HeloName, rdns: Option<&'a str>) -> Trace<'a> {
         Trace {
-            from: Some(From::Host {
+            from: Some(Peer::Host {
                 helo: Some(helo),
                 rdns,
                 address: "192.0.2.7".parse().unwrap(),
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn the_socket_names_the_user() {
         let helo = HeloName::parse(b"x").unwrap();
-        let t = Trace { from: Some(From::Local { uid: 1000 }), ..trace(&helo, None) };
+        let t = Trace { from: Some(Peer::Local { uid: 1000 }), ..trace(&helo, None) };
         assert!(t.field().starts_with("Received: from localhost (uid 1000 [local])\r\n"));
     }
 
@@ -259,7 +259,7 @@ mod tests {
     fn a_scoped_address_has_no_scope_here() {
         let helo = HeloName::parse(b"a").unwrap();
         let mut t = trace(&helo, None);
-        t.from = Some(From::Host { helo: None, rdns: None, address: "fe80::1".parse().unwrap() });
+        t.from = Some(Peer::Host { helo: None, rdns: None, address: "fe80::1".parse().unwrap() });
         assert!(t.field().starts_with("Received: from unknown (unknown [IPv6:fe80::1])\r\n"));
     }
 }

@@ -1,0 +1,248 @@
+//! What the configuration means for smtp: one value per listener, built whole
+//! and swapped whole at a reload.  A session keeps the one it began with.
+//!
+//! TLS contexts are built here, from the certificates that parent read; the
+//! private half of each stays in keyd and is known by the number of its `pki`
+//! statement.
+
+use crate::base::remotekey;
+use crate::base::tls::{self, ClientCertificate, Identity, ServerConfig, Versions};
+use crate::conf;
+use crate::conf::ast::{Config, Listen, Pki, Service, Tls};
+use crate::ipc::parent::{File, Part};
+use crate::proto::addr::{Charset, Domain};
+use crate::proto::limits;
+use crate::proto::smtp::data::BareLineEnds;
+use crate::proto::smtp::server::{self, AuthPolicy, TlsPolicy};
+use openssl::x509::X509;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that sessions need to know of the configuration.
+pub struct Snapshot {
+    /// By the number of the `listen` statement; `None`: it is another's.
+    pub listeners: Vec<Option<Arc<Listener>>>,
+    /// The socket of sendmail.
+    pub socket: Arc<Listener>,
+    /// Times and bounds.
+    pub limits: Limits,
+}
+
+/// A listener: what its sessions offer and do.
+pub struct Listener {
+    /// The state machine's part; the host name may be replaced by that of the
+    /// local address.
+    pub server: server::Config,
+    /// Without TLS there is none.
+    pub tls: Option<tls::Server>,
+    /// The table of host names by local address.
+    pub hostnames: Option<String>,
+    /// The table of credentials.
+    pub credentials: Option<String>,
+    /// The table of senders by user.
+    pub senders: Option<String>,
+    /// Received names no client.
+    pub mask_src: bool,
+    /// Received says who logged in.
+    pub received_auth: bool,
+    /// The mark for rules.
+    pub tag: Option<String>,
+    /// Our name in Authentication-Results.
+    pub authserv_id: String,
+    /// It is the socket.
+    pub local: bool,
+}
+
+impl Listener {
+    /// What a bare LF or CR in a message means: users' programs are forgiven.
+    pub const fn bare(&self, submission: bool) -> BareLineEnds {
+        if submission {
+            BareLineEnds::Normalise
+        } else {
+            BareLineEnds::Refuse
+        }
+    }
+}
+
+/// Times and bounds of all listeners.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For the next command, and for the next piece of a message.
+    pub command: Duration,
+    /// For a message.
+    pub message: Duration,
+    /// For a session.
+    pub session: Duration,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address.
+    pub per_peer: usize,
+    /// Failed logins of a session.
+    pub login_failures: u64,
+    /// Failed logins of an address within [`Limits::login_window`].
+    pub login_failures_peer: u64,
+    /// How long they are remembered.
+    pub login_window: Duration,
+    /// How long a failed login waits for its answer.
+    pub login_delay: Duration,
+}
+
+impl Snapshot {
+    /// Builds it from this process's part.  `here` is the machine's name.
+    pub fn build(part: &Part, here: &str) -> Result<Snapshot, String> {
+        let config = conf::part(&part.text)?;
+        let size = |l| usize::try_from(config.limit(l)).unwrap_or(usize::MAX);
+        let limits = Limits {
+            command: config.limit_time(&limits::SMTP_COMMAND_TIME),
+            message: config.limit_time(&limits::SMTP_MESSAGE_TIME),
+            session: config.limit_time(&limits::SMTP_SESSION_TIME),
+            connections: size(&limits::SMTP_CONNECTIONS),
+            per_peer: size(&limits::SMTP_CONNECTIONS_PEER),
+            login_failures: config.limit(&limits::LOGIN_FAILURES),
+            login_failures_peer: config.limit(&limits::LOGIN_FAILURES_PEER),
+            login_window: config.limit_time(&limits::LOGIN_WINDOW),
+            login_delay: config.limit_time(&limits::LOGIN_DELAY),
+        };
+        let here = config.hostname().unwrap_or(here);
+        let mut listeners = Vec::new();
+        for (i, listen) in config.listeners().enumerate() {
+            listeners.push(match listen.service {
+                Service::Smtp | Service::Lmtp => {
+                    Some(Arc::new(listener(&config, &part.files, listen, i, here)?))
+                }
+                Service::Imap => None,
+            });
+        }
+        let socket = Arc::new(socket(&config, here));
+        Ok(Snapshot { listeners, socket, limits })
+    }
+}
+
+fn base(config: &Config, hostname: &str) -> server::Config {
+    server::Config {
+        hostname: hostname.to_owned(),
+        lmtp: false,
+        tls: TlsPolicy::None,
+        auth: AuthPolicy::None,
+        dsn: true,
+        max_size: config.max_message_size(),
+        max_mails: u64::from(config.max_mails()),
+        max_rcpt: u64::from(config.max_rcpt()),
+        max_errors: config.limit(&limits::SMTP_ERRORS),
+        max_idle_commands: config.limit(&limits::SMTP_IDLE_COMMANDS),
+    }
+}
+
+fn socket(config: &Config, here: &str) -> Listener {
+    let options = config.listen_socket();
+    Listener {
+        server: server::Config { dsn: !options.no_dsn, ..base(config, here) },
+        tls: None,
+        hostnames: None,
+        credentials: None,
+        senders: None,
+        mask_src: options.mask_src,
+        received_auth: false,
+        tag: options.tag,
+        authserv_id: config.admd().unwrap_or(here).to_owned(),
+        local: true,
+    }
+}
+
+fn listener(
+    config: &Config,
+    files: &[File],
+    listen: &Listen,
+    number: usize,
+    here: &str,
+) -> Result<Listener, String> {
+    let hostname = listen.hostname.as_deref().unwrap_or(here);
+    Domain::parse(hostname.as_bytes(), Charset::Ascii)
+        .map_err(|_| format!("{hostname}: not a host name"))?;
+    let policy = match listen.tls {
+        Tls::None => TlsPolicy::None,
+        Tls::Offered => TlsPolicy::Offered,
+        Tls::Required => TlsPolicy::Required,
+        Tls::Implicit => TlsPolicy::Implicit,
+    };
+    let auth = match &listen.auth {
+        None => AuthPolicy::None,
+        Some(auth) if auth.required => AuthPolicy::Required,
+        Some(_) => AuthPolicy::Optional,
+    };
+    let tls = match policy {
+        TlsPolicy::None => None,
+        _ => Some(context(config, files, listen, number)?),
+    };
+    Ok(Listener {
+        server: server::Config {
+            lmtp: listen.service == Service::Lmtp,
+            tls: policy,
+            auth,
+            dsn: !listen.no_dsn,
+            ..base(config, hostname)
+        },
+        tls,
+        hostnames: listen.hostnames.clone(),
+        credentials: listen.auth.as_ref().map(|a| a.table.clone()),
+        senders: listen.senders.clone(),
+        mask_src: listen.mask_src,
+        received_auth: listen.received_auth,
+        tag: listen.tag.clone(),
+        authserv_id: config.admd().unwrap_or(here).to_owned(),
+        local: false,
+    })
+}
+
+/// Its certificates, and who may connect.
+fn context(
+    config: &Config,
+    files: &[File],
+    listen: &Listen,
+    number: usize,
+) -> Result<tls::Server, String> {
+    let mut identities = Vec::new();
+    for name in &listen.pki {
+        let found = config.pkis().enumerate().find(|(_, pki)| pki.name == *name);
+        let (id, pki) = found.ok_or_else(|| format!("pki {name}: not there"))?;
+        identities.push(identity(files, id, pki)?);
+    }
+    let ca = match config.ca(listen.ca.as_deref()) {
+        Some(ca) if listen.verify => authorities(files, &ca.cert)?,
+        _ => Vec::new(),
+    };
+    let versions = listen
+        .protocols
+        .map_or_else(Versions::default, |p| Versions { v1_2: p.v1_2, v1_3: p.v1_3 });
+    let client = if listen.verify { ClientCertificate::Require } else { ClientCertificate::Ignore };
+    tls::Server::new(&ServerConfig {
+        identities,
+        versions,
+        ciphers: Some(listen.ciphers.as_deref().unwrap_or_else(|| config.smtp_ciphers())),
+        client,
+        ca: &ca,
+        // A browser that is led here offers http: it gets no session.
+        alpn: &[b"smtp"],
+        listener: format!("smtp {number}").as_bytes(),
+    })
+    .map_err(|e| format!("listen on {}: {e}", listen.on))
+}
+
+fn identity(files: &[File], id: usize, pki: &Pki) -> Result<Identity, String> {
+    let fail = |e: tls::TlsError| format!("pki {}: {e}", pki.name);
+    let chain = tls::certificates(file(files, &pki.cert)?).map_err(fail)?;
+    let leaf = chain.first().ok_or_else(|| format!("pki {}: no certificate", pki.name))?;
+    let id = remotekey::KeyId::try_from(id).unwrap_or(remotekey::KeyId::MAX);
+    let key = remotekey::private_key(id, leaf).map_err(fail)?;
+    Identity::new(chain, key).map_err(fail)
+}
+
+fn authorities(files: &[File], path: &str) -> Result<Vec<X509>, String> {
+    tls::certificates(file(files, path)?).map_err(|e| format!("{path}: {e}"))
+}
+
+fn file<'a>(files: &'a [File], path: &str) -> Result<&'a [u8], String> {
+    let found = files.iter().find(|f| f.path == Path::new(path));
+    found.map(|f| f.bytes.as_slice()).ok_or_else(|| format!("{path}: parent did not send it"))
+}

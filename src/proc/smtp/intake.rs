@@ -1,0 +1,163 @@
+//! What smtp asks of queue, and the one moment at which nobody knows the answer.
+//!
+//! A commit whose channel breaks may have happened or not.  Its id stays in
+//! [`Link::open`]; the first request on the fresh channel is `Resume` with all
+//! such ids, nobody else asks anything before its answer, and the sessions that
+//! wait for a verdict get it from there: 250 and 451 are then both true.
+
+use crate::base::clock::Deadline;
+use crate::base::lock::{lock, wait_for};
+use crate::base::log::{self, Show};
+use crate::ipc::call::{CallError, NoRequests, Peer};
+use crate::ipc::smtp_queue::{Answer, Ask, Begun, Message, Refused};
+use crate::proto::smtp::reply::{table, Reply};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// How long queue may take to begin a message, or to come back.
+const BEGIN: Duration = Duration::from_secs(30);
+/// How long a commit may take; the client waits ten minutes (RFC 5321 4.5.3.2.6).
+const COMMIT: Duration = Duration::from_secs(300);
+/// How long the end of a message that came to nothing may hold up its session.
+const ABORT: Duration = Duration::from_secs(2);
+
+/// The way to queue.  Any thread.
+pub struct Intake {
+    peer: Peer<Ask, Answer>,
+    link: Mutex<Link>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Link {
+    /// `Resume` has been answered on the channel in use.
+    resumed: bool,
+    /// Commits without an answer; `Some`: whether they happened.
+    open: HashMap<String, Option<bool>>,
+}
+
+impl Default for Intake {
+    /// Without a channel yet.
+    fn default() -> Intake {
+        Intake {
+            peer: Peer::new("queue", Arc::new(NoRequests)),
+            link: Mutex::new(Link::default()),
+            changed: Condvar::new(),
+        }
+    }
+}
+
+impl Intake {
+    /// A fresh channel: asks `Resume` on it from a thread of its own.
+    pub fn attach(self: &Arc<Self>, fd: OwnedFd) {
+        lock(&self.link).resumed = false;
+        let this = Arc::clone(self);
+        let resume = move || this.resume();
+        let begun = self.peer.attach(fd).and_then(|()| {
+            std::thread::Builder::new().name("resume".into()).spawn(resume).map(|_| ())
+        });
+        if let Err(e) = begun {
+            log::crit!("smtp", peer = "queue", error = Show(&e));
+        }
+    }
+
+    fn resume(&self) {
+        loop {
+            let open: Vec<String> = lock(&self.link).open.keys().cloned().collect();
+            let answer = self.peer.call(&Ask::Resume { open: open.clone() }, after(BEGIN));
+            match answer {
+                Ok(Answer::Resume { committed }) => {
+                    let mut link = lock(&self.link);
+                    for qid in open {
+                        let happened = committed.contains(&qid);
+                        if let Some(state) = link.open.get_mut(&qid) {
+                            *state = Some(happened);
+                        }
+                    }
+                    link.resumed = true;
+                    self.changed.notify_all();
+                    return;
+                }
+                // Another channel will come, with another of these threads.
+                Err(CallError::PeerGone) => return,
+                Ok(_) | Err(_) => log::warn!("smtp", peer = "queue", msg = "no answer to resume"),
+            }
+        }
+    }
+
+    /// Begins a message; gives the descriptor to write its body through.
+    pub fn begin(&self, sid: u64, size: u64) -> Result<(Begun, OwnedFd), Reply> {
+        let deadline = after(BEGIN);
+        self.wait_resumed(deadline)?;
+        match self.peer.call_fd(&Ask::Begin { sid, size }, None, deadline) {
+            Ok((Answer::Begin { begun: Ok(begun) }, Some(fd))) => Ok((begun, fd)),
+            Ok((Answer::Begin { begun: Err(refused) }, _)) => Err(reply(refused)),
+            Ok(_) => Err(table::LOCAL_ERROR),
+            Err(_) => Err(table::UNAVAILABLE),
+        }
+    }
+
+    /// Hands a message over: when this gives `Ok`, it is on disk.
+    pub fn commit(&self, qid: &str, message: Message) -> Result<(), Reply> {
+        let deadline = after(COMMIT);
+        self.wait_resumed(deadline)?;
+        lock(&self.link).open.insert(qid.to_owned(), None);
+        let ask = Ask::Commit { qid: qid.to_owned(), message: Box::new(message) };
+        let result = match self.peer.call(&ask, deadline) {
+            Ok(Answer::Commit { committed }) => committed.map_err(reply),
+            Ok(_) => Err(table::LOCAL_ERROR),
+            Err(CallError::PeerGone) => self.verdict(qid, deadline),
+            Err(e) => {
+                log::warn!("smtp", qid = qid, msg = "commit", error = Show(&e));
+                Err(table::UNAVAILABLE)
+            }
+        };
+        lock(&self.link).open.remove(qid);
+        result
+    }
+
+    /// Gives a message up.
+    pub fn abort(&self, qid: &str) {
+        // Without an answer queue finds it in incoming at its next start.
+        let _ = self.peer.call(&Ask::Abort { qid: qid.to_owned() }, after(ABORT));
+    }
+
+    /// Waits for what the next queue says of a commit.
+    fn verdict(&self, qid: &str, deadline: Deadline) -> Result<(), Reply> {
+        let mut link = lock(&self.link);
+        loop {
+            match link.open.get(qid) {
+                Some(Some(true)) => return Ok(()),
+                Some(None) if !deadline.expired() => {
+                    link = wait_for(&self.changed, link, deadline.left());
+                }
+                _ => return Err(table::LOCAL_ERROR),
+            }
+        }
+    }
+
+    fn wait_resumed(&self, deadline: Deadline) -> Result<(), Reply> {
+        let mut link = lock(&self.link);
+        while !link.resumed {
+            if deadline.expired() {
+                return Err(table::UNAVAILABLE);
+            }
+            link = wait_for(&self.changed, link, deadline.left());
+        }
+        Ok(())
+    }
+}
+
+fn after(wait: Duration) -> Deadline {
+    Deadline::after(wait)
+}
+
+const fn reply(refused: Refused) -> Reply {
+    match refused {
+        Refused::NoSpace => table::NO_SPACE,
+        Refused::Exhausted => table::BUSY,
+        Refused::Unknown | Refused::Failed => table::LOCAL_ERROR,
+    }
+}
