@@ -73,7 +73,8 @@ install)
 	fi
 	mkdir -p "$DESTDIR/var/empty" "$DESTDIR/var/spool/rmail" "$DESTDIR/var/db/rmail"
 	chmod 755 "$DESTDIR/var/empty"
-	chmod 700 "$DESTDIR/var/spool/rmail" "$DESTDIR/var/db/rmail"
+	chmod 711 "$DESTDIR/var/spool/rmail"
+	chmod 700 "$DESTDIR/var/db/rmail"
 	[ -n "$DESTDIR" ] || own _rmailq /var/spool/rmail
 	;;
 uninstall)

@@ -23,6 +23,7 @@ pub mod index;
 pub mod keywords;
 pub mod maildir;
 pub mod meta;
+pub mod offline;
 pub mod spool;
 pub mod subscriptions;
 pub mod table;

@@ -278,8 +278,9 @@ impl Greeted {
             make_directory(&account.mail_root)?;
         }
         let unveiled = unveils(process, &dirs, &spool, job.as_ref());
-        let unenforced = sandbox::enter(process.promises, &unveiled)?;
+        // It may read files.
         sys::title::set(process.name, "");
+        let unenforced = sandbox::enter(process.promises, &unveiled)?;
         let parent = Parent { control };
         Ok(Child { process, part, hostname, job, parent, spool, inbox, unenforced })
     }

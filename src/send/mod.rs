@@ -1,8 +1,115 @@
 //! The sendmail, mailq and newaliases front ends.
+//!
+//! One program; its name decides.  It needs no privilege: a message goes over
+//! the control socket as a mail session, and where no daemon listens into the
+//! offline directory, which the daemon empties when it starts.  Input from the
+//! user is local but not trusted: line ends are made CRLF, a line with a single
+//! dot is data unless it ends the message (`-i`, `-oi`), and what becomes an
+//! address is checked.
 
+mod offline;
+mod options;
+mod session;
+
+use crate::base::exits::sysexits;
+use options::Options;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
+
+/// The largest message that is read before the daemon is asked.
+const LARGEST: u64 = 1 << 30;
 
 /// The programs' main function; the name in argv\[0\] decides which it is.
 pub fn main() -> ExitCode {
-    ExitCode::from(64)
+    if crate::sys::signal::program().is_err() {
+        return ExitCode::from(sysexits::OSERR);
+    }
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    let args: Vec<_> = args.collect();
+    match Path::new(&name).file_name().and_then(|n| n.to_str()) {
+        Some("mailq") => mailq(),
+        Some("newaliases") => newaliases(),
+        _ => sendmail(&args),
+    }
+}
+
+/// Prints an error and gives its exit status.
+fn fail(why: &str, status: u8) -> ExitCode {
+    // A closed stderr leaves nobody to tell; the status does.
+    let _ = writeln!(std::io::stderr(), "sendmail: {why}");
+    ExitCode::from(status)
+}
+
+/// Runs rmailctl, which stands beside this program or in PATH.
+fn rmailctl(args: &[&str]) -> ExitCode {
+    match std::process::Command::new("rmailctl").args(args).status() {
+        Ok(status) => ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1)),
+        Err(e) => fail(&format!("rmailctl: {e}"), sysexits::UNAVAILABLE),
+    }
+}
+
+fn mailq() -> ExitCode {
+    rmailctl(&["show", "queue"])
+}
+
+/// The daemon reads its tables itself, so there is nothing to compile: the
+/// table `aliases` is read anew.
+fn newaliases() -> ExitCode {
+    rmailctl(&["update", "table", "aliases"])
+}
+
+fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
+    let options = match Options::parse(args) {
+        Ok(options) => options,
+        Err(why) => return fail(&why, sysexits::USAGE),
+    };
+    match options.mode {
+        options::Mode::Deliver => {}
+        options::Mode::Queue => return mailq(),
+        options::Mode::Aliases => return newaliases(),
+        options::Mode::Session => return session::relay_stdin(&options.socket),
+        options::Mode::Offline => {
+            return outcome(offline::send(&options.socket, &options.offline));
+        }
+    }
+    let mut message = Vec::new();
+    let stdin = std::io::stdin();
+    if let Err(e) = stdin.lock().take(LARGEST).read_to_end(&mut message) {
+        return fail(&format!("stdin: {e}"), sysexits::IOERR);
+    }
+    let message = options::normalise(&message, options.dot_is_data);
+    let recipients = match options.all_recipients(&message) {
+        Ok(all) if all.is_empty() => return fail("no recipients", sysexits::USAGE),
+        Ok(all) => all,
+        Err(why) => return fail(&why, sysexits::DATAERR),
+    };
+    let message = if options.from_header { options::without_bcc(&message) } else { message };
+    let mail = session::Mail {
+        sender: options.sender(),
+        full_name: options.full_name.clone(),
+        notify: options.notify.clone(),
+        ret: options.ret.clone(),
+        envid: options.envid.clone(),
+        recipients,
+        message,
+    };
+    match session::submit(&options.socket, &mail) {
+        Err(session::Failed::NoDaemon(why)) => match offline::keep(&mail) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => fail(&format!("{why}; and offline: {e}"), sysexits::TEMPFAIL),
+        },
+        result => outcome(result),
+    }
+}
+
+fn outcome(result: Result<(), session::Failed>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(session::Failed::NoDaemon(why) | session::Failed::Temporary(why)) => {
+            fail(&why, sysexits::TEMPFAIL)
+        }
+        Err(session::Failed::Refused(why)) => fail(&why, sysexits::UNAVAILABLE),
+    }
 }

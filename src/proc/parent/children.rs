@@ -223,6 +223,7 @@ impl Supervisor {
                 died = words(exit).as_str()
             );
         }
+        self.offline_ended(&child, clean);
         if let Some(account) = child.account {
             self.store_ended(&account, clean || expected, lived);
         } else if child.process.always {

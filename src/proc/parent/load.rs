@@ -306,7 +306,8 @@ pub fn make_directories(loaded: &Loaded) -> Result<(), String> {
     let dirs = loaded.directories();
     let queue_owner = crate::sys::user::User::by_name(crate::proc::table::USER_QUEUE);
     let owner = queue_owner.map_err(|e| e.to_string())?;
-    make(&dirs.spool, 0o700, owner.map(|u| (u.uid, u.gid)))?;
+    // Users reach the offline directory in it; what is beside that is closed.
+    make(&dirs.spool, 0o711, owner.map(|u| (u.uid, u.gid)))?;
     make(&dirs.socket, 0o755, None)?;
     if crate::sys::user::is_root() {
         make(Path::new("/var/empty"), 0o755, None)?;

@@ -11,6 +11,7 @@ mod admin;
 mod children;
 mod listeners;
 mod load;
+mod offline;
 
 pub use load::check;
 mod open;
@@ -92,6 +93,7 @@ pub struct Supervisor {
     own_uids: Vec<u32>,
     listeners: listeners::Listeners,
     admin: admin::Pending,
+    offline: offline::Offline,
     unenforced: Vec<String>,
 }
 
@@ -130,6 +132,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     })?;
     let hostname = sys::net::hostname().map_err(words)?;
     load::make_directories(&loaded)?;
+    offline::make(&loaded.directories().spool)?;
     let listeners = listeners::Listeners::bind(&loaded)?;
     if !options.foreground {
         sys::spawn::daemonize().map_err(words)?;
@@ -158,6 +161,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         own_uids: own_uids.collect(),
         listeners,
         admin: admin::Pending::default(),
+        offline: offline::Offline::default(),
         unenforced: Vec::new(),
         loaded: Arc::new(loaded),
         program,
@@ -422,6 +426,7 @@ impl Supervisor {
                         self.hand_listeners(kind);
                     }
                     ready(self.options.foreground);
+                    self.find_offline();
                 } else if started.elapsed() >= START_LIMIT {
                     self.kill_all();
                     return Err("the processes were not ready in 60 s".into());

@@ -1,0 +1,180 @@
+//! A mail session over the control socket: the client's side of SMTP.
+
+use crate::base::clock::Deadline;
+use crate::base::line::LineReader;
+use crate::base::stream::Stream;
+use crate::ipc::ctl::MAIL;
+use crate::proto::smtp::client::{RemoteReply, ReplyReader, Stuffer};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the daemon may take for one reply.  RFC 5321 4.5.3.2.6.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// A reply line, with room for the daemon's own.
+const LINE: usize = 2048;
+
+/// A message and its envelope.
+pub struct Mail {
+    /// The envelope sender; empty is the null path.
+    pub sender: String,
+    /// The name for a From field that is made.
+    pub full_name: Option<String>,
+    /// NOTIFY of each recipient.
+    pub notify: Option<String>,
+    /// RET.
+    pub ret: Option<String>,
+    /// ENVID, not yet as xtext.
+    pub envid: Option<String>,
+    /// The recipients.
+    pub recipients: Vec<String>,
+    /// Header and body with CRLF.
+    pub message: Vec<u8>,
+}
+
+/// Why it was not sent.
+pub enum Failed {
+    /// Nobody listens: it may be kept.
+    NoDaemon(String),
+    /// Try again.
+    Temporary(String),
+    /// For good.
+    Refused(String),
+}
+
+/// Sends a message; blocks until the daemon has it on disk.
+pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
+    let mut session = Session::open(socket)?;
+    session.expect(b"", 220)?;
+    session.expect(format!("EHLO {}\r\n", host()).as_bytes(), 250)?;
+    let mut from = format!("MAIL FROM:<{}>", mail.sender);
+    if !mail.sender.is_ascii() || mail.recipients.iter().any(|r| !r.is_ascii()) {
+        from.push_str(" SMTPUTF8");
+    }
+    if mail.message.iter().any(|b| *b >= 0x80) {
+        from.push_str(" BODY=8BITMIME");
+    }
+    if let Some(ret) = &mail.ret {
+        from.push_str(&format!(" RET={ret}"));
+    }
+    if let Some(envid) = &mail.envid {
+        from.push_str(&format!(" ENVID={}", xtext(envid)));
+    }
+    session.expect(format!("{from}\r\n").as_bytes(), 250)?;
+    for recipient in &mail.recipients {
+        let mut to = format!("RCPT TO:<{recipient}>");
+        if let Some(notify) = &mail.notify {
+            to.push_str(&format!(" NOTIFY={notify}"));
+        }
+        session.expect(format!("{to}\r\n").as_bytes(), 250)?;
+    }
+    session.expect(b"DATA\r\n", 354)?;
+    let mut body = Vec::with_capacity(mail.message.len() + 64);
+    let mut stuffer = Stuffer::new();
+    if let Some(name) = made_from(mail) {
+        stuffer.feed(name.as_bytes(), &mut body);
+    }
+    stuffer.feed(&mail.message, &mut body);
+    stuffer.finish(&mut body);
+    session.expect(&body, 250)?;
+    // It is on disk; how the farewell goes changes nothing.
+    let _ = session.expect(b"QUIT\r\n", 221);
+    Ok(())
+}
+
+/// A From field for a message that has none, when a name was given; the daemon
+/// completes the address.
+fn made_from(mail: &Mail) -> Option<String> {
+    let name = mail.full_name.as_ref()?;
+    let has = crate::proto::mime::field::Fields::new(&mail.message).any(|f| f.is(b"from"));
+    let plain = !has && name.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\');
+    plain.then(|| format!("From: \"{name}\" <{}>\r\n", mail.sender))
+}
+
+/// xtext of RFC 3461 4.
+fn xtext(text: &str) -> String {
+    let mut out = String::new();
+    for b in text.bytes() {
+        if crate::proto::chars::is_vchar(b) && b != b'+' && b != b'=' {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("+{b:02X}"));
+        }
+    }
+    out
+}
+
+fn host() -> String {
+    crate::sys::net::hostname().unwrap_or_else(|_| "localhost".into())
+}
+
+struct Session {
+    lines: LineReader,
+}
+
+impl Session {
+    fn open(socket: &Path) -> Result<Session, Failed> {
+        let none = |e: std::io::Error| Failed::NoDaemon(format!("{}: {e}", socket.display()));
+        let mut stream = UnixStream::connect(socket).map_err(none)?;
+        stream.write_all(&[MAIL]).map_err(none)?;
+        let stream =
+            Stream::new(OwnedFd::from(stream)).map_err(|e| Failed::Temporary(e.to_string()))?;
+        Ok(Session { lines: LineReader::new(stream, Deadline::NEVER) })
+    }
+
+    /// Sends bytes, and reads a reply that must have this code.
+    fn expect(&mut self, bytes: &[u8], code: u16) -> Result<(), Failed> {
+        let deadline = Deadline::after(PATIENCE);
+        self.lines.put(bytes);
+        let mut reader = ReplyReader::new();
+        let mut line = Vec::new();
+        let reply: RemoteReply = loop {
+            self.lines
+                .read_line(&mut line, LINE, deadline)
+                .map_err(|e| Failed::Temporary(format!("rmaild: {e}")))?;
+            match reader.line(&line) {
+                Ok(Some(reply)) => break reply,
+                Ok(None) => {}
+                Err(_) => return Err(Failed::Temporary("rmaild gave no SMTP reply".into())),
+            }
+        };
+        match reply.code {
+            c if c == code => Ok(()),
+            400..=499 => Err(Failed::Temporary(reply.text())),
+            _ => Err(Failed::Refused(reply.text())),
+        }
+    }
+}
+
+/// `-bs`: passes standard input to the daemon and its replies to standard
+/// output, until one of them ends.
+pub fn relay_stdin(socket: &Path) -> ExitCode {
+    let open = || -> std::io::Result<()> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.write_all(&[MAIL])?;
+        let mut replies = stream.try_clone()?;
+        let mut commands = stream.try_clone()?;
+        let copier = std::thread::spawn(move || {
+            let mut stdin = std::io::stdin().lock();
+            let mut chunk = [0u8; 8192];
+            loop {
+                match stdin.read(&mut chunk) {
+                    Ok(n) if n > 0 && commands.write_all(&chunk[..n]).is_ok() => {}
+                    _ => break,
+                }
+            }
+            // The daemon sees the end, answers what it has and closes.
+            let _ = commands.shutdown(std::net::Shutdown::Write);
+        });
+        std::io::copy(&mut replies, &mut std::io::stdout().lock())?;
+        drop(copier);
+        Ok(())
+    };
+    match open() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => super::fail(&e.to_string(), crate::base::exits::sysexits::TEMPFAIL),
+    }
+}
