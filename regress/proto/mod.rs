@@ -1,8 +1,16 @@
 //! Tests of kind proto.
 use crate::Test;
 
+mod dkim;
 mod spf;
 mod yaml;
 
 /// The tests of this kind.
-pub const TESTS: &[Test] = &[Test { name: "spf-suite", run: spf::suite }];
+pub const TESTS: &[Test] = &[
+    Test { name: "dkim-dkimpy-signs", run: dkim::dkimpy_signs },
+    Test { name: "dkim-dkimpy-verifies", run: dkim::dkimpy_verifies },
+    Test { name: "dkim-empty-bodies", run: dkim::empty_bodies },
+    Test { name: "dkim-key-forms", run: dkim::key_forms },
+    Test { name: "dkim-rfc-vectors", run: dkim::rfc_vectors },
+    Test { name: "spf-suite", run: spf::suite },
+];

@@ -3,6 +3,8 @@
 //! Everything is the openssl crate's, restricted to what OpenSSL 3 and
 //! LibreSSL 4.1 both have.  Any thread; nothing blocks.
 
+pub mod dkim;
+
 use crate::sys::rand;
 use openssl::error::ErrorStack;
 use openssl::hash::{Hasher, MessageDigest};

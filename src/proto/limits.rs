@@ -246,6 +246,50 @@ pub const MIME_HEADER: Limit =
 /// Parameters of one MIME field, continuations counted singly.
 pub const MIME_PARAMETERS: Limit =
     limit("mime-parameters", 64, Unit::Count, "RFC 2231 3 sets none", "the rest is ignored");
+/// Fields of a header that are looked at for signatures.
+pub const HEADER_FIELDS: Limit =
+    limit("header-fields", 1000, Unit::Count, "work", "dkim=permerror, arc=fail");
+/// Tags of one tag list.
+pub const TAGS: Limit = limit("tags", 50, Unit::Count, "RFC 6376 3.2 sets none", "a syntax error");
+/// DKIM-Signature fields that are read.
+pub const DKIM_SIGNATURES: Limit =
+    limit("dkim-signatures", 20, Unit::Count, "work", "the rest is not reported");
+/// DKIM signatures that are verified, those of the author's domain first.
+pub const DKIM_VERIFIED: Limit =
+    limit("dkim-verified", 8, Unit::Count, "RFC 6376 6.1", "dkim=neutral");
+/// Different keys that are asked for one message.
+pub const DKIM_KEYS: Limit = limit("dkim-keys", 4, Unit::Count, "RFC 6376 6.1", "dkim=neutral");
+/// Different names in h=.
+pub const DKIM_NAMES: Limit = limit("dkim-names", 100, Unit::Count, "work", "dkim=permerror");
+/// b= and bh= in base 64: a key of 8192 bits needs 1368.
+pub const DKIM_SIGNATURE: Limit =
+    limit("dkim-signature", 1500, Unit::Octets, "RFC 8301 3.2", "dkim=permerror");
+/// Sets of ARC fields.
+pub const ARC_SETS: Limit = limit("arc-sets", 50, Unit::Count, "RFC 8617 4.2.1", "arc=fail");
+/// Methods of one Authentication-Results field.
+pub const AUTHRES_METHODS: Limit =
+    limit("authres-methods", 100, Unit::Count, "memory", "the rest is not read");
+/// Lookups of one DMARC tree walk.
+pub const DMARC_WALK: Limit =
+    limit("dmarc-walk", 8, Unit::Count, "RFC 9989 4.10", "labels skipped");
+/// Addresses for reports in one record.
+pub const REPORT_ADDRESSES: Limit =
+    limit("report-addresses", 10, Unit::Count, "work", "the rest is not used");
+/// Rows of one aggregate report.
+pub const REPORT_ROWS: Limit =
+    limit("report-rows", 10_000, Unit::Count, "memory", "the report is refused");
+/// A report, unpacked.
+pub const REPORT_OCTETS: Limit =
+    limit("report-octets", 20 << 20, Unit::Octets, "memory", "the report is refused");
+/// How many times longer a report may become by unpacking.
+pub const REPORT_RATIO: Limit =
+    limit("report-ratio", 100, Unit::Count, "memory", "the report is refused");
+/// A policy of MTA-STS.
+pub const STS_POLICY: Limit =
+    limit("sts-policy", 64 << 10, Unit::Octets, "RFC 8461 3.3", "the policy is not used");
+/// Patterns of hosts in a policy of MTA-STS.
+pub const STS_HOSTS: Limit =
+    limit("sts-hosts", 100, Unit::Count, "memory", "the policy is not used");
 
 /// A Sieve script.
 pub const SIEVE_SCRIPT: Limit =
@@ -462,6 +506,22 @@ pub const ALL: &[&Limit] = &[
     &MIME_BOUNDARY,
     &MIME_HEADER,
     &MIME_PARAMETERS,
+    &HEADER_FIELDS,
+    &TAGS,
+    &DKIM_SIGNATURES,
+    &DKIM_VERIFIED,
+    &DKIM_KEYS,
+    &DKIM_NAMES,
+    &DKIM_SIGNATURE,
+    &ARC_SETS,
+    &AUTHRES_METHODS,
+    &DMARC_WALK,
+    &REPORT_ADDRESSES,
+    &REPORT_ROWS,
+    &REPORT_OCTETS,
+    &REPORT_RATIO,
+    &STS_POLICY,
+    &STS_HOSTS,
     &SIEVE_SCRIPT,
     &SIEVE_STRING,
     &SIEVE_IDENTIFIER,

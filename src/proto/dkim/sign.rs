@@ -1,0 +1,165 @@
+//! Making a signature.  RFC 6376 5.
+//!
+//! The body's digest comes from [`super::canon::BodyHashes`], the signature
+//! over the header's digest from whoever has the key.  Which fields are signed,
+//! and which are signed once more than they occur so that nobody can add one,
+//! is decided here ([`fields_to_sign`]).  No `l=` and no `z=` is ever written.
+
+use super::canon::push_field;
+use super::signature::FieldIndex;
+use super::{Algorithm, Canon, Sha256};
+use crate::proto::text::base64;
+
+/// Fields that are signed whenever they occur, and once more: RFC 6376 8.15.
+const OVERSIGNED: &[&str] = &[
+    "From",
+    "Reply-To",
+    "Subject",
+    "Date",
+    "To",
+    "Cc",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "Autocrypt",
+];
+/// Fields that are signed if they occur, once more only then: a forwarder or a
+/// list may add the first of them.
+const OVERSIGNED_IF_PRESENT: &[&str] = &[
+    "Sender",
+    "List-Id",
+    "List-Help",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "List-Subscribe",
+    "List-Post",
+    "List-Owner",
+    "List-Archive",
+];
+
+/// What is signed as whom.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// `d=`, A-labels, the domain of From.
+    pub domain: &'a str,
+    /// `s=`
+    pub selector: &'a str,
+    /// `a=`
+    pub algorithm: Algorithm,
+    /// `c=` for the header.
+    pub header_canon: Canon,
+    /// `c=` for the body.
+    pub body_canon: Canon,
+    /// `t=`, seconds since 1970; left out if `None`.
+    pub signed_at: Option<u64>,
+    /// `x=`, seconds since 1970; left out if `None`.
+    pub expires: Option<u64>,
+}
+
+/// The names for `h=`: every field that is to be signed as often as it occurs,
+/// and once more where that is wanted.
+pub fn fields_to_sign(index: &FieldIndex<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    let always = OVERSIGNED.iter().map(|n| (n, true));
+    let present = OVERSIGNED_IF_PRESENT.iter().map(|n| (n, false));
+    for (name, missing_too) in always.chain(present) {
+        let count = index.named(name.to_ascii_lowercase().as_bytes()).len();
+        if count > 0 || missing_too {
+            names.extend(std::iter::repeat_n((*name).to_string(), count.saturating_add(1)));
+        }
+    }
+    names
+}
+
+/// Writes a DKIM-Signature field, with its final CRLF.
+///
+/// `body_hash` is that of the request's body canonicalisation; `signer` is
+/// given the digest to sign, and its error is returned.
+pub fn sign<D: Sha256, E>(
+    index: &FieldIndex<'_>,
+    names: &[String],
+    body_hash: &[u8; 32],
+    request: &Request<'_>,
+    signer: impl FnOnce(&[u8; 32]) -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    let mut tags = vec![
+        "v=1".to_string(),
+        format!("a={}", request.algorithm.word()),
+        format!("c={}/{}", request.header_canon.word(), request.body_canon.word()),
+        format!("d={}", request.domain),
+        format!("s={}", request.selector),
+    ];
+    tags.extend(request.signed_at.map(|t| format!("t={t}")));
+    tags.extend(request.expires.map(|x| format!("x={x}")));
+    tags.push(format!("h={}", names.join(":")));
+    tags.push(format!("bh={}", String::from_utf8_lossy(&base64::encode(body_hash))));
+    let mut field = fold_tags("DKIM-Signature: ", &tags);
+    let lower: Vec<Vec<u8>> = names.iter().map(|n| n.to_ascii_lowercase().into_bytes()).collect();
+    let digest = digest::<D>(request.header_canon, &index.select(&lower, usize::MAX), &field);
+    push_folded(&mut field, &base64::encode(&signer(&digest)?));
+    field.extend_from_slice(b"\r\n");
+    Ok(field)
+}
+
+/// The digest of canonical fields, then of a signature field without its value.
+pub fn digest<D: Sha256>(canon: Canon, fields: &[&[u8]], own: &[u8]) -> [u8; 32] {
+    let mut digest = D::new();
+    let mut text = Vec::new();
+    for raw in fields {
+        text.clear();
+        push_field(canon, raw, &mut text);
+        text.extend_from_slice(b"\r\n");
+        digest.update(&text);
+    }
+    text.clear();
+    push_field(canon, own, &mut text);
+    digest.update(&text);
+    digest.finish()
+}
+
+const LINE: usize = 76;
+
+/// A field of tags, folded, ending in an empty `b=` on a line of its own.
+///
+/// A long `h=` is folded at its colons; white space is allowed there.
+pub fn fold_tags(name: &str, tags: &[String]) -> Vec<u8> {
+    let mut out = name.as_bytes().to_vec();
+    let mut column = out.len();
+    for tag in tags {
+        let pieces = if tag.starts_with("h=") {
+            tag.split_inclusive(':').collect()
+        } else {
+            vec![tag.as_str()]
+        };
+        for (i, piece) in pieces.iter().enumerate() {
+            let begins = i == 0 && out.ends_with(b";");
+            let width = piece.len().saturating_add(2);
+            if column.saturating_add(width) > LINE {
+                out.extend_from_slice(b"\r\n\t");
+                column = 8;
+            } else if begins {
+                out.push(b' ');
+                column = column.saturating_add(1);
+            }
+            out.extend_from_slice(piece.as_bytes());
+            column = column.saturating_add(piece.len());
+        }
+        out.push(b';');
+        column = column.saturating_add(1);
+    }
+    out.extend_from_slice(b"\r\n\tb=");
+    out
+}
+
+/// Appends base 64 in lines.
+pub fn push_folded(out: &mut Vec<u8>, value: &[u8]) {
+    for (i, line) in value.chunks(66).enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b"\r\n\t ");
+        }
+        out.extend_from_slice(line);
+    }
+}

@@ -1,0 +1,406 @@
+//! The DKIM-Signature field.  RFC 6376 3.5.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::canon::push_field;
+use super::tag::{without_space, TagList};
+use super::{Algorithm, Canon, Sha256, Verdict};
+use crate::proto::cursor::Cursor;
+use crate::proto::dns::Name;
+use crate::proto::limits;
+use crate::proto::mime::Field;
+use crate::proto::text::{base64, idna, transfer};
+
+/// Why a signature did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The field is no tag list, or a tag's value does not follow its grammar.
+    Syntax,
+    /// A tag occurs twice.
+    DuplicateTag,
+    /// A tag that must be there is missing.
+    MissingTag,
+    /// `v=` is not 1.
+    Version,
+    /// `a=` is unknown.
+    Algorithm,
+    /// `a=` is rsa-sha1.
+    Sha1,
+    /// `c=` is unknown.
+    Canonicalisation,
+    /// `q=` does not offer dns/txt.
+    QueryMethod,
+    /// `i=` is not within `d=`.
+    Identity,
+    /// `h=` does not name From, or there is no From.
+    NoFrom,
+    /// `h=` names more different fields than the limit.
+    TooManyNames,
+    /// `x=` is not after `t=`.
+    Expiry,
+    /// `x=` is in the past.
+    Expired,
+    /// `t=` is in the future.
+    Future,
+    /// `l=` is longer than the body.
+    LongLength,
+    /// The body goes on after `l=`.
+    UnsignedTail,
+    /// The body is not what was signed.
+    BodyHash,
+    /// The header is not what was signed.
+    Signature,
+    /// There are more signatures than are looked at.
+    TooManySignatures,
+    /// The header has more fields than are looked at.
+    TooManyFields,
+    /// The DNS failed.
+    Dns,
+    /// There is no key record.
+    NoKey,
+    /// There are several key records.
+    ManyKeys,
+    /// The key record is wrong.
+    KeySyntax,
+    /// The key was revoked.
+    Revoked,
+    /// The key is of another kind than the signature.
+    KeyType,
+    /// The key does not permit SHA-256.
+    KeyHash,
+    /// The key is not for mail.
+    KeyService,
+    /// The key wants `i=` to be `d=`.
+    KeyIdentity,
+    /// The RSA key is too small.
+    KeyTooSmall,
+    /// The key is none that can be used: its size, exponent, or point.
+    KeyWeak,
+    /// The domain is testing: it says to ignore its signatures.
+    Testing,
+}
+
+impl Fault {
+    /// The verdict that this leads to.
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Fault::BodyHash | Fault::Signature | Fault::Expired => Verdict::Fail,
+            Fault::UnsignedTail | Fault::Sha1 | Fault::KeyTooSmall | Fault::Testing => {
+                Verdict::Policy
+            }
+            Fault::Future | Fault::TooManySignatures => Verdict::Neutral,
+            Fault::Dns => Verdict::TempError,
+            _ => Verdict::PermError,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Syntax => "syntax error in the signature",
+            Fault::DuplicateTag => "a tag occurs twice",
+            Fault::MissingTag => "a required tag is missing",
+            Fault::Version => "unknown version",
+            Fault::Algorithm => "unknown algorithm",
+            Fault::Sha1 => "rsa-sha1 is not accepted",
+            Fault::Canonicalisation => "unknown canonicalisation",
+            Fault::QueryMethod => "unknown query method",
+            Fault::Identity => "the identity is outside the domain",
+            Fault::NoFrom => "From is not signed",
+            Fault::TooManyNames => "too many names in h=",
+            Fault::Expiry => "expires before it was made",
+            Fault::Expired => "expired",
+            Fault::Future => "dated in the future",
+            Fault::LongLength => "l= is longer than the body",
+            Fault::UnsignedTail => "part of the body is not signed",
+            Fault::BodyHash => "body hash did not verify",
+            Fault::Signature => "signature did not verify",
+            Fault::TooManySignatures => "too many signatures",
+            Fault::TooManyFields => "too many header fields",
+            Fault::Dns => "the DNS did not answer",
+            Fault::NoKey => "no key",
+            Fault::ManyKeys => "more than one key record",
+            Fault::KeySyntax => "syntax error in the key record",
+            Fault::Revoked => "key revoked",
+            Fault::KeyType => "key of another type",
+            Fault::KeyHash => "key does not permit sha256",
+            Fault::KeyService => "key is not for mail",
+            Fault::KeyIdentity => "key does not permit a sub-domain",
+            Fault::KeyTooSmall => "key of less than 1024 bits",
+            Fault::KeyWeak => "unusable key",
+            Fault::Testing => "key in test mode",
+        })
+    }
+}
+
+/// A signature field, read.  Also an ARC-Message-Signature, which has the same
+/// tags but for `v=` and another meaning of `i=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// `a=`
+    pub algorithm: Algorithm,
+    /// `b=`, decoded.
+    pub signature: Vec<u8>,
+    /// `bh=`, decoded.
+    pub body_hash: [u8; 32],
+    /// `c=` for the header.
+    pub header_canon: Canon,
+    /// `c=` for the body.
+    pub body_canon: Canon,
+    /// `d=`, in A-labels.
+    pub domain: Name,
+    /// `d=` as text, lower case.
+    pub domain_text: String,
+    /// `h=`, lower case, in order.
+    pub headers: Vec<Vec<u8>>,
+    /// The domain of `i=`; `None` if it is not given.
+    pub identity: Option<Name>,
+    /// `l=`
+    pub length: Option<u64>,
+    /// `s=`, in A-labels.
+    pub selector: Name,
+    /// `t=`, seconds since 1970.
+    pub signed_at: Option<u64>,
+    /// `x=`, seconds since 1970.
+    pub expires: Option<u64>,
+}
+
+impl Signature {
+    /// Reads the value of a DKIM-Signature field, folded as it came.
+    pub fn parse(value: &[u8]) -> Result<Signature, Fault> {
+        let tags = read_tags(value)?;
+        match tags.get(b"v") {
+            Some(b"1") => {}
+            Some(_) => return Err(Fault::Version),
+            None => return Err(Fault::MissingTag),
+        }
+        let mut signature = Signature::from_tags(&tags)?;
+        if let Some(identity) = tags.get(b"i") {
+            // Its local part is quoted-printable and of no interest.
+            let at = memchr::memrchr(b'@', identity).ok_or(Fault::Syntax)?;
+            let domain = identity.get(at.saturating_add(1)..).unwrap_or_default();
+            let (identity, _) = parse_domain(domain)?;
+            if !identity.is_within(&signature.domain) {
+                return Err(Fault::Identity);
+            }
+            signature.identity = Some(identity);
+        }
+        Ok(signature)
+    }
+
+    /// The tags that DKIM-Signature and ARC-Message-Signature share.
+    pub fn from_tags(tags: &TagList<'_>) -> Result<Signature, Fault> {
+        let required = |name: &[u8]| tags.get(name).ok_or(Fault::MissingTag);
+        let algorithm = parse_algorithm(required(b"a")?)?;
+        let (header_canon, body_canon) = match tags.get(b"c") {
+            None => (Canon::Simple, Canon::Simple),
+            Some(c) => parse_canon(c)?,
+        };
+        let signature = parse_base64(required(b"b")?)?;
+        let body_hash = parse_base64(required(b"bh")?)?.try_into().map_err(|_| Fault::Syntax)?;
+        let (domain, domain_text) = parse_domain(required(b"d")?)?;
+        let (selector, _) = parse_labels(required(b"s")?)?;
+        let headers = parse_headers(required(b"h")?)?;
+        if let Some(q) = tags.get(b"q") {
+            let methods = without_space(q);
+            if !methods.split(|b| *b == b':').any(|m| m == b"dns/txt" || m == b"dns") {
+                return Err(Fault::QueryMethod);
+            }
+        }
+        let number = |name: &[u8]| tags.get(name).map(parse_number).transpose();
+        let (signed_at, expires) = (number(b"t")?, number(b"x")?);
+        if matches!((signed_at, expires), (Some(t), Some(x)) if x <= t) {
+            return Err(Fault::Expiry);
+        }
+        Ok(Signature {
+            algorithm,
+            signature,
+            body_hash,
+            header_canon,
+            body_canon,
+            domain,
+            domain_text,
+            headers,
+            identity: None,
+            length: number(b"l")?,
+            selector,
+            signed_at,
+            expires,
+        })
+    }
+
+    /// Where the key is.  RFC 6376 3.6.2.1.
+    pub fn key_name(&self) -> Result<Name, Fault> {
+        let keys = Name::from_dotted(b"_domainkey").map_err(|_| Fault::Syntax)?;
+        let below = keys.under(&self.domain).map_err(|_| Fault::Syntax)?;
+        self.selector.under(&below).map_err(|_| Fault::Syntax)
+    }
+
+    /// The digest of the signed header: the fields of `h=`, then the
+    /// signature's own field with `b=` empty.  RFC 6376 3.7.
+    ///
+    /// `own` is the field's raw bytes; it is not among `fields` for this
+    /// purpose, wherever it stands.
+    pub fn header_digest<D: Sha256>(&self, fields: &FieldIndex<'_>, own: &Field<'_>) -> [u8; 32] {
+        let mut digest = D::new();
+        let mut text = Vec::new();
+        for raw in fields.select(&self.headers, own.at) {
+            text.clear();
+            push_field(self.header_canon, raw, &mut text);
+            text.extend_from_slice(b"\r\n");
+            digest.update(&text);
+        }
+        text.clear();
+        push_field(self.header_canon, &without_b(own.raw), &mut text);
+        digest.update(&text);
+        digest.finish()
+    }
+}
+
+/// A signature field's raw bytes with the value of `b=` removed.
+pub fn without_b(raw: &[u8]) -> Vec<u8> {
+    let colon = memchr::memchr(b':', raw).map_or(0, |n| n.saturating_add(1));
+    let (name, value) = raw.split_at_checked(colon).unwrap_or((raw, &[]));
+    let mut out = name.to_vec();
+    match super::tag::b_value(value) {
+        Some(range) => {
+            out.extend_from_slice(value.get(..range.start).unwrap_or_default());
+            out.extend_from_slice(value.get(range.end..).unwrap_or_default());
+        }
+        None => out.extend_from_slice(value),
+    }
+    out
+}
+
+/// The fields of a header by name, so that a selection of n names takes time n.
+#[derive(Clone, Debug)]
+pub struct FieldIndex<'a> {
+    by_name: HashMap<Vec<u8>, Vec<Field<'a>>>,
+}
+
+impl<'a> FieldIndex<'a> {
+    /// Indexes fields given from the top.
+    pub fn new(fields: &[Field<'a>]) -> FieldIndex<'a> {
+        let mut by_name: HashMap<Vec<u8>, Vec<Field<'a>>> = HashMap::new();
+        for field in fields {
+            by_name.entry(field.name.to_ascii_lowercase()).or_default().push(*field);
+        }
+        FieldIndex { by_name }
+    }
+
+    /// The fields of that name (in lower case), from the top.
+    pub fn named(&self, name: &[u8]) -> &[Field<'a>] {
+        self.by_name.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The raw fields that a list of names means: each name takes the next one
+    /// from the bottom, and is nothing once there are no more.  RFC 6376 5.4.2.
+    pub fn select(&self, names: &[Vec<u8>], except_at: usize) -> Vec<&'a [u8]> {
+        let mut left: HashMap<&[u8], std::slice::Iter<'_, Field<'a>>> = HashMap::new();
+        names
+            .iter()
+            .filter_map(|name| {
+                let from = left.entry(name).or_insert_with(|| self.named(name).iter());
+                from.rfind(|field| field.at != except_at).map(|field| field.raw)
+            })
+            .collect()
+    }
+}
+
+/// Reads a tag list with the faults of a signature.
+pub fn read_tags(value: &[u8]) -> Result<TagList<'_>, Fault> {
+    TagList::parse(value).map_err(|e| match e {
+        super::tag::TagError::Duplicate => Fault::DuplicateTag,
+        _ => Fault::Syntax,
+    })
+}
+
+/// `a=`.
+pub fn parse_algorithm(value: &[u8]) -> Result<Algorithm, Fault> {
+    match value.to_ascii_lowercase().as_slice() {
+        b"rsa-sha256" => Ok(Algorithm::RsaSha256),
+        b"ed25519-sha256" => Ok(Algorithm::Ed25519Sha256),
+        // RFC 8301 3.1: verifiers MUST NOT.
+        b"rsa-sha1" => Err(Fault::Sha1),
+        _ => Err(Fault::Algorithm),
+    }
+}
+
+/// `c=`: `header/body`, or the header's alone.
+pub fn parse_canon(value: &[u8]) -> Result<(Canon, Canon), Fault> {
+    let word = |w: &[u8]| match w.to_ascii_lowercase().as_slice() {
+        b"simple" => Ok(Canon::Simple),
+        b"relaxed" => Ok(Canon::Relaxed),
+        _ => Err(Fault::Canonicalisation),
+    };
+    let value = without_space(value);
+    match memchr::memchr(b'/', &value) {
+        None => Ok((word(&value)?, Canon::Simple)),
+        Some(slash) => {
+            let (header, body) = value.split_at_checked(slash).unwrap_or_default();
+            Ok((word(header)?, word(body.get(1..).unwrap_or_default())?))
+        }
+    }
+}
+
+/// Base 64 with white space anywhere; a signature of a key of 8192 bits is the
+/// longest that has a use.
+pub fn parse_base64(value: &[u8]) -> Result<Vec<u8>, Fault> {
+    let text = without_space(value);
+    if text.is_empty() || text.len() > limits::DKIM_SIGNATURE.size() {
+        return Err(Fault::Syntax);
+    }
+    // Strict but for the unused bits and padding, of which signers make mistakes.
+    let stripped = text.iter().rposition(|b| *b != b'=').map_or(0, |n| n.saturating_add(1));
+    let body = text.get(..stripped).unwrap_or_default();
+    if !body.iter().all(|b| base64::value(*b).is_some()) {
+        return Err(Fault::Syntax);
+    }
+    Ok(transfer::decode(crate::proto::mime::Encoding::Base64, body, body.len()))
+}
+
+/// domain-name = sub-domain 1*("." sub-domain): a TLD alone signs nothing.
+pub fn parse_domain(value: &[u8]) -> Result<(Name, String), Fault> {
+    let (name, text) = parse_labels(value)?;
+    if name.label_count() < 2 {
+        return Err(Fault::Syntax);
+    }
+    Ok((name, text))
+}
+
+/// Labels of letters, digits, hyphens and underscores, or U-labels; as a name
+/// and as lower-case text.
+fn parse_labels(value: &[u8]) -> Result<(Name, String), Fault> {
+    let ascii = idna::to_ascii(value).ok_or(Fault::Syntax)?.to_ascii_lowercase();
+    let sound = ascii.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let name = Name::from_dotted(&ascii).map_err(|_| Fault::Syntax)?;
+    if !sound || name.is_root() || ascii.ends_with(b".") {
+        return Err(Fault::Syntax);
+    }
+    Ok((name, String::from_utf8(ascii).map_err(|_| Fault::Syntax)?))
+}
+
+/// `h=`: names between colons, From among them.
+fn parse_headers(value: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
+    let names: Vec<Vec<u8>> =
+        without_space(value).split(|b| *b == b':').map(<[u8]>::to_ascii_lowercase).collect();
+    if names.iter().any(Vec::is_empty) {
+        return Err(Fault::Syntax);
+    }
+    if !names.iter().any(|n| n == b"from") {
+        return Err(Fault::NoFrom);
+    }
+    let different: HashSet<&Vec<u8>> = names.iter().collect();
+    if different.len() > limits::DKIM_NAMES.size() {
+        return Err(Fault::TooManyNames);
+    }
+    Ok(names)
+}
+
+/// 1*76DIGIT.  More than 64 bits of it is no time and no length.
+fn parse_number(value: &[u8]) -> Result<u64, Fault> {
+    let mut c = Cursor::new(value);
+    c.number().filter(|_| c.at_end()).ok_or(Fault::Syntax)
+}

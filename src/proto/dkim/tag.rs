@@ -1,0 +1,103 @@
+//! Tag=value lists: signatures, key records, DMARC and policy records.
+//!
+//!     tag-list  =  tag-spec *( ";" tag-spec ) [ ";" ]
+//!     tag-spec  =  [FWS] tag-name [FWS] "=" [FWS] tag-value [FWS]
+//!     tag-name  =  ALPHA *ALNUMPUNC
+//!     tag-value =  [ tval *( 1*(WSP / FWS) tval ) ]
+//!
+//! A duplicate name makes the whole list invalid; names and values keep their
+//! case.  Bytes of UTF-8 may stand in values (RFC 8616 6).  RFC 6376 3.2.
+
+use crate::proto::limits;
+
+/// One `name=value`, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// The value without white space around it.
+    pub value: &'a [u8],
+}
+
+/// A list, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagList<'a>(pub Vec<Tag<'a>>);
+
+/// Why a text is no tag list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagError {
+    /// It does not follow the grammar.
+    Syntax,
+    /// A tag occurs twice.
+    Duplicate,
+    /// There are more tags than any list has a use for.
+    TooMany,
+}
+
+impl<'a> TagList<'a> {
+    /// Reads a list, folded or not.
+    pub fn parse(text: &'a [u8]) -> Result<TagList<'a>, TagError> {
+        let mut tags: Vec<Tag<'a>> = Vec::new();
+        let mut specs = text.split(|b| *b == b';').peekable();
+        while let Some(spec) = specs.next() {
+            // A final semicolon leaves an empty piece.
+            if specs.peek().is_none() && spec.trim_ascii().is_empty() && !tags.is_empty() {
+                break;
+            }
+            let tag = parse_tag(spec).ok_or(TagError::Syntax)?;
+            if tags.iter().any(|t| t.name == tag.name) {
+                return Err(TagError::Duplicate);
+            }
+            if tags.len() >= limits::TAGS.size() {
+                return Err(TagError::TooMany);
+            }
+            tags.push(tag);
+        }
+        Ok(TagList(tags))
+    }
+
+    /// The value of a tag.
+    pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.0.iter().find(|t| t.name == name).map(|t| t.value)
+    }
+}
+
+fn parse_tag(spec: &[u8]) -> Option<Tag<'_>> {
+    let equals = memchr::memchr(b'=', spec)?;
+    let (name, value) = spec.split_at_checked(equals)?;
+    let name = name.trim_ascii();
+    let value = value.get(1..)?.trim_ascii();
+    let (first, rest) = name.split_first()?;
+    let well_named =
+        first.is_ascii_alphabetic() && rest.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    // tval = 1*VALCHAR; VALCHAR = %x21-3A / %x3C-7E, and white space between.
+    let valued =
+        value.iter().all(|b| matches!(b, 0x21..=0x7e | 0x80.. | b' ' | b'\t' | b'\r' | b'\n'));
+    (well_named && valued).then_some(Tag { name, value })
+}
+
+/// A value without any white space: what base 64 and colon lists need.
+pub fn without_space(value: &[u8]) -> Vec<u8> {
+    value.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect()
+}
+
+/// The range of the `b=` value in a signature's field value: from the end of
+/// `=` to the last byte that is no white space.
+///
+/// What is cut is the value with the white space before it, as a signer who
+/// writes `b=` first and the value later did not hash it; white space before
+/// the semicolon was there.  RFC 6376 3.5, 3.7.
+pub fn b_value(text: &[u8]) -> Option<std::ops::Range<usize>> {
+    let mut at = 0_usize;
+    for spec in text.split(|b| *b == b';') {
+        let start = at;
+        at = at.saturating_add(spec.len()).saturating_add(1);
+        let Some(equals) = memchr::memchr(b'=', spec) else { continue };
+        if spec.get(..equals).is_some_and(|name| name.trim_ascii() == b"b") {
+            let from = start.saturating_add(equals).saturating_add(1);
+            let value = text.get(from..start.saturating_add(spec.len()))?;
+            return Some(from..from.saturating_add(value.trim_ascii_end().len()));
+        }
+    }
+    None
+}
