@@ -13,5 +13,5 @@ pub mod remotekey;
 pub mod signing;
 pub mod stream;
 #[cfg(test)]
-mod testcert;
+pub(crate) mod testcert;
 pub mod tls;

@@ -293,3 +293,6 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let control = Peer::new("control", Arc::new(FromControl(Arc::clone(&shared))));
     Ok(child.serve(&Main { shared, control }))
 }
+
+#[cfg(test)]
+mod tests;

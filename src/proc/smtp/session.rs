@@ -480,7 +480,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let reply = self.accept(incoming.finish());
+        let reply = self.accept(incoming);
         Ok(self.done(reply))
     }
 
@@ -517,7 +517,7 @@ impl<'a> Session<'a> {
             return Ok(self.server.reply(refusal.unwrap_or(table::LOCAL_ERROR)));
         };
         if last {
-            let reply = self.accept(incoming.finish());
+            let reply = self.accept(incoming);
             return Ok(self.done(reply));
         }
         if let Some(reply) = incoming.fault() {
@@ -549,11 +549,12 @@ impl<'a> Session<'a> {
         Incoming::begin(&self.shared.intake, &start, rules)
     }
 
-    /// The message is complete: decides, hands it over, and says what to answer.
-    fn accept(&mut self, received: Result<Complete, Reply>) -> Reply {
-        let mut qid = String::new();
-        let result = received.and_then(|complete| {
-            qid.clone_from(&complete.ticket.qid);
+    /// The message was read to its end: hands it over, and says what to answer.
+    fn accept(&mut self, incoming: Incoming) -> Reply {
+        let qid = incoming.ticket.qid.clone();
+        let mut size = None;
+        let result = incoming.finish().and_then(|complete| {
+            size = Some(complete.summary.size);
             self.commit(complete)
         });
         let reply = match result {
@@ -568,6 +569,7 @@ impl<'a> Session<'a> {
                 qid = qid,
                 from = from,
                 to = rcpt.rcpt,
+                size = size,
                 tls = self.tls_text(),
                 result = Show(&reply)
             );
