@@ -16,6 +16,7 @@
 //! prototypes; openssl-sys declares none of them.
 #![allow(unsafe_code, reason = "method tables of the C library; see architecture, layers")]
 
+use crate::base::crypto::{self, SHA256_LEN};
 use crate::base::lock;
 use crate::base::tls::TlsError;
 use foreign_types::ForeignType;
@@ -30,8 +31,10 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::sync::{Arc, OnceLock, RwLock};
 
-/// The number by which a key is known on the way to keyd.
-pub type KeyId = u32;
+/// The name of a key on the way to keyd: SHA-256 of the public half as
+/// SubjectPublicKeyInfo (RFC 5280 4.1.2.7).  A certificate and its key find each
+/// other by it, whatever was renewed or moved in the configuration meanwhile.
+pub type KeyId = [u8; SHA256_LEN];
 
 /// What is to be done with a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +48,13 @@ pub enum Op {
 }
 
 /// Asks keyd; None if there is no signature: refused, too late, keyd gone.
-pub type Signer = dyn Fn(KeyId, Op, &[u8]) -> Option<Vec<u8>> + Send + Sync;
+pub type Signer = dyn Fn(&KeyId, Op, &[u8]) -> Option<Vec<u8>> + Send + Sync;
 
 static SIGNER: RwLock<Option<Arc<Signer>>> = RwLock::new(None);
+
+/// The keys that were ever made here: what the C library is given to keep is a
+/// place in this list.  It grows only with new certificates.
+static KEYS: RwLock<Vec<KeyId>> = RwLock::new(Vec::new());
 
 /// Sets how keyd is asked, for the whole process; a later call replaces it
 /// (a fresh channel after keyd's restart).
@@ -55,29 +62,49 @@ pub fn install(signer: Arc<Signer>) {
     *lock::write(&SIGNER) = Some(signer);
 }
 
+/// The name of a certificate's key.
+pub fn key_id(certificate: &X509Ref) -> Result<KeyId, TlsError> {
+    let public = certificate.public_key().and_then(|key| key.public_key_to_der());
+    public
+        .map(|der| crypto::sha256(&der))
+        .map_err(|_| TlsError("key of a certificate: cannot be read".to_owned()))
+}
+
 /// The key of a certificate, as something that TLS can be given: the public
-/// half of the certificate, and `id` for what needs the private one.
-pub fn private_key(id: KeyId, certificate: &X509Ref) -> Result<PKey<Private>, TlsError> {
+/// half is the certificate's, what needs the private one is asked of keyd.
+pub fn private_key(certificate: &X509Ref) -> Result<PKey<Private>, TlsError> {
     let failed = |what: &str| TlsError(format!("key of a certificate: {what}"));
     let public = certificate.public_key().map_err(|_| failed("cannot be read"))?;
+    let place = place_of(key_id(certificate)?);
     match public.id() {
         Id::RSA => {
             let rsa = public.rsa().map_err(|_| failed("cannot be read"))?;
-            remote_rsa(id, &rsa).ok_or_else(|| failed("out of memory"))
+            remote_rsa(place, &rsa).ok_or_else(|| failed("out of memory"))
         }
         Id::EC => {
             let ec = public.ec_key().map_err(|_| failed("cannot be read"))?;
-            remote_ec(id, &ec).ok_or_else(|| failed("out of memory"))
+            remote_ec(place, &ec).ok_or_else(|| failed("out of memory"))
         }
         Id::ED25519 => Err(failed("Ed25519 cannot be used for TLS, take ECDSA or RSA")),
         _ => Err(failed("of a kind that is not supported, take ECDSA or RSA")),
     }
 }
 
+/// The place of a key in [`KEYS`].
+fn place_of(id: KeyId) -> usize {
+    let mut keys = lock::write(&KEYS);
+    if let Some(place) = keys.iter().position(|known| *known == id) {
+        return place;
+    }
+    keys.push(id);
+    keys.len().wrapping_sub(1)
+}
+
 /// One question to keyd.  Nothing unwinds through it.
-fn ask(id: KeyId, op: Op, input: &[u8]) -> Option<Vec<u8>> {
+fn ask(place: usize, op: Op, input: &[u8]) -> Option<Vec<u8>> {
+    let id = *lock::read(&KEYS).get(place)?;
     let signer = lock::read(&SIGNER).clone()?;
-    catch_unwind(AssertUnwindSafe(|| signer(id, op, input))).ok().flatten()
+    catch_unwind(AssertUnwindSafe(|| signer(&id, op, input))).ok().flatten()
 }
 
 #[allow(non_camel_case_types)]
@@ -135,14 +162,14 @@ extern "C" {
 /// The application's slot of a key's extra data, in both libraries.
 const SLOT: c_int = 0;
 
-/// The id as the slot holds it; null is "none", hence one more.
-fn stored(id: KeyId) -> *mut c_void {
-    ptr::without_provenance_mut((id as usize).wrapping_add(1))
+/// A place as the slot holds it; null is "none", hence one more.
+fn stored(place: usize) -> *mut c_void {
+    ptr::without_provenance_mut(place.wrapping_add(1))
 }
 
 /// The reverse of [`stored`].
-fn restored(data: *mut c_void) -> Option<KeyId> {
-    KeyId::try_from(data.addr().checked_sub(1)?).ok()
+fn restored(data: *mut c_void) -> Option<usize> {
+    data.addr().checked_sub(1)
 }
 
 /// The input of a callback as a slice.
@@ -171,7 +198,7 @@ unsafe extern "C" fn rsa_sign(
     // has n octets, `to` has RSA_size(rsa), `rsa` is alive; the slot holds what
     // stored() made, or null.
     unsafe {
-        let Some(id) = restored(RSA_get_ex_data(rsa, SLOT)) else { return -1 };
+        let Some(place) = restored(RSA_get_ex_data(rsa, SLOT)) else { return -1 };
         let Some(input) = input(from, n) else { return -1 };
         let op = match padding {
             ffi::RSA_PKCS1_PADDING => Op::RsaPkcs1,
@@ -179,7 +206,7 @@ unsafe extern "C" fn rsa_sign(
             _ => return -1,
         };
         let size = usize::try_from(ffi::RSA_size(rsa)).unwrap_or(0);
-        match ask(id, op, input) {
+        match ask(place, op, input) {
             Some(signature) if signature.len() == size && !to.is_null() => {
                 ptr::copy_nonoverlapping(signature.as_ptr(), to, size);
                 c_int::try_from(size).unwrap_or(-1)
@@ -207,8 +234,8 @@ unsafe extern "C" fn rsa_decrypt(
 unsafe fn ecdsa(digest: *const c_uchar, n: c_int, key: *mut ffi::EC_KEY) -> Option<Vec<u8>> {
     // SAFETY: the caller's promise.
     unsafe {
-        let id = restored(EC_KEY_get_ex_data(key, SLOT))?;
-        ask(id, Op::Ecdsa, input(digest, n)?)
+        let place = restored(EC_KEY_get_ex_data(key, SLOT))?;
+        ask(place, Op::Ecdsa, input(digest, n)?)
     }
 }
 
@@ -298,7 +325,7 @@ fn ec_table() -> Option<*const EC_KEY_METHOD> {
     (!table.0.is_null()).then_some(table.0)
 }
 
-fn remote_rsa(id: KeyId, public: &Rsa<Public>) -> Option<PKey<Private>> {
+fn remote_rsa(place: usize, public: &Rsa<Public>) -> Option<PKey<Private>> {
     let method = rsa_table()?;
     let (n, e) = (public.n().to_owned().ok()?, public.e().to_owned().ok()?);
     // A public key by another route: with n and e alone, and no d, p or q.
@@ -307,7 +334,7 @@ fn remote_rsa(id: KeyId, public: &Rsa<Public>) -> Option<PKey<Private>> {
     // `rsa` and the result are each freed by their owner.
     unsafe {
         if RSA_set_method(rsa.as_ptr(), method) != 1
-            || RSA_set_ex_data(rsa.as_ptr(), SLOT, stored(id)) != 1
+            || RSA_set_ex_data(rsa.as_ptr(), SLOT, stored(place)) != 1
         {
             return None;
         }
@@ -320,13 +347,13 @@ fn remote_rsa(id: KeyId, public: &Rsa<Public>) -> Option<PKey<Private>> {
     }
 }
 
-fn remote_ec(id: KeyId, public: &EcKey<Public>) -> Option<PKey<Private>> {
+fn remote_ec(place: usize, public: &EcKey<Public>) -> Option<PKey<Private>> {
     let method = ec_table()?;
     let ec = EcKey::from_public_key(public.group(), public.public_key()).ok()?;
     // SAFETY: as in remote_rsa().
     unsafe {
         if EC_KEY_set_method(ec.as_ptr(), method) != 1
-            || EC_KEY_set_ex_data(ec.as_ptr(), SLOT, stored(id)) != 1
+            || EC_KEY_set_ex_data(ec.as_ptr(), SLOT, stored(place)) != 1
         {
             return None;
         }

@@ -5,8 +5,8 @@
 //! PKCS #1 input a DigestInfo, so that the key can be used neither to decrypt
 //! recorded traffic nor to sign blindly.  RFC 8017 9.1, 9.2.
 
-use crate::base::crypto::CryptoError;
-use crate::base::remotekey::Op;
+use crate::base::crypto::{self, CryptoError};
+use crate::base::remotekey::{KeyId, Op};
 use openssl::ec::EcKey;
 use openssl::ecdsa::EcdsaSig;
 use openssl::hash::{hash, MessageDigest};
@@ -78,14 +78,13 @@ impl SigningKey {
         }
     }
 
-    /// The public half as SubjectPublicKeyInfo in DER, by which a certificate
-    /// and its key find each other.
-    pub fn public_der(&self) -> Result<Vec<u8>, CryptoError> {
-        Ok(match self {
+    /// The name by which `remotekey` asks for it.
+    pub fn id(&self) -> Result<KeyId, CryptoError> {
+        Ok(crypto::sha256(&match self {
             Self::Rsa(rsa) => rsa.public_key_to_der()?,
             Self::Ec(ec) => ec.public_key_to_der()?,
             Self::Ed25519(key) => key.public_key_to_der()?,
-        })
+        }))
     }
 
     /// What TLS asks for.
@@ -264,7 +263,7 @@ mod tests {
         let mut verifier = Verifier::new_without_digest(&ed).unwrap();
         assert!(verifier.verify_oneshot(&signature, &digest).unwrap());
         assert_eq!(key.sign(Op::Ecdsa, &digest), Err(SignError::Refused));
-        assert_eq!(key.public_der().unwrap(), ed.public_key_to_der().unwrap());
+        assert_eq!(key.id().unwrap(), crypto::sha256(&ed.public_key_to_der().unwrap()));
         assert!(SigningKey::from_pem(b"nonsense").is_err());
     }
 }

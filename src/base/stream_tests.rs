@@ -8,7 +8,6 @@ use crate::base::tls::{
     Client, ClientCertificate, ClientConfig, Identity, Server, ServerConfig, Verify, Versions,
 };
 use crate::sys::fdpass::socketpair;
-use std::sync::Mutex;
 use std::time::Duration;
 
 fn soon() -> Deadline {
@@ -162,6 +161,23 @@ fn versions_and_protocols_are_kept_apart() {
     assert_eq!(c.unwrap().version, "TLSv1.3");
 }
 
+/// A keyd in a closure.
+fn install_keys(made: &[&Made]) {
+    let keys: Vec<(remotekey::KeyId, SigningKey)> = made
+        .iter()
+        .map(|m| {
+            let pem = m.key.private_key_to_pem_pkcs8().unwrap();
+            let key = SigningKey::from_pem(&pem).unwrap();
+            assert_eq!(key.id().unwrap(), remotekey::key_id(&m.cert).unwrap());
+            (remotekey::key_id(&m.cert).unwrap(), key)
+        })
+        .collect();
+    remotekey::install(Arc::new(move |id, op, input| {
+        let (_, key) = keys.iter().find(|(k, _)| k == id)?;
+        key.sign(op, input).ok()
+    }));
+}
+
 /// One test, since the signer is the process's: keys elsewhere, in both
 /// versions, and their process gone.
 #[test]
@@ -169,19 +185,11 @@ fn keys_of_another_process_sign_handshakes() {
     let ca = make(&[], ec_key(), None);
     let made =
         [make(&["rsa.example"], rsa_key(), Some(&ca)), make(&["ec.example"], ec_key(), Some(&ca))];
-    let keys: Vec<Mutex<SigningKey>> = made
-        .iter()
-        .map(|m| m.key.private_key_to_pem_pkcs8().unwrap())
-        .map(|pem| Mutex::new(SigningKey::from_pem(&pem).unwrap()))
-        .collect();
-    remotekey::install(Arc::new(move |id, op, input| {
-        let key = keys.get(usize::try_from(id).ok()?)?;
-        key.lock().ok()?.sign(op, input).ok()
-    }));
+    install_keys(&made.iter().collect::<Vec<_>>());
     let authorities = [ca.cert.clone()];
     let mut servers = Vec::new();
-    for (id, made) in made.iter().enumerate() {
-        let key = remotekey::private_key(id as u32, &made.cert).unwrap();
+    for made in &made {
+        let key = remotekey::private_key(&made.cert).unwrap();
         let identity = Identity::new(vec![made.cert.clone()], key).unwrap();
         let name = identity.names()[0].clone();
         for versions in [Versions { v1_2: true, v1_3: false }, Versions { v1_2: false, v1_3: true }]
@@ -281,17 +289,13 @@ fn probe() {
         return;
     }
     let (one, two) = (make(&["a.example"], rsa_key(), None), make(&["b.example"], ec_key(), None));
-    let pems = [one.key.private_key_to_pem_pkcs8(), two.key.private_key_to_pem_pkcs8()];
     tls::init();
     crate::sys::sandbox::enter(&[crate::sys::sandbox::Promise::Stdio], &[]).unwrap();
-    let keys = pems.map(|pem| Mutex::new(SigningKey::from_pem(&pem.unwrap()).unwrap()));
-    remotekey::install(Arc::new(move |id, op, input| {
-        keys.get(usize::try_from(id).ok()?)?.lock().ok()?.sign(op, input).ok()
-    }));
+    install_keys(&[&one, &two]);
     let authorities = [one.cert.clone(), two.cert.clone()];
-    let identities = [(0, &one), (1, &two)]
-        .map(|(id, m)| {
-            let key = remotekey::private_key(id, &m.cert).unwrap();
+    let identities = [&one, &two]
+        .map(|m| {
+            let key = remotekey::private_key(&m.cert).unwrap();
             Identity::new(vec![m.cert.clone()], key).unwrap()
         })
         .to_vec();

@@ -137,14 +137,14 @@ impl Stmt {
     pub fn owners(&self) -> &'static [Owner] {
         use Owner::*;
         match self {
-            Stmt::Action(_) => &[Lookup, Queue, Mta],
+            Stmt::Action(_) => &[Keyd, Lookup, Queue, Mta],
             Stmt::Admd(_) => &[Smtp],
             Stmt::BounceWarn(_) => &[Queue],
             Stmt::Ca(_) => &[Smtp, Mta, Imap],
             Stmt::Hostname(_) | Stmt::Limit(_) | Stmt::QueueDirectory(_) | Stmt::Socket(_) => {
                 &[Keyd, Lookup, Smtp, Queue, Mta, Imap, Store, Control]
             }
-            Stmt::Listen(_) => &[Smtp, Imap, Control],
+            Stmt::Listen(_) => &[Keyd, Smtp, Imap, Control],
             Stmt::ListenSocket(_) => &[Smtp, Control],
             Stmt::Mailbox(_) => &[Store],
             Stmt::MailboxRoot(_) => &[Lookup],
@@ -152,7 +152,7 @@ impl Stmt {
             Stmt::MdaLimit(..) => &[Queue],
             Stmt::MdaWrapper(_) => &[Lookup],
             Stmt::MtaMaxDeferred(_) => &[Queue],
-            Stmt::Pki(_) => &[Smtp, Mta, Imap],
+            Stmt::Pki(_) => &[Keyd, Smtp, Mta, Imap],
             Stmt::QueueCompression
             | Stmt::QueueEncryption(_)
             | Stmt::QueueRetry(..)

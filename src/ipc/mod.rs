@@ -28,6 +28,7 @@ pub mod ctl;
 pub mod frame;
 pub mod imap_lookup;
 pub mod imap_store;
+pub mod keyd;
 pub mod mta_lookup;
 pub mod openings;
 pub mod parent;

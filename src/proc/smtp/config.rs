@@ -2,8 +2,7 @@
 //! and swapped whole at a reload.  A session keeps the one it began with.
 //!
 //! TLS contexts are built here, from the certificates that parent read; the
-//! private half of each stays in keyd and is known by the number of its `pki`
-//! statement.
+//! private half of each stays in keyd, which is asked for each signature.
 
 use crate::base::remotekey;
 use crate::base::tls::{self, ClientCertificate, Identity, ServerConfig, Versions};
@@ -204,9 +203,8 @@ fn context(
 ) -> Result<tls::Server, String> {
     let mut identities = Vec::new();
     for name in &listen.pki {
-        let found = config.pkis().enumerate().find(|(_, pki)| pki.name == *name);
-        let (id, pki) = found.ok_or_else(|| format!("pki {name}: not there"))?;
-        identities.push(identity(files, id, pki)?);
+        let pki = config.pki(name).ok_or_else(|| format!("pki {name}: not there"))?;
+        identities.push(identity(files, pki)?);
     }
     let ca = match config.ca(listen.ca.as_deref()) {
         Some(ca) if listen.verify => authorities(files, &ca.cert)?,
@@ -229,12 +227,11 @@ fn context(
     .map_err(|e| format!("listen on {}: {e}", listen.on))
 }
 
-fn identity(files: &[File], id: usize, pki: &Pki) -> Result<Identity, String> {
+fn identity(files: &[File], pki: &Pki) -> Result<Identity, String> {
     let fail = |e: tls::TlsError| format!("pki {}: {e}", pki.name);
     let chain = tls::certificates(file(files, &pki.cert)?).map_err(fail)?;
     let leaf = chain.first().ok_or_else(|| format!("pki {}: no certificate", pki.name))?;
-    let id = remotekey::KeyId::try_from(id).unwrap_or(remotekey::KeyId::MAX);
-    let key = remotekey::private_key(id, leaf).map_err(fail)?;
+    let key = remotekey::private_key(leaf).map_err(fail)?;
     Identity::new(chain, key).map_err(fail)
 }
 

@@ -20,6 +20,7 @@ use crate::base::log::{self, Show};
 use crate::base::stream::Stream;
 use crate::ipc::call::{self, Back, CallError, NoRequests, Peer};
 use crate::ipc::control_smtp::ToSmtp;
+use crate::ipc::keyd::{self, Keyd};
 use crate::ipc::parent::{Listener as Socket, Part, Stat};
 use crate::ipc::smtp_lookup::{Answer, Ask};
 use crate::ipc::wire::Wire;
@@ -216,6 +217,7 @@ impl call::Serve for FromControl {
 struct Main {
     shared: Arc<Shared>,
     control: Peer<(), ()>,
+    keyd: Arc<Keyd>,
 }
 
 impl Events for Main {
@@ -230,6 +232,7 @@ impl Events for Main {
         let attached = match kind {
             Kind::Lookup => self.shared.lookup.attach(fd),
             Kind::Control => self.control.attach(fd),
+            Kind::Keyd => self.keyd.attach(fd),
             Kind::Queue => {
                 self.shared.intake.attach(fd);
                 Ok(())
@@ -291,7 +294,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let thread = std::thread::Builder::new().name("accept".into());
     thread.spawn(move || accept.accept()).map_err(|e| StartError::Other(e.to_string()))?;
     let control = Peer::new("control", Arc::new(FromControl(Arc::clone(&shared))));
-    Ok(child.serve(&Main { shared, control }))
+    Ok(child.serve(&Main { shared, control, keyd: keyd::neighbour() }))
 }
 
 #[cfg(test)]
