@@ -59,6 +59,14 @@ impl<T> Slots<T> {
         Slot { request, from: self, slot }
     }
 
+    /// The same for an id that [`Slots::begin`] of other slots gave: what opens
+    /// a program and what tells of its end have one id.
+    pub fn expect(&self, request: u64) -> Slot<'_, T> {
+        let (to, slot) = sync_channel(1);
+        lock::lock(&self.state).slots.insert(request, to);
+        Slot { request, from: self, slot }
+    }
+
     /// The answer arrived.  One that nobody waits for any more is dropped.
     pub fn complete(&self, request: u64, answer: T) {
         let slot = lock::lock(&self.state).slots.remove(&request);

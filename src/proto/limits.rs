@@ -450,6 +450,31 @@ pub const LOGIN_DELAY: Limit =
 pub const LOGIN_PEERS: Limit =
     limit("login-peers", 10_000, Unit::Count, "memory", "the oldest is forgotten");
 
+/// Octets that must be free on the queue's file system, beside a message's own.
+pub const QUEUE_FREE_OCTETS: Limit =
+    setting("queue-free-octets", 64 << 20, Unit::Octets, "room for what is accepted", "452 4.3.1");
+/// Files that the queue's file system must have room for.
+pub const QUEUE_FREE_FILES: Limit =
+    setting("queue-free-files", 256, Unit::Count, "room for what is accepted", "452 4.3.1");
+/// Messages being passed on at a time.
+pub const MTA_JOBS: Limit =
+    setting("mta-jobs", 64, Unit::Count, "connections and threads of mta", "the others wait");
+/// The same for one destination: an action and a domain.
+pub const MTA_JOBS_PER_DESTINATION: Limit =
+    setting("mta-jobs-per-destination", 5, Unit::Count, "courtesy", "the others wait");
+/// Recipients of one transaction.
+pub const MTA_RCPTS: Limit =
+    setting("mta-rcpts", 100, Unit::Count, "RFC 5321 4.5.3.1.8", "another transaction");
+/// What a program said that is kept.
+pub const PROGRAM_OUTPUT: Limit =
+    limit("program-output", 4096, Unit::Octets, "memory of queue", "the rest is not kept");
+/// What a remote host or program said, kept with a recipient.
+pub const SAID: Limit =
+    limit("delivery-said", 1024, Unit::Octets, "log of a spool file", "the rest is cut");
+/// Deaths of a process after which a message is held.
+pub const POISON_DEATHS: Limit =
+    limit("poison-deaths", 5, Unit::Count, "one message against all others", "held, and shown");
+
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
     &ALIAS_ITEMS,

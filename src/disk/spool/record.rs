@@ -144,9 +144,7 @@ pub enum Record {
         /// The messages.
         ids: Vec<Qid>,
         /// The recipients that need nothing more, and how they ended.
-        rcpts: Vec<u32>,
-        /// How they ended.
-        end: End,
+        ends: Vec<(u32, End)>,
         /// Recipients whose sender was told that it takes long, that many times.
         warned: Vec<(u32, u32)>,
     },
@@ -204,10 +202,12 @@ impl Record {
                 w.u8(put_end(*end));
                 8
             }
-            Record::Spawned { ids, rcpts, end, warned } => {
+            Record::Spawned { ids, ends, warned } => {
                 w.list(ids, |w, id| w.u64(id.bits()));
-                w.list(rcpts, |w, r| w.u32(*r));
-                w.u8(put_end(*end));
+                w.list(ends, |w, (r, end)| {
+                    w.u32(*r);
+                    w.u8(put_end(*end));
+                });
                 w.list(warned, |w, (r, n)| {
                     w.u32(*r);
                     w.u32(*n);
@@ -248,8 +248,7 @@ impl Record {
             8 => Record::Done { rcpts: r.list(Get::u32)?, end: get_end(r.u8()?)? },
             9 => Record::Spawned {
                 ids: r.list(|r| Qid::from_bits(r.u64()?))?,
-                rcpts: r.list(Get::u32)?,
-                end: get_end(r.u8()?)?,
+                ends: r.list(|r| Some((r.u32()?, get_end(r.u8()?)?)))?,
                 warned: r.list(|r| Some((r.u32()?, r.u32()?)))?,
             },
             10 => Record::Hold { rcpt: r.u32()?, on: r.bool()?, why: r.text()? },
@@ -404,8 +403,7 @@ pub(crate) mod tests {
             Record::Done { rcpts: vec![1, 2], end: End::Removed },
             Record::Spawned {
                 ids: vec![Qid::from_bits(5).unwrap()],
-                rcpts: vec![1],
-                end: End::Failed,
+                ends: vec![(1, End::Failed), (3, End::Delivered)],
                 warned: vec![(2, 1)],
             },
             Record::Hold { rcpt: 0, on: true, why: "admin".into() },

@@ -78,9 +78,9 @@ impl State {
                 }
             }
             Record::Done { rcpts, end } => self.end(rcpts, *end),
-            Record::Spawned { ids, rcpts, end, warned } => {
+            Record::Spawned { ids, ends, warned } => {
                 self.spawned.extend_from_slice(ids);
-                self.end(rcpts, *end);
+                ends.iter().for_each(|(rcpt, end)| self.end(&[*rcpt], *end));
                 for (rcpt, times) in warned {
                     if let Some(r) = self.rcpt(*rcpt) {
                         r.warned = *times;
@@ -180,11 +180,10 @@ mod tests {
         state.apply(&Record::Hold { rcpt: 2, on: false, why: String::new() });
         assert_eq!((state.rcpts[1].held.as_ref(), state.rcpts[1].deaths), (None, 0));
         let ids = vec![Qid::from_bits(3).unwrap()];
-        let spawned =
-            |rcpts, warned| Record::Spawned { ids: ids.clone(), rcpts, end: End::Failed, warned };
+        let spawned = |ends, warned| Record::Spawned { ids: ids.clone(), ends, warned };
         state.apply(&spawned(vec![], vec![(2, 1)]));
         assert!(!state.is_finished() && state.rcpts[1].warned == 1);
-        state.apply(&spawned(vec![2], vec![]));
+        state.apply(&spawned(vec![(2, End::Failed)], vec![]));
         assert!(state.is_finished() && state.spawned.len() == 2);
     }
 

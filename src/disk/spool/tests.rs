@@ -106,8 +106,8 @@ fn what_a_message_spawned_is_published_once() {
     let parent = spool.publish(ready(&spool)).unwrap();
     let child = ready(&spool).park().unwrap();
     spool.sync_incoming().unwrap();
-    let (ids, rcpts) = (vec![child], vec![1]);
-    let spawned = Record::Spawned { ids, rcpts, end: End::Delivered, warned: vec![] };
+    let (ids, ends) = (vec![child], vec![(1, End::Delivered)]);
+    let spawned = Record::Spawned { ids, ends, warned: vec![] };
     spool.append(parent, &[spawned]).unwrap();
     // a crash here: the next start reads the record
     let spool = Spool::open(dir.path(), None).unwrap();

@@ -1,30 +1,304 @@
 //! queue: spool files, schedule, bounces.
+//!
+//! In the order of a message's life: `intake` (smtp hands it over), `sched`
+//! (what is due), `work` (the loop that gives out jobs), `local` and `remote`
+//! (who does them), `settle` (what became of recipients, on disk first),
+//! `bounce` (what senders are told).  `recover` is the start, `admin` is
+//! rmailctl(8).
+//!
+//! The truth is on disk ([`crate::disk::spool`]); what is in memory is made of
+//! it at each start.  Shared state, in lock order: `drafts`, `queue`, `remote`.
+//! None is held while a disk, a process or a network is waited for.
 
-pub mod fair;
+mod admin;
+mod bounce;
+mod fair;
+mod intake;
+mod local;
+mod message;
+mod recover;
+mod remote;
 pub mod sched;
+mod settle;
+mod work;
 
-use crate::ipc::parent::{Part, Stat};
-use crate::proc::start::{Events, Greeted, StartError};
+use crate::base::clock::{Deadline, Since, WallTime};
+use crate::base::lock;
+use crate::base::log::{self, Show};
+use crate::conf;
+use crate::conf::ast::{Config, Deliver, Distance, MdaLimit, Method};
+use crate::disk::spool::qid::Qid;
+use crate::disk::spool::record::Envelope;
+use crate::disk::spool::Spool;
+use crate::ipc::call::{NoRequests, Peer};
+use crate::ipc::ctl::{Reply, Request};
+use crate::ipc::openings::{Openings, Slots};
+use crate::ipc::parent::{Ended, Part, Refusal, Stat};
+use crate::ipc::pool::Pool;
+use crate::ipc::{queue_lookup, queue_mta, smtp_queue};
+use crate::proc::start::{Child, Events, Greeted, StartError};
 use crate::proc::table::Kind;
+use crate::proto::limits;
+use message::Kept;
+use sched::{Class, Dest, Now, Rules, Sched, Settings};
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
 
-struct Shared;
+/// How long an answer of lookup is waited for, and what parent opens.
+const ASK: Duration = Duration::from_secs(30);
+/// Threads that take messages in: each may wait for a sync.
+const INTAKE_THREADS: usize = 16;
+/// Threads for what mta reports.
+const REPORT_THREADS: usize = 8;
+/// Threads for rmailctl(8).
+const ADMIN_THREADS: usize = 2;
+/// Threads for `rmailctl wait`.
+const WAIT_THREADS: usize = 16;
 
-impl Events for Shared {
-    fn config(&self, _: Part) -> Result<(), String> {
-        Ok(())
-    }
-    fn peer(&self, _: Kind, _: OwnedFd) {}
-    fn stats(&self) -> Vec<Stat> {
-        Vec::new()
-    }
-    fn stop(&self) {
-        crate::sys::spawn::exit_now(0);
+/// What the threads share.
+pub struct Shared {
+    hostname: String,
+    config: RwLock<Arc<Config>>,
+    spool: Spool,
+    clock: Since,
+    drafts: Mutex<intake::Drafts>,
+    queue: Mutex<Queue>,
+    /// Something may have become due, or the queue has changed.
+    changed: Condvar,
+    remote: Mutex<remote::Remote>,
+    lookup: Peer<queue_lookup::Ask, queue_lookup::Answer>,
+    mta: Peer<queue_mta::Down, ()>,
+    openings: Openings,
+    programs: Slots<Ended>,
+    counts: Counts,
+}
+
+/// Messages and their schedule; what is in one is in the other.
+pub struct Queue {
+    /// Every committed message that is not finished.
+    messages: BTreeMap<Qid, Kept>,
+    sched: Sched,
+    /// smtp has asked what became of its open commits, or has had its time.
+    resumed: bool,
+    /// Recovery has read everything that was there at the start.
+    loaded: bool,
+    /// The administrator has paused it.
+    paused: HashSet<Class>,
+    /// mta is being restarted.
+    mta_down: bool,
+}
+
+/// For `show stats`.
+#[derive(Default)]
+struct Counts {
+    accepted: AtomicU64,
+    delivered: AtomicU64,
+    deferred: AtomicU64,
+    failed: AtomicU64,
+    bounces: AtomicU64,
+    quarantined: AtomicU64,
+}
+
+impl Counts {
+    fn add(counter: &AtomicU64, n: usize) {
+        counter.fetch_add(u64::try_from(n).unwrap_or(0), Ordering::Relaxed);
     }
 }
 
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
-    Ok(greeted.confine()?.serve(&Shared))
+    let child: Child = greeted.confine()?;
+    let config = conf::part(&child.part.text).map_err(StartError::Other)?;
+    let key = config.queue_key().map(conf::ast::QueueKey::octets);
+    let spool =
+        Spool::open(&child.spool, key).map_err(|e| StartError::Other(format!("queue: {e}")))?;
+    let hostname = config.hostname().unwrap_or(&child.hostname).to_owned();
+    let sched = Sched::new(settings(&config));
+    let mta_server = Arc::new(remote::Server::default());
+    let shared = Arc::new(Shared {
+        hostname,
+        config: RwLock::new(Arc::new(config)),
+        spool,
+        clock: Since::now(),
+        drafts: Mutex::default(),
+        queue: Mutex::new(Queue {
+            messages: BTreeMap::new(),
+            sched,
+            resumed: false,
+            loaded: false,
+            paused: HashSet::new(),
+            mta_down: true,
+        }),
+        changed: Condvar::new(),
+        remote: Mutex::default(),
+        lookup: Peer::new("lookup", Arc::new(NoRequests)),
+        mta: Peer::new("mta", Arc::clone(&mta_server) as Arc<dyn crate::ipc::call::Serve>),
+        openings: Openings::default(),
+        programs: Slots::default(),
+        counts: Counts::default(),
+    });
+    let start = |name, threads, waiting| {
+        Pool::start(name, threads, waiting).map_err(|e| StartError::Other(format!("{name}: {e}")))
+    };
+    mta_server.serve(&shared, start("report", REPORT_THREADS, 1024)?);
+    let intake = intake::Server::new(&shared, start("intake", INTAKE_THREADS, 4096)?);
+    let admin = admin::Server::new(
+        &shared,
+        start("admin", ADMIN_THREADS, 64)?,
+        start("wait", WAIT_THREADS, 0)?,
+    );
+    recover::start(&shared).map_err(|e| StartError::Other(format!("queue: {e}")))?;
+    work::start(&shared).map_err(|e| StartError::Other(format!("queue: {e}")))?;
+    let main = Main {
+        smtp: Peer::new("smtp", Arc::new(intake)),
+        control: Peer::new("control", Arc::new(admin)),
+        shared,
+    };
+    Ok(child.serve(&main))
+}
+
+/// Parent's events, on the main thread.
+struct Main {
+    smtp: Peer<(), smtp_queue::Answer>,
+    control: Peer<Request, Reply>,
+    shared: Arc<Shared>,
+}
+
+impl Events for Main {
+    fn config(&self, part: Part) -> Result<(), String> {
+        let config = conf::part(&part.text)?;
+        let settings = settings(&config);
+        *lock::write(&self.shared.config) = Arc::new(config);
+        self.shared.queue().sched.configure(settings);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    fn peer(&self, kind: Kind, fd: OwnedFd) {
+        let attached = match kind {
+            Kind::Smtp => self.smtp.attach(fd),
+            Kind::Control => self.control.attach(fd),
+            Kind::Lookup => self.shared.lookup.attach(fd),
+            Kind::Mta => self.shared.mta.attach(fd),
+            _ => Ok(()),
+        };
+        if let Err(e) = attached {
+            log::fatal("queue", &e.to_string());
+        }
+    }
+
+    fn opened(&self, request: u64, result: Result<OwnedFd, Refusal>) {
+        self.shared.openings.complete(request, result);
+    }
+
+    fn exited(&self, request: u64, ended: Ended) {
+        self.shared.programs.complete(request, ended);
+    }
+
+    fn stats(&self) -> Vec<Stat> {
+        let queue = self.shared.queue();
+        let (messages, rcpts) = (queue.messages.len(), queue.sched.len());
+        let jobs = (queue.sched.jobs(Class::Local), queue.sched.jobs(Class::Remote));
+        drop(queue);
+        let c = &self.shared.counts;
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        [
+            ("queue.messages", count(messages)),
+            ("queue.recipients", count(rcpts)),
+            ("queue.jobs.local", count(jobs.0)),
+            ("queue.jobs.remote", count(jobs.1)),
+            ("queue.accepted", c.accepted.load(Ordering::Relaxed)),
+            ("queue.delivered", c.delivered.load(Ordering::Relaxed)),
+            ("queue.deferred", c.deferred.load(Ordering::Relaxed)),
+            ("queue.failed", c.failed.load(Ordering::Relaxed)),
+            ("queue.bounces", c.bounces.load(Ordering::Relaxed)),
+            ("queue.quarantined", c.quarantined.load(Ordering::Relaxed)),
+        ]
+        .into_iter()
+        .map(|(name, value)| Stat { name: name.into(), value })
+        .collect()
+    }
+
+    fn stop(&self) {
+        // The disk is the truth; what is in work is tried again, marked so.
+        crate::sys::spawn::exit_now(0);
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock::lock(&self.queue)
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&lock::read(&self.config))
+    }
+
+    /// The present, for the schedule.
+    fn now(&self) -> Now {
+        let wall = WallTime::now();
+        let wall = wall.secs.saturating_mul(1000).saturating_add(i64::from(wall.nanos / 1_000_000));
+        let mono = i64::try_from(self.clock.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Now { wall, mono }
+    }
+
+    /// Where a recipient's mail goes: what it is delivered together with.
+    fn dest(config: &Config, envelope: &Envelope) -> Dest {
+        let action = &envelope.action;
+        match config.action(action).map(|a| &a.method) {
+            Some(Method::Local(local)) => match local.deliver {
+                Deliver::Lmtp { .. } => Dest { class: Class::Local, name: action.clone() },
+                _ => Dest { class: Class::Local, name: local_name(envelope) },
+            },
+            // One host takes all that a smarthost's action sends.
+            Some(Method::Relay(relay)) if relay.host.is_some() => {
+                Dest { class: Class::Remote, name: action.clone() }
+            }
+            _ if envelope.user.is_some() => {
+                Dest { class: Class::Local, name: local_name(envelope) }
+            }
+            _ => {
+                Dest { class: Class::Remote, name: format!("{action} {}", envelope.rcpt.domain()) }
+            }
+        }
+    }
+
+    /// Logs what only an operator can mend.
+    fn trouble(&self, what: &'static str, qid: Qid, error: &dyn std::fmt::Display) {
+        log::crit!(what, qid = Show(&qid), error = Show(&error.to_string()));
+    }
+
+    /// The deadline of a question to lookup.
+    fn soon() -> Deadline {
+        Deadline::after(ASK)
+    }
+}
+
+fn local_name(envelope: &Envelope) -> String {
+    let user = envelope.user.as_deref().unwrap_or_default();
+    format!("{} {user}", envelope.action)
+}
+
+fn settings(config: &Config) -> Settings {
+    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let mda = |which| count(u64::from(config.mda_limit(which)));
+    Settings {
+        local: Rules {
+            base: config.retry_base(Distance::Local),
+            jobs: mda(MdaLimit::MaxSession),
+            jobs_per_dest: mda(MdaLimit::MaxSessionPerUser),
+            rcpts: 1,
+        },
+        remote: Rules {
+            base: config.retry_base(Distance::Remote),
+            jobs: count(config.limit(&limits::MTA_JOBS)),
+            jobs_per_dest: count(config.limit(&limits::MTA_JOBS_PER_DESTINATION)),
+            rcpts: count(config.limit(&limits::MTA_RCPTS)),
+        },
+        max_deferred: count(u64::from(config.max_deferred())),
+    }
 }

@@ -1,0 +1,366 @@
+//! Deliveries on this machine: lookup says where, parent opens it, and the
+//! message goes there over a channel of its own.
+//!
+//! A store or mbox process answers; one that dies without an answer may have
+//! delivered, so the next attempt says `maybe` and the death is counted: after
+//! the fifth in a row the recipient is held.  A program's exit status is its
+//! answer (sysexits(3)).
+
+use crate::base::clock::Deadline;
+use crate::base::exits::sysexits;
+use crate::base::log::{self, Show};
+use crate::disk::spool::message::Message;
+use crate::disk::spool::record::Envelope;
+use crate::ipc::frame::{Broken, Kind, Receiver, Sender};
+use crate::ipc::parent::{Ended, Refusal};
+use crate::ipc::queue_lookup::{self, NoOpening, Opening};
+use crate::ipc::queue_store::{Answer, Ask, Body, Change, Delivery, MESSAGE};
+use crate::ipc::smtp_lookup::{AliasItem, Destination};
+use crate::ipc::wire::Wire;
+use crate::proc::queue::sched::{Id, Job};
+use crate::proc::queue::settle::{How, Settled};
+use crate::proc::queue::Shared;
+use crate::proto::limits;
+use crate::proto::smtp::client::harmless;
+use crate::proto::smtp::edit::{Edit, Edits};
+use crate::proto::smtp::reply::Enhanced;
+use crate::sys::poll;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// How long a store may take for one message.
+const STORE: Duration = Duration::from_secs(10 * 60);
+/// How long a program may take.
+const PROGRAM: Duration = Duration::from_secs(15 * 60);
+
+impl Shared {
+    /// Delivers to each recipient of a job.
+    pub(super) fn deliver_local(&self, job: &Job) {
+        for rcpt in &job.rcpts {
+            let settled = self.deliver_one(job, *rcpt);
+            if let Some(one) = settled {
+                self.settle(job.qid, vec![one]);
+            }
+        }
+    }
+
+    /// `None`: there is no such recipient any more.
+    fn deliver_one(&self, job: &Job, number: u32) -> Option<Settled> {
+        let id = Id { qid: job.qid, rcpt: number };
+        let (envelope, sender, maybe, sid) = {
+            let queue = self.queue();
+            let rcpt = queue.rcpt(id)?;
+            let kept = queue.messages.get(&job.qid)?;
+            let maybe = kept.maybe || rcpt.deaths > 0;
+            let sender = kept.state.origin.sender.to_string();
+            (rcpt.envelope.clone(), sender, maybe, kept.state.origin.session.sid)
+        };
+        let later = |subject, detail, why: String| {
+            Some(Settled::ours(number, How::Later, subject, detail, why))
+        };
+        let loaded = match self.spool.load(job.qid) {
+            Ok(loaded) => loaded,
+            Err(e) => {
+                self.trouble("spool", job.qid, &e);
+                return later(3, 0, "the message cannot be read now".into());
+            }
+        };
+        let (file, key) = match self.spool.open_body(job.qid) {
+            Ok(open) => open,
+            Err(e) => {
+                self.trouble("spool", job.qid, &e);
+                return later(3, 0, "the message cannot be read now".into());
+            }
+        };
+        // Parent answers under this id what lookup asks of it.
+        let slot = self.openings.begin();
+        // A program may have ended before lookup's answer is read.
+        let ended = self.programs.expect(slot.request);
+        let ask = queue_lookup::Ask::Deliver {
+            request: slot.request,
+            sid,
+            to: destination(&envelope),
+            sender: sender.clone(),
+            rcpt: envelope.orig.to_string(),
+        };
+        let opening = match self.lookup.call(&ask, Shared::soon()) {
+            Ok(queue_lookup::Answer::Deliver { opening: Ok(opening) }) => opening,
+            Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Temporary { why }) }) => {
+                return later(3, 0, why);
+            }
+            Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Permanent { why }) }) => {
+                return Some(Settled::ours(number, How::Never, 1, 1, why));
+            }
+            Ok(queue_lookup::Answer::Route { .. }) => {
+                return later(3, 0, "lookup answered another question".into());
+            }
+            Err(e) => return later(3, 0, e.to_string()),
+        };
+        let channel = match slot.wait(Shared::soon()) {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(Refusal::Busy)) => {
+                return Some(Settled::ours(number, How::Postponed, 3, 2, "too much at once"));
+            }
+            Ok(Err(Refusal::Forbidden { why } | Refusal::Failed { why })) => {
+                log::warn!("local", qid = Show(&job.qid), msg = "not opened", why = why.as_str());
+                return later(3, 5, "the mailbox cannot be opened now".into());
+            }
+            Err(e) => return later(3, 0, e.to_string()),
+        };
+        if opening == Opening::Program {
+            let message = Message::open(file, key, loaded.state.edits);
+            let done = message.map_err(|e| e.to_string()).and_then(|message| {
+                let head = program_head(&sender, &envelope);
+                feed(channel, &head, &message, Deadline::after(PROGRAM))
+            });
+            let said = match done {
+                Ok(said) => said,
+                Err(why) => return later(3, 0, why),
+            };
+            return match ended.wait(Deadline::after(PROGRAM)) {
+                Ok(ended) => Some(by_status(number, ended, said)),
+                Err(e) => later(3, 0, e.to_string()),
+            };
+        }
+        let (junk, detail) = match opening {
+            Opening::Store { junk, detail } => (junk, detail),
+            _ => (false, None),
+        };
+        let delivery = Delivery {
+            qid: job.qid.to_string(),
+            secs: u64::try_from(loaded.created.secs).unwrap_or(0),
+            usecs: loaded.created.micros(),
+            number,
+            maybe,
+            sender,
+            rcpt: envelope.rcpt.to_string(),
+            detail,
+            junk,
+            spam: loaded.state.verdict.as_ref().map(|v| v.junk),
+            // A message of which stores die is put in the mailbox and no more.
+            forward: loaded.state.rcpts.iter().all(|r| r.deaths < 2),
+            body: Body {
+                key: *key.expose(),
+                len: loaded.body,
+                edits: changes(&loaded.state.edits),
+            },
+        };
+        Some(self.ask_store(number, channel, &Ask::Deliver { delivery }, &file))
+    }
+
+    fn ask_store(&self, number: u32, channel: OwnedFd, ask: &Ask, body: &File) -> Settled {
+        let deadline = Deadline::after(STORE);
+        let answer = Sender::new(channel).map_err(Broken::Io).and_then(|sender| {
+            sender.send(Kind::Request, 1, &ask.to_bytes(), Some(body.as_fd()), deadline)?;
+            let message = Receiver::new(MESSAGE).recv(sender.fd(), deadline)?;
+            if message.kind == Kind::Busy {
+                return Ok(None);
+            }
+            Answer::from_bytes(&message.payload)
+                .map(Some)
+                .map_err(|_| Broken::Protocol("not an answer"))
+        });
+        match answer {
+            Ok(Some(answer)) => by_answer(number, answer),
+            Ok(None) => Settled::ours(number, How::Postponed, 3, 2, "the store is busy"),
+            Err(Broken::Timeout) => Settled::ours(number, How::Died, 3, 0, "no answer in time"),
+            Err(e) => {
+                log::warn!("local", msg = "no answer of a store", error = Show(&e));
+                Settled::ours(number, How::Died, 3, 0, "the delivering process died")
+            }
+        }
+    }
+}
+
+fn by_answer(number: u32, answer: Answer) -> Settled {
+    match answer {
+        Answer::Done { mailbox, inject } => Settled {
+            rcpt: number,
+            how: How::Delivered,
+            status: Enhanced::new(2, 1, 5),
+            host: None,
+            said: harmless(mailbox.as_bytes()),
+            inject,
+        },
+        Answer::Temp { subject, detail, public, private } => {
+            log::info!("local", msg = "not now", why = private.as_str());
+            Settled::ours(number, How::Later, subject, detail, public)
+        }
+        Answer::Perm { subject, detail, public, private } => {
+            log::info!("local", msg = "never", why = private.as_str());
+            Settled::ours(number, How::Never, subject, detail, public)
+        }
+    }
+}
+
+/// sysexits(3).  A fault of the machine or of the command's place is ours and
+/// temporary; 126 and 127 are sh(1)'s for a command that cannot be run.
+fn by_status(number: u32, ended: Ended, said: String) -> Settled {
+    let code = match ended {
+        Ended::Code { code } => u8::try_from(code).unwrap_or(sysexits::TEMPFAIL),
+        Ended::Signal { signal } => {
+            let why = format!("the program died of signal {signal}");
+            return Settled::ours(number, How::Later, 3, 0, why);
+        }
+    };
+    let words = if said.is_empty() { format!("the program exited with {code}") } else { said };
+    match code {
+        sysexits::OK => Settled {
+            rcpt: number,
+            how: How::Delivered,
+            status: Enhanced::new(2, 0, 0),
+            host: None,
+            said: String::new(),
+            inject: Vec::new(),
+        },
+        sysexits::NOUSER => Settled::ours(number, How::Never, 1, 1, words),
+        sysexits::NOHOST => Settled::ours(number, How::Never, 1, 2, words),
+        sysexits::NOPERM => Settled::ours(number, How::Never, 7, 1, words),
+        sysexits::DATAERR | sysexits::UNAVAILABLE | sysexits::PROTOCOL => {
+            Settled::ours(number, How::Never, 3, 0, words)
+        }
+        // One of the shell's own, of a script without care: what mda has
+        // always taken for a refusal.
+        1 => Settled::ours(number, How::Never, 3, 0, words),
+        _ => Settled::ours(number, How::Later, 3, 0, words),
+    }
+}
+
+/// What an envelope asks of lookup.
+pub fn destination(e: &Envelope) -> Destination {
+    Destination {
+        action: e.action.clone(),
+        dest: e.rcpt.to_string(),
+        user: e.user.clone(),
+        item: e.item.as_ref().map(|i| AliasItem { key: i.key.clone(), digest: i.digest }),
+    }
+}
+
+/// Edits as they are sent.
+pub fn changes(edits: &Edits) -> Vec<Change> {
+    let change = |edit: &Edit| match edit {
+        Edit::Insert { offset, bytes } => Change::Insert { offset: *offset, bytes: bytes.clone() },
+        Edit::Delete { offset, len } => Change::Delete { offset: *offset, len: *len },
+    };
+    edits.as_slice().iter().map(change).collect()
+}
+
+/// The trace fields of final delivery.  RFC 5321 4.4, RFC 9228.
+fn program_head(sender: &str, envelope: &Envelope) -> Vec<u8> {
+    format!("Return-Path: <{sender}>\nDelivered-To: {}\n", envelope.rcpt).into_bytes()
+}
+
+/// Gives a program the message on its standard input, lines ending in LF, and
+/// takes what it says meanwhile and after.
+fn feed(
+    channel: OwnedFd,
+    head: &[u8],
+    message: &Message,
+    deadline: Deadline,
+) -> Result<String, String> {
+    poll::set_nonblocking(channel.as_fd(), true).map_err(|e| e.to_string())?;
+    let end = channel.try_clone().map_err(|e| e.to_string())?;
+    let mut pipe = File::from(channel);
+    let mut said = Vec::new();
+    let mut reader = message.reader();
+    let mut out = head.to_vec();
+    let mut cr = false;
+    // A program that reads only part of the message and exits is content:
+    // its status says so, and EPIPE is no error.
+    'write: loop {
+        while !out.is_empty() {
+            match pipe.write(&out) {
+                Ok(n) => {
+                    out.drain(..n);
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    listen(&mut pipe, &mut said);
+                    match poll::wait_for(pipe.as_fd(), poll::OUT, deadline.left()) {
+                        Ok(true) => {}
+                        _ => return Err("the program did not read in time".into()),
+                    }
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break 'write,
+            }
+        }
+        match reader.next_piece().map_err(|e| e.to_string())? {
+            Some(piece) => lf(piece, &mut cr, &mut out),
+            None => break,
+        }
+    }
+    // The end of its input, while we still listen.  Already closed is as good.
+    let _ = std::os::unix::net::UnixStream::from(end).shutdown(std::net::Shutdown::Write);
+    loop {
+        match poll::wait_for(pipe.as_fd(), poll::IN, deadline.left()) {
+            Ok(true) => {}
+            _ => return Err("the program did not end in time".into()),
+        }
+        if !listen(&mut pipe, &mut said) {
+            break;
+        }
+    }
+    let first = said.split(|b| *b == b'\n').find(|l| !l.trim_ascii().is_empty());
+    Ok(harmless(first.unwrap_or_default().trim_ascii()))
+}
+
+/// Takes what there is; false at the end.
+fn listen(pipe: &mut File, said: &mut Vec<u8>) -> bool {
+    let mut chunk = [0; 1024];
+    loop {
+        match pipe.read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(n) => {
+                let room = limits::PROGRAM_OUTPUT.size().saturating_sub(said.len()).min(n);
+                said.extend_from_slice(&chunk[..room]);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return e.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// CRLF becomes LF; `cr`: the piece before ended in CR.
+fn lf(piece: &[u8], cr: &mut bool, out: &mut Vec<u8>) {
+    for byte in piece {
+        if std::mem::take(cr) && *byte != b'\n' {
+            out.push(b'\r');
+        }
+        if *byte == b'\r' {
+            *cr = true;
+        } else {
+            out.push(*byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_get_lines_that_end_in_lf() {
+        for split in 0..=8 {
+            let (a, b) = b"a\r\nb\rc\r\n".split_at(split);
+            let (mut cr, mut out) = (false, Vec::new());
+            lf(a, &mut cr, &mut out);
+            lf(b, &mut cr, &mut out);
+            assert_eq!(out, b"a\nb\rc\n", "{split}");
+        }
+    }
+
+    #[test]
+    fn exit_statuses() {
+        let how = |code| by_status(1, Ended::Code { code }, String::new()).how;
+        assert_eq!(how(0), How::Delivered);
+        for code in [1, 65, 67, 69, 77] {
+            assert_eq!(how(code), How::Never, "{code}");
+        }
+        for code in [75, 71, 74, 126, 127, 2, 300] {
+            assert_eq!(how(code), How::Later, "{code}");
+        }
+        assert_eq!(by_status(1, Ended::Signal { signal: 9 }, String::new()).how, How::Later);
+    }
+}

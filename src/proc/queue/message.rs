@@ -1,0 +1,89 @@
+//! A message as queue keeps it in memory: everything but body and edits.
+
+use crate::base::clock::WallTime;
+use crate::conf::ast::Config;
+use crate::disk::spool::qid::Qid;
+use crate::disk::spool::record::Envelope;
+use crate::disk::spool::state::{Recipient, State};
+use crate::proc::queue::sched::{Id, Item, Now};
+use crate::proc::queue::{Queue, Shared};
+use crate::proto::smtp::edit::Edits;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A committed message.
+pub struct Kept {
+    /// When it was accepted.
+    pub created: WallTime,
+    /// Octets, with its edits.
+    pub size: u64,
+    /// What its log amounts to; without the edits, which stay on disk.
+    pub state: State,
+    /// Attempts that this process knows nothing of may have succeeded.
+    pub maybe: bool,
+}
+
+impl Kept {
+    /// Keeps what was loaded or committed.
+    pub fn new(created: WallTime, body: u64, mut state: State, maybe: bool) -> Kept {
+        let size = state.edits.size(body).unwrap_or(body);
+        state.edits = Edits::new();
+        Kept { created, size, state, maybe }
+    }
+
+    /// When it was accepted, in milliseconds since 1970.
+    pub fn created_ms(&self) -> i64 {
+        let ms = i64::from(self.created.nanos / 1_000_000);
+        self.created.secs.saturating_mul(1000).saturating_add(ms)
+    }
+
+    /// Whoever is to have his turn: a login, else the sender, else the client.
+    fn turn(&self) -> Arc<str> {
+        let origin = &self.state.origin;
+        match (&origin.session.user, origin.sender.mailbox(), origin.session.client) {
+            (Some(user), _, _) => user.as_str().into(),
+            (None, Some(sender), _) => sender.key().as_str().into(),
+            (None, None, Some(client)) => client.to_string().as_str().into(),
+            (None, None, None) => "".into(),
+        }
+    }
+}
+
+/// How long a recipient is tried.
+pub fn ttl(config: &Config, envelope: &Envelope) -> Duration {
+    config.action(&envelope.action).and_then(|a| a.ttl).unwrap_or_else(|| config.queue_ttl())
+}
+
+impl Queue {
+    /// Takes a message in and plans its recipients.
+    pub fn insert(&mut self, qid: Qid, kept: Kept, config: &Config, now: Now) {
+        if self.messages.contains_key(&qid) {
+            return;
+        }
+        let sender = kept.turn();
+        for (rcpt, r) in kept.state.open() {
+            let dest = Arc::new(Shared::dest(config, &r.envelope));
+            self.sched.add(
+                Item {
+                    id: Id { qid, rcpt },
+                    sender: Arc::clone(&sender),
+                    dest,
+                    created: kept.created_ms(),
+                    ttl: ttl(config, &r.envelope),
+                    tries: r.tries,
+                    last_try: r.last_try.saturating_mul(1000),
+                    held: r.held.is_some(),
+                },
+                now,
+            );
+        }
+        self.messages.insert(qid, kept);
+    }
+
+    /// A recipient that is not done.
+    pub fn rcpt(&self, id: Id) -> Option<&Recipient> {
+        let kept = self.messages.get(&id.qid)?;
+        let at = usize::try_from(id.rcpt).ok()?.checked_sub(1)?;
+        kept.state.rcpts.get(at).filter(|r| r.end.is_none())
+    }
+}

@@ -1,0 +1,213 @@
+//! Jobs for mta: sent with the body's descriptor, reported by calls.
+//!
+//! queue never waits for mta.  While mta is being restarted nothing is sent,
+//! and the jobs that it had are tried again: as far as anybody knows they were
+//! not done (at least once, as SMTP is).
+
+use crate::base::clock::Deadline;
+use crate::base::lock;
+use crate::base::log::{self, Show};
+use crate::conf::ast::{Config, Deliver, Method};
+use crate::disk::spool::record::Envelope;
+use crate::disk::spool::state::Recipient;
+use crate::ipc::call::{Back, Serve};
+use crate::ipc::pool::Pool;
+use crate::ipc::queue_mta::{self, Answer, Ask, Body, Down, Outcome, Report};
+use crate::ipc::smtp_queue::Notify;
+use crate::ipc::wire::Wire;
+use crate::proc::queue::local::changes;
+use crate::proc::queue::sched::{Class, Id, Job};
+use crate::proc::queue::settle::{How, Settled};
+use crate::proc::queue::work::{end, postpone};
+use crate::proc::queue::Shared;
+use crate::proto::smtp::client::harmless;
+use crate::proto::smtp::command::Ret;
+use crate::proto::smtp::reply::Enhanced;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long mta may take to make room for a job.
+const SEND: Duration = Duration::from_secs(5);
+
+/// Jobs that mta has.
+#[derive(Default)]
+pub struct Remote {
+    next: u64,
+    jobs: HashMap<u64, Job>,
+}
+
+/// Serves mta.
+#[derive(Default)]
+pub struct Server(OnceLock<(Arc<Shared>, Pool)>);
+
+impl Server {
+    /// The shared state has the channel that this serves, hence the detour.
+    pub fn serve(&self, shared: &Arc<Shared>, pool: Pool) {
+        let fresh = self.0.set((Arc::clone(shared), pool)).is_ok();
+        debug_assert!(fresh, "called once, at the start");
+    }
+}
+
+impl Serve for Server {
+    fn request(&self, payload: Vec<u8>, _: Option<OwnedFd>, back: Back) {
+        let Some((shared, pool)) = self.0.get() else { return back.busy() };
+        let Ok(Ask::Report { id, results, last }) = Ask::from_bytes(&payload) else {
+            log::crit!("remote", msg = "malformed report of mta");
+            return back.busy();
+        };
+        let shared = Arc::clone(shared);
+        pool.submit(move || shared.report(id, results, last, back));
+    }
+
+    fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
+
+    fn attached(&self) {
+        let Some((shared, _)) = self.0.get() else { return };
+        let lost: Vec<Job> = lock::lock(&shared.remote).jobs.drain().map(|(_, job)| job).collect();
+        for job in &lost {
+            end(shared, job);
+        }
+        shared.queue().mta_down = false;
+        shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// Sends a job to mta.
+    pub(super) fn send_job(self: &Arc<Self>, job: Job, first: &Envelope) {
+        let config = self.config();
+        let wire = match self.wire_job(&config, &job, first) {
+            Ok(Some(wire)) => wire,
+            Ok(None) => return end(self, &job),
+            Err(why) => {
+                log::crit!("remote", qid = Show(&job.qid), error = why.as_str());
+                return postpone(self, &job, "the message cannot be read now");
+            }
+        };
+        let (mut wire, file) = wire;
+        let id = {
+            let mut remote = lock::lock(&self.remote);
+            remote.next = remote.next.wrapping_add(1);
+            let id = remote.next;
+            remote.jobs.insert(id, job);
+            id
+        };
+        wire.id = id;
+        let down = Down::Job { job: Box::new(wire) };
+        if self.mta.tell(&down, Some(file.as_fd()), Deadline::after(SEND)).is_err() {
+            // It is being restarted: a fresh channel will say when it is back.
+            let job = lock::lock(&self.remote).jobs.remove(&id);
+            let Some(job) = job else { return };
+            if job.dest.class == Class::Remote {
+                self.queue().mta_down = true;
+                end(self, &job);
+            } else {
+                postpone(self, &job, "mta is not there");
+            }
+        }
+    }
+
+    fn wire_job(
+        &self,
+        config: &Config,
+        job: &Job,
+        first: &Envelope,
+    ) -> Result<Option<(queue_mta::Job, std::fs::File)>, String> {
+        let loaded = self.spool.load(job.qid).map_err(|e| e.to_string())?;
+        let (file, key) = self.spool.open_body(job.qid).map_err(|e| e.to_string())?;
+        let queue = self.queue();
+        let rcpts: Vec<queue_mta::Rcpt> = job
+            .rcpts
+            .iter()
+            .filter_map(|n| {
+                let r = queue.rcpt(Id { qid: job.qid, rcpt: *n })?;
+                Some(wire_rcpt(config, *n, r))
+            })
+            .collect();
+        drop(queue);
+        if rcpts.is_empty() {
+            return Ok(None);
+        }
+        let origin = &loaded.state.origin;
+        let body =
+            Body { key: *key.expose(), len: loaded.body, edits: changes(&loaded.state.edits) };
+        let wire = queue_mta::Job {
+            id: 0,
+            qid: job.qid.to_string(),
+            action: first.action.clone(),
+            domain: first.rcpt.domain().as_str().to_owned(),
+            sender: origin.sender.to_string(),
+            smtputf8: origin.smtputf8,
+            eight_bit: origin.eight_bit,
+            ret_full: origin.ret.map(|r| r == Ret::Full),
+            envid: origin.envid.clone(),
+            rcpts,
+            body,
+        };
+        Ok(Some((wire, file)))
+    }
+
+    /// mta says what became of some recipients.
+    fn report(self: &Arc<Self>, id: u64, results: Vec<Report>, last: bool, back: Back) {
+        let job = {
+            let mut remote = lock::lock(&self.remote);
+            if last {
+                remote.jobs.remove(&id)
+            } else {
+                remote.jobs.get(&id).cloned()
+            }
+        };
+        let Some(job) = job else { return back.reply(&Answer::Recorded, None) };
+        let known = |r: &Report| job.rcpts.contains(&r.number);
+        let settled: Vec<Settled> = results.into_iter().filter(known).map(settled).collect();
+        let answered = settled.iter().any(|s| matches!(s.how, How::Relayed(_)));
+        let written = settled.is_empty() || self.settle(job.qid, settled);
+        if answered {
+            let now = self.now();
+            self.queue().sched.answered(&job.dest, now);
+        }
+        if last {
+            end(self, &job);
+        }
+        let answer = if written { Answer::Recorded } else { Answer::NotRecorded };
+        back.reply(&answer, None);
+    }
+}
+
+/// The address for RCPT TO, and what goes with it.
+fn wire_rcpt(config: &Config, number: u32, r: &Recipient) -> queue_mta::Rcpt {
+    let e = &r.envelope;
+    // LMTP names the user, unless the action says `rcpt-to`.
+    let by_user = config.action(&e.action).is_some_and(|a| {
+        matches!(&a.method, Method::Local(l)
+            if matches!(l.deliver, Deliver::Lmtp { rcpt_to: false, .. }))
+    });
+    let address = match (&e.user, by_user) {
+        (Some(user), true) => user.clone(),
+        _ => e.rcpt.to_string(),
+    };
+    queue_mta::Rcpt {
+        number,
+        address,
+        notify: e.notify.map(|n| Notify { success: n.success, failure: n.failure, delay: n.delay }),
+        orcpt: e.orcpt.as_ref().map(|o| (o.kind.clone(), o.address.clone())),
+    }
+}
+
+fn settled(r: Report) -> Settled {
+    let (how, class, subject, detail) = match r.result {
+        Outcome::Done { dsn } => (How::Relayed(dsn), 2, 0, 0),
+        Outcome::Temp { subject, detail } => (How::Later, 4, subject, detail),
+        Outcome::Perm { subject, detail } => (How::Never, 5, subject, detail),
+    };
+    Settled {
+        rcpt: r.number,
+        how,
+        status: Enhanced::new(class, subject, detail),
+        host: r.host.map(|h| harmless(h.as_bytes())),
+        said: harmless(r.said.as_bytes()),
+        inject: Vec::new(),
+    }
+}

@@ -1,0 +1,345 @@
+//! What became of recipients: on disk first, then in memory.
+//!
+//! *Durability.*  Notifications and redirects are written and parked in
+//! incoming; then one record tells both of them and of the recipients that need
+//! nothing more; then they are published.  A crash before the record leaves
+//! nothing but files in incoming that the next start removes; a crash after it
+//! leaves what the next start finishes.  So nobody is told twice, nothing is
+//! sent on twice, and no failure goes without its notification.
+//!
+//! A message whose recipients are all done is removed.  If that is the first
+//! thing that becomes of it (the usual case), no record is written before.
+
+use crate::base::log::{self, Show};
+use crate::disk::spool::qid::Qid;
+use crate::disk::spool::record::{End, Record};
+use crate::disk::spool::SpoolError;
+use crate::proc::queue::bounce::Notice;
+use crate::proc::queue::sched::{Id, Next};
+use crate::proc::queue::{Counts, Shared};
+use crate::proto::dsn::Action;
+use crate::proto::limits;
+use crate::proto::smtp::reply::Enhanced;
+use std::time::Duration;
+
+/// What became of one recipient.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// Its number.
+    pub rcpt: u32,
+    /// How it went.
+    pub how: How,
+    /// The enhanced code.
+    pub status: Enhanced,
+    /// The host that said so.
+    pub host: Option<String>,
+    /// What it said, or what went wrong here: harmless text.
+    pub said: String,
+    /// Messages that the delivery brought forth: addresses, with a redirect.
+    pub inject: Vec<String>,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It is in a mailbox, or a program took it.
+    Delivered,
+    /// Another host has it; true: it takes over notifications of success.
+    Relayed(bool),
+    /// Not now.
+    Later,
+    /// Not now, for a reason of ours that is no attempt.
+    Postponed,
+    /// The process that had it died.
+    Died,
+    /// Never.
+    Never,
+}
+
+impl Settled {
+    /// One that was not delivered for a reason of ours.
+    pub fn ours(
+        rcpt: u32,
+        how: How,
+        subject: u16,
+        detail: u16,
+        said: impl Into<String>,
+    ) -> Settled {
+        let class = if how == How::Never { 5 } else { 4 };
+        Settled {
+            rcpt,
+            how,
+            status: Enhanced::new(class, subject, detail),
+            host: None,
+            said: said.into(),
+            inject: Vec::new(),
+        }
+    }
+}
+
+impl Shared {
+    /// Records what became of these recipients.  False if the disk refused:
+    /// those that are done are so in memory, the others are tried again.
+    pub(super) fn settle(&self, qid: Qid, mut all: Vec<Settled>) -> bool {
+        for one in &mut all {
+            cut(&mut one.said);
+        }
+        let mut ids = self.inject_all(qid, &mut all);
+        let config = self.config();
+        let at = self.now();
+        let warn = config.warn_intervals();
+        let mut records = Vec::new();
+        let (mut delivered, mut failed, mut notices) = (Vec::new(), Vec::new(), Vec::new());
+        let mut warned = Vec::new();
+        let mut queue = self.queue();
+        for one in all.drain(..) {
+            let id = Id { qid, rcpt: one.rcpt };
+            let Some(rcpt) = queue.rcpt(id).cloned() else { continue };
+            let Some(kept) = queue.messages.get(&qid) else { continue };
+            let age = at.wall.saturating_sub(kept.created_ms());
+            log_one(qid, &kept.state.origin, &rcpt.envelope, &one);
+            let notify = rcpt.envelope.notify;
+            match one.how {
+                How::Delivered | How::Relayed(_) => {
+                    delivered.push(one.rcpt);
+                    let action = match one.how {
+                        How::Relayed(false) => Some(Action::Relayed),
+                        How::Relayed(true) => None,
+                        _ => Some(Action::Delivered),
+                    };
+                    if let Some(action) = action.filter(|_| notify.is_some_and(|n| n.success)) {
+                        notices.push(Notice::new(action, &one, &rcpt, at.wall));
+                    }
+                }
+                How::Never => {
+                    failed.push(one.rcpt);
+                    if notify.is_none_or(|n| n.failure) {
+                        notices.push(Notice::new(Action::Failed, &one, &rcpt, at.wall));
+                    }
+                }
+                How::Later | How::Postponed | How::Died => {
+                    let count = one.how != How::Postponed;
+                    let deaths =
+                        if one.how == How::Died { rcpt.deaths.saturating_add(1) } else { 0 };
+                    Counts::add(&self.counts.deferred, 1);
+                    match queue.sched.defer(id, count, at) {
+                        Next::Expired => {
+                            failed.push(one.rcpt);
+                            let mut one = one;
+                            // RFC 3463 X.4.7: delivery time expired.
+                            one.status = Enhanced::new(5, 4, 7);
+                            if notify.is_none_or(|n| n.failure) {
+                                notices.push(Notice::new(Action::Failed, &one, &rcpt, at.wall));
+                            }
+                        }
+                        Next::Retry(_) => {
+                            let tries = rcpt.tries.saturating_add(u32::from(count));
+                            records.push(Record::Attempt {
+                                rcpt: one.rcpt,
+                                at: at.wall.div_euclid(1000),
+                                tries,
+                                deaths,
+                                said: one.said.clone(),
+                            });
+                            if u64::from(deaths) >= limits::POISON_DEATHS.default {
+                                let why = "processes die of it".to_owned();
+                                log::crit!(
+                                    "hold",
+                                    qid = Show(&qid),
+                                    rcpt = one.rcpt,
+                                    why = Show(&why)
+                                );
+                                queue.sched.hold(id);
+                                records.push(Record::Hold { rcpt: one.rcpt, on: true, why });
+                            }
+                            let due = warn.get(usize::try_from(rcpt.warned).unwrap_or(usize::MAX));
+                            let late = due.is_some_and(|d| over(age, *d));
+                            if late && notify.is_none_or(|n| n.delay) {
+                                let passed = warn.iter().filter(|d| over(age, **d)).count();
+                                let times = u32::try_from(passed).unwrap_or(u32::MAX);
+                                warned.push((one.rcpt, times));
+                                notices.push(Notice::new(Action::Delayed, &one, &rcpt, at.wall));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        drop(queue);
+        Counts::add(&self.counts.delivered, delivered.len());
+        Counts::add(&self.counts.failed, failed.len());
+        match self.notify(qid, &notices) {
+            Ok(mut more) => ids.append(&mut more),
+            Err(why) => {
+                // Without its notification nothing may fail for good.
+                self.trouble("bounce", qid, &why);
+                self.keep_failed(qid, &failed, &mut records);
+                (failed, warned) = (Vec::new(), Vec::new());
+            }
+        }
+        if ids.is_empty() {
+            for (rcpts, end) in [(&delivered, End::Delivered), (&failed, End::Failed)] {
+                if !rcpts.is_empty() {
+                    records.push(Record::Done { rcpts: rcpts.clone(), end });
+                }
+            }
+        } else {
+            let ended = |all: &[u32], end| all.iter().map(|n| (*n, end)).collect::<Vec<_>>();
+            let mut ends = ended(&delivered, End::Delivered);
+            ends.append(&mut ended(&failed, End::Failed));
+            records.push(Record::Spawned { ids: ids.clone(), ends, warned });
+        }
+        self.write_down(qid, &records, &delivered, &failed, &ids)
+    }
+
+    /// Records, publishes, and forgets what is done.
+    fn write_down(
+        &self,
+        qid: Qid,
+        records: &[Record],
+        delivered: &[u32],
+        failed: &[u32],
+        ids: &[Qid],
+    ) -> bool {
+        // Nothing but an end for all: the file goes, that is record enough.
+        let only_ends = records.iter().all(|r| matches!(r, Record::Done { .. }));
+        let last = only_ends && {
+            let queue = self.queue();
+            queue.messages.get(&qid).is_none_or(|kept| {
+                kept.state.open().all(|(n, _)| delivered.contains(&n) || failed.contains(&n))
+            })
+        };
+        let mut written = true;
+        if !last && !records.is_empty() {
+            if let Err(e) = self.spool.append(qid, records) {
+                written = false;
+                if e != SpoolError::Gone {
+                    self.trouble("spool", qid, &e);
+                }
+            }
+        }
+        if !written {
+            for id in ids {
+                if let Err(e) = self.spool.discard_incoming(*id) {
+                    self.trouble("spool", *id, &e);
+                }
+            }
+            let mut ignored = Vec::new();
+            self.keep_failed(qid, failed, &mut ignored);
+        } else if !ids.is_empty() {
+            self.publish(qid, ids);
+        }
+        let mut queue = self.queue();
+        let mut finished = false;
+        if let Some(kept) = queue.messages.get_mut(&qid) {
+            if written {
+                records.iter().for_each(|r| kept.state.apply(r));
+            } else {
+                let rcpts = delivered.to_vec();
+                kept.state.apply(&Record::Done { rcpts, end: End::Delivered });
+                kept.maybe = true;
+            }
+            finished = kept.state.is_finished();
+        }
+        let gone: &[u32] = if written { failed } else { &[] };
+        for rcpt in delivered.iter().chain(gone) {
+            queue.sched.remove(Id { qid, rcpt: *rcpt });
+        }
+        drop(queue);
+        if finished {
+            self.finish(qid);
+        }
+        self.changed.notify_all();
+        written
+    }
+
+    /// Removes a message that needs nothing more.
+    pub(super) fn finish(&self, qid: Qid) {
+        if let Err(e) = self.spool.remove(qid) {
+            self.trouble("spool", qid, &e);
+        }
+        if self.queue().messages.remove(&qid).is_some() {
+            log::info!("done", qid = Show(&qid));
+        }
+        self.changed.notify_all();
+    }
+
+    /// Makes spawned messages visible and takes them in.
+    pub(super) fn publish(&self, qid: Qid, ids: &[Qid]) {
+        if let Err(e) = self.spool.publish_spawned(ids) {
+            // The record stands: the next start publishes them.
+            self.trouble("spool", qid, &e);
+            return;
+        }
+        for id in ids {
+            self.take_in(*id, false);
+        }
+    }
+
+    /// Recipients that would fail but cannot be told of: they wait instead.
+    fn keep_failed(&self, qid: Qid, failed: &[u32], records: &mut Vec<Record>) {
+        let (config, now) = (self.config(), self.now());
+        let mut queue = self.queue();
+        for rcpt in failed {
+            let id = Id { qid, rcpt: *rcpt };
+            records.retain(|r| !matches!(r, Record::Attempt { rcpt: n, .. } if n == rcpt));
+            if queue.sched.defer(id, false, now) == Next::Expired {
+                // Its time is over, and still it must stay: as if it were new.
+                let sender = "".into();
+                let Some(r) = queue.rcpt(id).cloned() else { continue };
+                let item = super::sched::Item {
+                    id,
+                    sender,
+                    dest: std::sync::Arc::new(Shared::dest(&config, &r.envelope)),
+                    created: now.wall,
+                    ttl: config.queue_ttl(),
+                    tries: 1,
+                    last_try: now.wall,
+                    held: r.held.is_some(),
+                };
+                queue.sched.remove(id);
+                queue.sched.add(item, now);
+            }
+        }
+    }
+}
+
+fn over(age_ms: i64, interval: Duration) -> bool {
+    u128::try_from(age_ms).is_ok_and(|age| age >= interval.as_millis())
+}
+
+/// Bounded, at a character's edge.
+fn cut(text: &mut String) {
+    let mut end = limits::SAID.size().min(text.len());
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.truncate(end);
+}
+
+fn log_one(
+    qid: Qid,
+    origin: &crate::disk::spool::record::Origin,
+    envelope: &crate::disk::spool::record::Envelope,
+    one: &Settled,
+) {
+    let result = match one.how {
+        How::Delivered => "delivered",
+        How::Relayed(_) => "relayed",
+        How::Later => "later",
+        How::Postponed => "postponed",
+        How::Died => "died",
+        How::Never => "failed",
+    };
+    log::info!(
+        "deliver",
+        qid = Show(&format_args!("{qid}.{}", one.rcpt)),
+        from = Show(&format_args!("<{}>", origin.sender)),
+        to = Show(&format_args!("<{}>", envelope.rcpt)),
+        action = envelope.action.as_str(),
+        result = result,
+        status = Show(&one.status),
+        host = one.host.as_deref().unwrap_or("-"),
+        said = one.said.as_str()
+    );
+}
