@@ -8,8 +8,8 @@
 
 use crate::ipc::wire::{Malformed, Wire};
 
-/// The largest message: what the client may have pipelined, and little more.
-pub const MAX: usize = 64 * 1024;
+/// The largest message.
+pub const MAX: usize = 4096;
 
 /// Octets of the length.
 pub const LENGTH: usize = 4;
@@ -28,8 +28,6 @@ crate::wire! {
         pub tls: bool,
         /// The tag of the command that logged in; its OK is still to be sent.
         pub tag: Vec<u8>,
-        /// What the client has sent after it.
-        pub early: Vec<u8>,
     }
 }
 
@@ -63,7 +61,6 @@ mod tests {
             client: "192.0.2.1".into(),
             tls: true,
             tag: b"a1".to_vec(),
-            early: b"a2 NOOP\r\n".to_vec(),
         };
         let bytes = session.framed().unwrap();
         let (head, payload) = bytes.split_at(LENGTH);

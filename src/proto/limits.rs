@@ -56,6 +56,11 @@ pub const fn setting(
 }
 
 impl Limit {
+    /// The default of a limit in milliseconds.
+    pub const fn duration(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.default)
+    }
+
     /// The default as a length or count in memory.
     pub const fn size(&self) -> usize {
         // The table holds no value over 2^31, and a 16-bit target is none of ours.
@@ -227,6 +232,24 @@ pub const IMAP_LIST_PATTERN: Limit = limit(
     "a mailbox name has 255",
     "matches nothing longer",
 );
+/// How long an IMAP session may be silent, in IDLE too.
+pub const IMAP_IDLE: Limit =
+    limit("imap-idle", 1_800_000, Unit::Millis, "RFC 3501 5.4", "BYE, closed");
+/// How long a client may take to read what was answered.
+pub const IMAP_WRITE: Limit =
+    limit("imap-write", 300_000, Unit::Millis, "a peer that does not read", "closed");
+/// Commands in a row that cannot be read.
+pub const IMAP_BAD_COMMANDS: Limit =
+    limit("imap-bad-commands", 20, Unit::Count, "a peer that speaks no IMAP", "BYE, closed");
+/// The header of a message as FETCH and SEARCH look at it.
+pub const IMAP_HEADER: Limit =
+    limit("imap-header", 1_048_576, Unit::Octets, "CVE-2024-23185", "the rest is left out");
+/// A message, or a part of it, that is held in memory while it is sent.
+pub const IMAP_IN_MEMORY: Limit =
+    limit("imap-in-memory", 262_144, Unit::Octets, "memory of a session", "read in pieces");
+/// How much text of a part SEARCH looks at.
+pub const IMAP_SEARCH_TEXT: Limit =
+    limit("imap-search-text", 4_194_304, Unit::Octets, "memory of a session", "not found beyond");
 /// Pairs of ID.
 pub const IMAP_ID_FIELDS: Limit = limit("imap-id-fields", 30, Unit::Count, "RFC 2971 3.3", "BAD");
 /// Records of one section of a DNS answer that are used.
@@ -513,6 +536,12 @@ pub const ALL: &[&Limit] = &[
     &IMAP_LIST_OPTIONS,
     &IMAP_LIST_PATTERNS,
     &IMAP_LIST_PATTERN,
+    &IMAP_IDLE,
+    &IMAP_WRITE,
+    &IMAP_BAD_COMMANDS,
+    &IMAP_HEADER,
+    &IMAP_IN_MEMORY,
+    &IMAP_SEARCH_TEXT,
     &IMAP_ID_FIELDS,
     &TEXT_LINE,
     &HEADER,

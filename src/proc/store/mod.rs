@@ -1,7 +1,9 @@
 //! store: one account's mailboxes: delivery, IMAP sessions, index.
 
 pub mod account;
+pub mod cmd;
 pub mod notify;
+pub mod session;
 pub mod view;
 
 use crate::ipc::parent::{Part, Stat};

@@ -101,6 +101,19 @@ impl Collector {
         self.literals = 0;
     }
 
+    /// Takes what has been gathered, for as long as the command runs; it comes
+    /// back to [`Collector::wipe`].
+    pub fn take(&mut self) -> Vec<u8> {
+        self.literals = 0;
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Overwrites a command that has run; its buffer serves the next one.
+    pub fn wipe(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+        self.clear();
+    }
+
     /// What has been gathered, every line with its CRLF.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -155,7 +168,7 @@ impl Collector {
 ///
 /// A quoted string cannot span lines, so a `{n}` at the end of a line is never
 /// inside one in a command that is well-formed.
-fn announced(line: &[u8]) -> Option<LiteralHead> {
+pub fn announced(line: &[u8]) -> Option<LiteralHead> {
     if line.last() != Some(&b'}') {
         return None;
     }

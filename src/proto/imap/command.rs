@@ -223,6 +223,11 @@ pub fn parse(bytes: &[u8]) -> Result<Tagged<'_>, Refused<'_>> {
     }
 }
 
+/// The tag of a command of which no more may be known.
+pub fn tag_of(bytes: &[u8]) -> Option<&[u8]> {
+    parse_tag(&mut Cursor::new(bytes)).ok()
+}
+
 fn parse_tagged<'a>(c: &mut Cursor<'a>, tag: &mut Option<&'a [u8]>) -> Parsed<Tagged<'a>> {
     let found = parse_tag(c)?;
     *tag = Some(found);

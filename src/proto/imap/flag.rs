@@ -27,6 +27,19 @@ impl SystemFlags {
     /// `\Draft`
     pub const DRAFT: SystemFlags = SystemFlags(16);
 
+    /// All of them.
+    pub const ALL: SystemFlags = SystemFlags(31);
+
+    /// The bits, as the store keeps them.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags of these bits; others are left out.
+    pub const fn from_bits(bits: u8) -> SystemFlags {
+        SystemFlags(bits & Self::ALL.0)
+    }
+
     /// Each flag with its name, in the order of responses.
     pub const NAMES: [(SystemFlags, &'static str); 5] = [
         (SystemFlags::ANSWERED, "\\Answered"),

@@ -64,6 +64,8 @@ pub enum Fault {
     NoMessage,
     /// A `~{n}` literal.
     Binary,
+    /// Something else than DONE in IDLE.
+    NoDone,
 }
 
 /// The result of a rule.

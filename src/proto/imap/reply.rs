@@ -59,6 +59,7 @@ impl Fault {
             Fault::TooDeep => bad("Nested too deeply."),
             Fault::TooMany => bad("Too many arguments."),
             Fault::NoMessage => bad("Message literal missing."),
+            Fault::NoDone => bad("Expected DONE."),
             Fault::Binary => no(Code::Cannot, "Binary literals are not supported."),
         }
     }
@@ -73,6 +74,10 @@ pub enum Problem {
     LoggedIn,
     /// The command needs a selected mailbox.
     NotSelected,
+    /// What was asked is not possible with this mailbox.
+    Cannot,
+    /// APPEND with a message of no octets.
+    EmptyMessage,
     /// The mailbox was opened by EXAMINE.
     ReadOnly,
     /// A sequence number beyond the last message.
@@ -138,6 +143,8 @@ impl Problem {
             Problem::NotLoggedIn => bad("Log in first."),
             Problem::LoggedIn => bad("Already logged in."),
             Problem::NotSelected => bad("No mailbox selected."),
+            Problem::Cannot => no(Code::Cannot, "Not possible with this mailbox."),
+            Problem::EmptyMessage => no(Code::Cannot, "An empty message can't be saved."),
             Problem::ReadOnly => no(Code::Cannot, "Mailbox is read-only."),
             Problem::BadNumber => bad("No such message."),
             Problem::NoMailbox => no(Code::NonExistent, "Mailbox doesn't exist."),
