@@ -12,7 +12,7 @@ const TEXT: &str = r#"
 pki a.example cert "/etc/rmail/a.pem"
 pki b.example cert "/etc/rmail/b.pem"
 listen on lo port 25 tls pki a.example
-listen on lo imaps pki b.example
+listen on lo imaps auth <users> pki b.example
 "#;
 
 fn soon() -> Deadline {
