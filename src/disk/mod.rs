@@ -22,6 +22,7 @@ pub mod dotlock;
 pub mod index;
 pub mod keywords;
 pub mod maildir;
+pub mod mbox;
 pub mod meta;
 pub mod offline;
 pub mod spool;

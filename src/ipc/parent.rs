@@ -201,8 +201,9 @@ crate::wire! {
         Stats { ask: u64, all: Vec<Stat> },
         /// Control alone: a request from the administrator.
         Admin { request: u64, payload: Vec<u8> },
-        /// Store alone: no session and no delivery is left.
-        Idle,
+        /// Store alone: no session and no delivery is left of the `attached` channels that it was
+        /// given so far; `leave`: nor has been for so long that it may go.
+        Idle { attached: u64, leave: bool },
         /// The program on disk is not the one that parent runs: after `make
         /// install`.  The child exits; parent re-executes itself.
         OtherBuild,

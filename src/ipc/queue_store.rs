@@ -7,7 +7,14 @@
 //! without an answer means that the delivery may have happened: the next
 //! attempt carries `maybe`.
 
+use crate::base::clock::Deadline;
 use crate::base::exits::{Outcome, Status};
+use crate::ipc::frame::{Broken, Kind, Receiver, Sender};
+use crate::ipc::wire::{Malformed, Wire};
+use crate::proto::smtp::edit::{Edit, Edits};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// The largest message: edits of many header fields.
 pub const MESSAGE: usize = 4 * 1024 * 1024;
@@ -90,6 +97,53 @@ impl std::fmt::Debug for Body {
     // The key stays out of every log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Body").field("len", &self.len).field("edits", &self.edits).finish()
+    }
+}
+
+impl Body {
+    /// The edits, checked.
+    pub fn edits(&self) -> Result<Edits, Malformed> {
+        let mut edits = Edits::new();
+        for change in &self.edits {
+            let edit = match change {
+                Change::Insert { offset, bytes } => {
+                    Edit::Insert { offset: *offset, bytes: bytes.clone() }
+                }
+                Change::Delete { offset, len } => Edit::Delete { offset: *offset, len: *len },
+            };
+            edits.push(edit).map_err(|_| Malformed)?;
+        }
+        Ok(edits)
+    }
+}
+
+/// How long queue may take to read an answer.
+const SEND: Duration = Duration::from_secs(60);
+
+/// Serves a channel of deliveries on the caller's thread until queue closes it.
+///
+/// `deliver` gets each delivery with the spool file's descriptor.  A message
+/// that is none of this edge ends the channel.
+pub fn serve(
+    channel: OwnedFd,
+    mut deliver: impl FnMut(Delivery, OwnedFd) -> Answer,
+) -> Result<(), Broken> {
+    let sender = Sender::new(channel).map_err(Broken::Io)?;
+    let mut receiver = Receiver::new(MESSAGE);
+    let malformed = || Broken::Io(io::Error::from(io::ErrorKind::InvalidData));
+    loop {
+        let message = match receiver.recv(sender.fd(), Deadline::NEVER) {
+            Err(Broken::Gone) => return Ok(()),
+            other => other?,
+        };
+        let (Kind::Request, Some(file)) = (message.kind, message.fd) else {
+            return Err(malformed());
+        };
+        let Ok(Ask::Deliver { delivery }) = Ask::from_bytes(&message.payload) else {
+            return Err(malformed());
+        };
+        let answer = deliver(delivery, file).to_bytes();
+        sender.send(Kind::Reply, message.id, &answer, None, Deadline::after(SEND))?;
     }
 }
 

@@ -497,6 +497,12 @@ pub const SAID: Limit =
 /// Deaths of a process after which a message is held.
 pub const POISON_DEATHS: Limit =
     limit("poison-deaths", 5, Unit::Count, "one message against all others", "held, and shown");
+/// A user's .forward.
+pub const FORWARD_FILE: Limit =
+    limit("forward-file", 4096, Unit::Octets, "one delivery's work", "the message is held");
+/// A program that a .forward names.
+pub const PROGRAM_TIME: Limit =
+    limit("program-time", 300_000, Unit::Millis, "a delivery's patience", "the message is held");
 
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[
@@ -604,8 +610,6 @@ pub const ALL: &[&Limit] = &[
     &DUPLICATE_MAX_DAYS,
     &KEYWORDS_FILE,
     &SUBSCRIPTIONS_FILE,
-    &STORE_PROCESSES,
-    &STORE_MIN_UID,
     &SMTP_COMMAND_TIME,
     &SMTP_MESSAGE_TIME,
     &SMTP_SESSION_TIME,

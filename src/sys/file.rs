@@ -37,6 +37,17 @@ pub fn open_owned(path: &Path, uid: u32) -> Result<File> {
     Ok(file)
 }
 
+/// Opens for reading and writing what must not be a symbolic link (ELOOP) and,
+/// should it be a FIFO or a device, without waiting for it.
+pub fn open_update(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|e| SysError::of("open", &e).at(path))
+}
+
 /// Creates a file that must not exist yet (EEXIST), for reading and writing,
 /// with this mode less the umask.
 pub fn create_new(path: &Path, mode: u32) -> Result<File> {

@@ -1,9 +1,29 @@
 //! mbox: one delivery into a system mailbox.
+//!
+//! *Runs as* root, with nothing of the file system but the directory of
+//! mailboxes: it alone can make a file there and give it to its user.  Parent
+//! starts one for each delivery; its channel is queue's.  The rules of the file
+//! are in [`crate::disk::mbox`].
 
-use crate::ipc::parent::{Part, Stat};
-use crate::proc::start::{Events, Greeted, StartError};
+use crate::base::clock::WallTime;
+use crate::base::exits::{Outcome, Status};
+use crate::base::log;
+use crate::disk::dotlock::Owner;
+use crate::disk::maildir::Error;
+use crate::disk::mbox::{Mbox, Whose};
+use crate::disk::spool::head::Key;
+use crate::disk::spool::message::Message;
+use crate::ipc::parent::{Part, Stat, Target};
+use crate::ipc::queue_store::{self, Answer, Delivery};
+use crate::proc::start::{Events, Greeted, Job, StartError};
 use crate::proc::table::Kind;
+use crate::proto::date::DateTime;
+use crate::proto::limits;
+use crate::proto::smtp::handover::{handover, Loop};
+use crate::sys::spawn::exit_now;
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 struct Shared;
@@ -17,11 +37,126 @@ impl Events for Shared {
         Vec::new()
     }
     fn stop(&self) {
-        crate::sys::spawn::exit_now(0);
+        exit_now(0);
     }
+}
+
+/// Whose mailbox this process writes, and as whom it locks.
+struct Mailbox {
+    path: PathBuf,
+    whose: Whose,
+    owner: Owner,
 }
 
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
-    Ok(greeted.confine()?.serve(&Shared))
+    let mut child = greeted.confine()?;
+    let Some(Job::Target(Target::Mbox { uid, gid, path, .. }, channel)) = child.job.take() else {
+        return Err(StartError::Other("no mailbox to deliver to".into()));
+    };
+    let owner = Owner { pid: std::process::id(), host: child.hostname.clone(), dead: None };
+    let mailbox = Mailbox { path, whose: Whose { uid, gid }, owner };
+    let worker = move || {
+        let served = queue_store::serve(channel, |delivery, file| mailbox.answer(&delivery, file));
+        if let Err(e) = served {
+            log::warn!("mbox", msg = "channel of queue", error = log::Show(&e));
+        }
+        exit_now(0);
+    };
+    std::thread::Builder::new()
+        .name("deliver".into())
+        .spawn(worker)
+        .map_err(|e| StartError::Other(format!("thread: {e}")))?;
+    Ok(child.serve(&Shared))
+}
+
+impl Mailbox {
+    fn answer(&self, delivery: &Delivery, file: OwnedFd) -> Answer {
+        let outcome = self.deliver(delivery, file).err().unwrap_or(Outcome::Done);
+        log::info!(
+            "mbox",
+            qid = delivery.qid.as_str(),
+            rcpt = delivery.number,
+            to = log::Angle(delivery.rcpt.as_bytes()),
+            file = self.path.as_path(),
+            result = outcome.code().as_str(),
+            error = outcome.status().map_or("", |s| s.private.as_str())
+        );
+        match outcome {
+            Outcome::Done => {
+                Answer::Done { mailbox: self.path.display().to_string(), inject: Vec::new() }
+            }
+            failed => Answer::failed(&failed),
+        }
+    }
+
+    fn deliver(&self, delivery: &Delivery, file: OwnedFd) -> Result<(), Outcome> {
+        let local = |why: &dyn std::fmt::Display| temp((3, 0), "local error", why);
+        let edits = delivery.body.edits().map_err(|e| local(&e))?;
+        let key = Key::new(delivery.body.key);
+        let message = Message::of_body(File::from(file), key, delivery.body.len, edits)
+            .map_err(|e| local(&e))?;
+        let header = message.header(limits::HEADER.size()).map_err(|e| local(&e))?;
+        let given = handover(&header, &delivery.sender, &delivery.rcpt)
+            .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
+        append(&self.path, self, delivery, &given.header, &message, header.len())
+            .map_err(|e| refused(&e))
+    }
+}
+
+/// Appends the message, header first.
+fn append(
+    path: &Path,
+    to: &Mailbox,
+    delivery: &Delivery,
+    header: &[u8],
+    message: &Message,
+    skip: usize,
+) -> Result<(), Error> {
+    let mut mbox = Mbox::open(path, to.whose, &to.owner)?;
+    mbox.begin(&delivery.sender, &asctime(WallTime::now()))?;
+    mbox.write(header)?;
+    let mut reader = message.reader();
+    let mut left = skip;
+    while let Some(piece) = reader.next_piece()? {
+        let from = left.min(piece.len());
+        left = left.saturating_sub(from);
+        mbox.write(piece.get(from..).unwrap_or_default())?;
+    }
+    mbox.finish()
+}
+
+/// The time of a `From ` line, in UTC: `Mon Jan  1 00:00:00 2024`.
+fn asctime(now: WallTime) -> String {
+    // `Mon, 1 Jan 2024 00:00:00 +0000`, put in the old order.
+    let text = DateTime::utc(now.secs).rfc5322();
+    let words: Vec<&str> = text.split([' ', ',']).filter(|w| !w.is_empty()).collect();
+    match words.as_slice() {
+        [week, day, month, year, time, ..] => format!("{week} {month} {day:>2} {time} {year}"),
+        _ => text,
+    }
+}
+
+fn temp(code: (u16, u16), public: &'static str, why: &dyn std::fmt::Display) -> Outcome {
+    Outcome::Temp(Status::new(code, public).because(why))
+}
+
+/// All are temporary: our own fault, and a full disk, bounce no mail.
+fn refused(e: &Error) -> Outcome {
+    match e {
+        e if e.is_full() => temp((3, 1), "mail system is full", e),
+        Error::Locked(_) => temp((2, 0), "mailbox is in use", e),
+        e => temp((3, 0), "local error", e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_lines_have_the_old_order_of_a_date() {
+        assert_eq!(asctime(WallTime::from_secs(0)), "Thu Jan  1 00:00:00 1970");
+        assert_eq!(asctime(WallTime::from_secs(1_700_000_000)), "Tue Nov 14 22:13:20 2023");
+    }
 }

@@ -44,10 +44,21 @@ pub struct Running {
     pub since: Instant,
     /// A store's account.
     pub account: Option<Account>,
-    /// Who waits for the end of this program: the kind and its request.
-    pub requester: Option<(Kind, u64)>,
+    /// A store's channels so far.
+    pub attached: u64,
+    /// Who waits for the end of this program, and its request.
+    pub requester: Option<(Asker, u64)>,
     /// When it is killed if it has not gone by then.
     pub kill_at: Option<Instant>,
+}
+
+/// Who asked for a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The one process of a kind that is always running.
+    Kind(Kind),
+    /// This child, a store.
+    Child(u64),
 }
 
 /// A kind that is always running: its deaths and the next start.
@@ -136,6 +147,7 @@ impl Supervisor {
             unenforced: Vec::new(),
             since: Instant::now(),
             account: None,
+            attached: 0,
             requester: None,
             kill_at: None,
         };
@@ -207,12 +219,16 @@ impl Supervisor {
         let lived = child.since.elapsed();
         let expected = self.phase == Phase::Stopping || child.kill_at.is_some();
         let clean = matches!(exit, Exit::Code(0));
-        if let Some((kind, request)) = child.requester {
+        if let Some((asker, request)) = child.requester {
             let ended = match exit {
                 Exit::Code(code) => Ended::Code { code },
                 Exit::Signal(signal) => Ended::Signal { signal },
             };
-            self.tell(kind, &Down::Exited { request, ended }, None);
+            let exited = Down::Exited { request, ended };
+            match asker {
+                Asker::Kind(kind) => self.tell(kind, &exited, None),
+                Asker::Child(id) => self.tell_id(id, &exited, None),
+            }
         }
         if !clean && !expected && child.process.kind != Kind::Exec {
             log::crit!(

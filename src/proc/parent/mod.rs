@@ -397,7 +397,7 @@ impl Supervisor {
                 self.tell(Kind::Lookup, &Down::User { request, user }, None);
             }
             (Kind::Store, Up::Run { program, request }) => self.run_for_store(id, program, request),
-            (Kind::Store, Up::Idle) => self.store_idle(id),
+            (Kind::Store, Up::Idle { attached, leave }) => self.store_idle(id, attached, leave),
             (Kind::Control, Up::Admin { request, payload }) => self.administer(request, &payload),
             _ => {
                 log::crit!(

@@ -6,6 +6,7 @@
 //! `limit store min-uid`, rmail's own users, and mail roots outside the
 //! prefixes that the configuration can produce.
 
+use super::children::Asker;
 use super::Supervisor;
 use crate::base::log;
 use crate::ipc::parent::{Account, Down, Program, Refusal, Role, Target};
@@ -68,6 +69,10 @@ impl Supervisor {
             Some(store) => store.id,
             None => self.start_store(&account, role)?,
         };
+        self.idle_stores.retain(|i| *i != id);
+        if let Some(store) = self.children.iter_mut().find(|c| c.id == id) {
+            store.attached = store.attached.wrapping_add(1);
+        }
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
         let attach = Down::Attach { account, role, sid, peer: asker as u8 };
         self.tell_id(id, &attach, Some(theirs));
@@ -160,7 +165,7 @@ impl Supervisor {
         let job = (Target::Program { program }, Some(theirs));
         let id = self.spawn(table::process(Kind::Exec), Some(job)).map_err(failed)?;
         if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
-            child.requester = Some((asker, request));
+            child.requester = Some((Asker::Kind(asker), request));
         }
         Ok(ours)
     }
@@ -172,7 +177,14 @@ impl Supervisor {
             a.system && a.uid == program.uid && a.gid == program.gid && a.home == program.home
         });
         let opened = if own {
-            self.open_program(program, Kind::Store, request)
+            let opened = self.open_program(program, Kind::Store, request);
+            // One of many stores: its end is told to this one.
+            for child in &mut self.children {
+                if child.requester == Some((Asker::Kind(Kind::Store), request)) {
+                    child.requester = Some((Asker::Child(store), request));
+                }
+            }
+            opened
         } else {
             Err(Refusal::Forbidden { why: "a store runs programs for its own account only".into() })
         };
@@ -183,9 +195,16 @@ impl Supervisor {
         self.tell_id(store, &Down::Opened { request, result }, fd);
     }
 
-    /// A store has nothing to do: it may be ended when slots are short.
-    pub fn store_idle(&mut self, id: u64) {
-        if !self.idle_stores.contains(&id) {
+    /// A store has nothing to do: it is ended when slots are short, or at once if it says that it
+    /// may leave.  Not if it was given another channel meanwhile.
+    pub fn store_idle(&mut self, id: u64, attached: u64, leave: bool) {
+        self.idle_stores.retain(|i| *i != id);
+        if !self.children.iter().any(|c| c.id == id && c.attached == attached) {
+            return;
+        }
+        if leave {
+            self.let_go(id, Duration::from_secs(10));
+        } else {
             self.idle_stores.push(id);
         }
     }

@@ -1,33 +1,307 @@
 //! store: one account's mailboxes: delivery, IMAP sessions, index.
+//!
+//! *Runs as* the account's user, one process for each account, with nothing of
+//! the file system but the mail root and `.forward`.  Parent attaches channels:
+//! of imap for a session, of queue for deliveries; each is served by a thread
+//! of its own.  Shared: [`account::Account`] (its lock order is told there),
+//! `state` (which channels there are; no other lock is taken under it).
+//!
+//! It leaves by parent's word alone: `Idle` says that nothing is going on, and
+//! again after a while that it may leave, so no channel meets a store on its
+//! way out.
 
 pub mod account;
 pub mod cmd;
+pub mod deliver;
+pub mod forward;
 pub mod notify;
 pub mod session;
 pub mod view;
 
-use crate::ipc::parent::{Part, Stat};
-use crate::proc::start::{Events, Greeted, StartError};
+use crate::base::clock::{Deadline, Since};
+use crate::base::lock;
+use crate::base::log::{self, Show};
+use crate::conf::{self, ast};
+use crate::disk::maildir::{Error, Root};
+use crate::ipc::openings::Openings;
+use crate::ipc::parent::{Account as Who, Ended, Part, Refusal, Role, Stat, Up};
+use crate::proc::start::{Events, Greeted, Job, Parent, StartError};
 use crate::proc::table::Kind;
+use account::Account;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
-struct Shared;
+/// How long the last store of this account may take to give up `rmail.lock`.
+const PREDECESSOR: Duration = Duration::from_secs(10);
 
-impl Events for Shared {
-    fn config(&self, _: Part) -> Result<(), String> {
-        Ok(())
+/// How long a store stays that has had no session.
+const STAY_DELIVERED: Duration = Duration::from_secs(2);
+
+/// How long a store stays after its last session.
+const STAY_SESSION: Duration = Duration::from_secs(60);
+
+/// How long running work may take when the store is told to leave.
+const LEAVE: Duration = Duration::from_secs(8);
+
+/// Stack of a session or delivery thread.
+const STACK: usize = 512 * 1024;
+
+/// What all threads share.
+pub struct Shared {
+    /// Whose store this is.
+    pub who: Who,
+    /// The server's name.
+    pub hostname: String,
+    /// The mailboxes.
+    pub account: Arc<Account>,
+    /// The way to parent.
+    pub parent: Parent,
+    /// Programs that parent is starting.
+    pub openings: Openings,
+    /// Programs that are running.
+    pub exits: Exits,
+    stopping: Arc<AtomicBool>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    /// A second handle of every channel in work, to end it.
+    channels: HashMap<u64, UnixStream>,
+    had_session: bool,
+    sessions: u64,
+    deliveries: u64,
+    idle: Option<Since>,
+}
+
+/// Who waits for the end of a program.
+#[derive(Default)]
+pub struct Exits(Mutex<HashMap<u64, SyncSender<Ended>>>);
+
+/// The end of one program.
+pub struct Exit(Receiver<Ended>);
+
+impl Exits {
+    /// Waits for the program that is being opened under this request.
+    pub fn expect(&self, request: u64) -> Exit {
+        let (to, from) = sync_channel(1);
+        lock::lock(&self.0).insert(request, to);
+        Exit(from)
     }
-    fn peer(&self, _: Kind, _: OwnedFd) {}
-    fn stats(&self) -> Vec<Stat> {
-        Vec::new()
+
+    fn complete(&self, request: u64, ended: Ended) {
+        if let Some(to) = lock::lock(&self.0).remove(&request) {
+            // Nobody may be waiting any more.
+            let _ = to.send(ended);
+        }
     }
-    fn stop(&self) {
-        crate::sys::spawn::exit_now(0);
+}
+
+impl Exit {
+    /// How it ended; `None` at the deadline.
+    pub fn wait(self, deadline: Deadline) -> Option<Ended> {
+        self.0.recv_timeout(deadline.left().unwrap_or(Duration::from_secs(3600))).ok()
     }
 }
 
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
-    Ok(greeted.confine()?.serve(&Shared))
+    let child = greeted.confine()?;
+    let Some(Job::Account(who)) = &child.job else {
+        return Err(StartError::Other("no account to work for".into()));
+    };
+    let who = who.clone();
+    let config = conf::part(&child.part.text).map_err(StartError::Other)?;
+    let hostname = config.hostname().unwrap_or(&child.hostname).to_string();
+    let root = open_root(&who, &hostname)?;
+    let account = Arc::new(Account::new(root, mailboxes(&config)));
+    let shared = Arc::new(Shared {
+        who,
+        hostname,
+        account,
+        parent: child.parent.clone(),
+        openings: Openings::default(),
+        exits: Exits::default(),
+        stopping: Arc::new(AtomicBool::new(false)),
+        state: Mutex::new(State { idle: Some(Since::now()), ..State::default() }),
+        changed: Condvar::new(),
+    });
+    let idler = shared.clone();
+    std::thread::Builder::new()
+        .name("idle".into())
+        .stack_size(STACK)
+        .spawn(move || idler.watch_idleness())
+        .map_err(|e| StartError::Other(format!("thread: {e}")))?;
+    Ok(child.serve(&Running(shared)))
+}
+
+/// Opens the mail root; the account's last store may still be leaving it.
+fn open_root(who: &Who, hostname: &str) -> Result<Root, StartError> {
+    let begun = Since::now();
+    loop {
+        match Root::open(&who.mail_root, hostname) {
+            Ok(root) => return Ok(root),
+            Err(Error::Locked(_)) if begun.elapsed() < PREDECESSOR => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(e) => return Err(StartError::Other(e.to_string())),
+        }
+    }
+}
+
+fn mailboxes(config: &ast::Config) -> Vec<ast::Mailbox> {
+    config.mailboxes().cloned().collect()
+}
+
+/// What parent's messages act on.
+struct Running(Arc<Shared>);
+
+impl Events for Running {
+    fn config(&self, part: Part) -> Result<(), String> {
+        let config = conf::part(&part.text)?;
+        self.0.account.configure(mailboxes(&config));
+        Ok(())
+    }
+
+    fn peer(&self, _: Kind, _: OwnedFd) {}
+
+    fn opened(&self, request: u64, opened: Result<OwnedFd, Refusal>) {
+        self.0.openings.complete(request, opened);
+    }
+
+    fn exited(&self, request: u64, ended: Ended) {
+        self.0.exits.complete(request, ended);
+    }
+
+    fn attach(&self, _: Who, role: Role, sid: u64, _: Option<Kind>, fd: OwnedFd) {
+        let shared = self.0.clone();
+        let Some(id) = shared.begin(role, &fd) else { return };
+        let worker = shared.clone();
+        let started =
+            std::thread::Builder::new().name("channel".into()).stack_size(STACK).spawn(move || {
+                let work = std::panic::AssertUnwindSafe(|| worker.work(role, sid, fd));
+                if std::panic::catch_unwind(work).is_err() {
+                    log::crit!("store", sid = sid, msg = "a thread panicked");
+                }
+                worker.end(role, id);
+            });
+        if let Err(e) = started {
+            log::warn!("store", msg = "no thread", error = Show(&e));
+            shared.end(role, id);
+        }
+    }
+
+    fn stats(&self) -> Vec<Stat> {
+        let state = lock::lock(&self.0.state);
+        [("store.session.active", state.sessions), ("store.deliver.active", state.deliveries)]
+            .map(|(name, value)| Stat { name: name.into(), value })
+            .into()
+    }
+
+    fn stop(&self) {
+        self.0.leave();
+        crate::sys::spawn::exit_now(0);
+    }
+}
+
+impl Shared {
+    /// Serves one channel to its end.
+    fn work(self: &Arc<Self>, role: Role, sid: u64, fd: OwnedFd) {
+        match role {
+            Role::Deliver => deliver::run(self, fd),
+            Role::Session => {
+                session::run(self.account.clone(), fd, sid, self.stopping.clone());
+            }
+        }
+    }
+
+    /// Counts a channel in.
+    fn begin(&self, role: Role, fd: &OwnedFd) -> Option<u64> {
+        let mut state = lock::lock(&self.state);
+        // Counted whatever becomes of it, as parent counts.
+        state.next = state.next.wrapping_add(1);
+        let handle = match fd.try_clone() {
+            Ok(fd) => UnixStream::from(fd),
+            Err(e) => {
+                log::warn!("store", msg = "no descriptor", error = Show(&e));
+                return None;
+            }
+        };
+        let id = state.next;
+        state.channels.insert(id, handle);
+        state.idle = None;
+        match role {
+            Role::Session => {
+                state.had_session = true;
+                state.sessions = state.sessions.saturating_add(1);
+            }
+            Role::Deliver => state.deliveries = state.deliveries.saturating_add(1),
+        }
+        drop(state);
+        self.changed.notify_all();
+        Some(id)
+    }
+
+    /// Counts a channel out.
+    fn end(&self, role: Role, id: u64) {
+        let mut state = lock::lock(&self.state);
+        state.channels.remove(&id);
+        match role {
+            Role::Session => state.sessions = state.sessions.saturating_sub(1),
+            Role::Deliver => state.deliveries = state.deliveries.saturating_sub(1),
+        }
+        if state.channels.is_empty() {
+            state.idle = Some(Since::now());
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Tells parent when nothing is going on, and again when it may let go.
+    fn watch_idleness(&self) {
+        let mut told = 0;
+        let mut state = lock::lock(&self.state);
+        loop {
+            let stay = if state.had_session { STAY_SESSION } else { STAY_DELIVERED };
+            let Some(since) = state.idle else {
+                told = 0;
+                state = lock::wait(&self.changed, state);
+                continue;
+            };
+            let left = stay.saturating_sub(since.elapsed());
+            let leave = left.is_zero();
+            if told == 0 || (told == 1 && leave) {
+                told = if leave { 2 } else { 1 };
+                let attached = state.next;
+                drop(state);
+                // Parent gone: the main thread ends the process.
+                let _ = self.parent.tell(&Up::Idle { attached, leave }, None);
+                state = lock::lock(&self.state);
+                continue;
+            }
+            state = lock::wait_for(&self.changed, state, (told < 2).then_some(left));
+        }
+    }
+
+    /// Ends all channels and waits for their threads.
+    fn leave(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let until = Deadline::after(LEAVE);
+        let mut state = lock::lock(&self.state);
+        for channel in state.channels.values() {
+            // What is being answered still goes out; one that is closed is as good.
+            let _ = channel.shutdown(std::net::Shutdown::Read);
+        }
+        while !state.channels.is_empty() && !until.expired() {
+            state = lock::wait_for(&self.changed, state, until.left());
+        }
+    }
 }

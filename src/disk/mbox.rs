@@ -1,0 +1,255 @@
+//! Appending to a system mailbox: one file, messages one behind the other.
+//!
+//! *Runs in* mbox, as root, on a file in a directory that others may be able
+//! to write; the file is opened without following links and must be a regular
+//! file of the user's with one name.  Locked twice, as mail.local(8) does it:
+//! `user.lock` beside the file, and flock(2) on it.  A message begins with a
+//! `From ` line and ends with an empty one; a line of its own that begins with
+//! `From ` after an empty line gets a `>`.
+//!
+//! *Durability:* appended, then synced; after an error the file is cut back to
+//! what it was.  A crash between the sync and the answer delivers twice.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::base::clock::Since;
+use crate::disk::atomic;
+use crate::disk::dotlock::{Dotlock, Owner, Rule};
+use crate::disk::maildir::error::{At, Error, Result};
+use crate::sys::file::{chown, create_new, open_update, try_lock, Lock};
+
+/// How long a mailbox may be in use by somebody else.
+const LOCK: Rule = Rule { wait: Duration::from_secs(30), stale: Duration::from_secs(300) };
+
+/// A mailbox to which a message is being appended; dropping it cuts the message off again.
+#[derive(Debug)]
+pub struct Mbox<'a> {
+    path: &'a Path,
+    file: File,
+    /// Where the message began.
+    start: u64,
+    end: u64,
+    buffer: Vec<u8>,
+    /// The line before was empty, so that a `From ` now would begin a message.
+    empty: bool,
+    /// What of the current line is held back: too short to tell, or a CR.
+    held: Vec<u8>,
+    /// Inside a line whose beginning has been written.
+    within: bool,
+    done: bool,
+    _lock: Dotlock,
+}
+
+/// Whose mailbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose {
+    /// The owner; never root.
+    pub uid: u32,
+    /// The group of a file that is made.
+    pub gid: u32,
+}
+
+impl<'a> Mbox<'a> {
+    /// Opens and locks a mailbox, making it if it does not exist.
+    ///
+    /// Blocks up to 30 s for each lock, then [`Error::Locked`].
+    /// [`Error::Suspect`]: a link, another owner's, no regular file.
+    pub fn open(path: &'a Path, whose: Whose, owner: &Owner) -> Result<Mbox<'a>> {
+        let lock = Dotlock::acquire(path, LOCK, owner, 0o600)?;
+        let file = match open_update(path) {
+            Ok(file) => file,
+            Err(e) if e.is_missing() => {
+                let file = create_new(path, 0o600)?;
+                chown(path, whose.uid, whose.gid)?;
+                file
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let meta = file.metadata().at("fstat", path)?;
+        if !meta.is_file() || meta.nlink() != 1 || meta.uid() != whose.uid {
+            return Err(Error::Suspect(path.into(), "not the user's own regular file"));
+        }
+        let begun = Since::now();
+        while !try_lock(&file, Lock::Exclusive)? {
+            if begun.elapsed() >= LOCK.wait {
+                return Err(Error::Locked(path.into()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let start = file.metadata().at("fstat", path)?.len();
+        Ok(Mbox {
+            path,
+            file,
+            start,
+            end: start,
+            buffer: Vec::new(),
+            empty: true,
+            held: Vec::new(),
+            within: false,
+            done: false,
+            _lock: lock,
+        })
+    }
+
+    /// Writes the `From ` line: the sender, and the time as asctime(3) has it.
+    pub fn begin(&mut self, sender: &str, time: &str) -> Result<()> {
+        let sender = if sender.is_empty() { "MAILER-DAEMON" } else { sender };
+        let sender: String = sender.chars().map(|c| if c == ' ' { '_' } else { c }).collect();
+        self.put(format!("From {sender} {time}\n").as_bytes())
+    }
+
+    /// Adds bytes of the message; CRLF becomes LF, and `From ` lines are quoted.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            let mut line = std::mem::take(&mut self.held);
+            line.extend_from_slice(piece);
+            if let Some(text) = line.strip_suffix(b"\n") {
+                let text = text.strip_suffix(b"\r").unwrap_or(text).to_vec();
+                self.line(&text)?;
+                self.put(b"\n")?;
+                self.empty = !self.within && text.is_empty();
+                self.within = false;
+            } else {
+                // A CR may belong to the line's end, five bytes may become a `From `.
+                let keep = if !self.within && line.len() < 5 {
+                    line.len()
+                } else {
+                    usize::from(line.ends_with(b"\r"))
+                };
+                let cut = line.len().saturating_sub(keep);
+                self.held = line.split_off(cut);
+                if !line.is_empty() {
+                    self.line(&line)?;
+                    self.within = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a line or its beginning, quoted if it needs to be.
+    fn line(&mut self, text: &[u8]) -> Result<()> {
+        if !self.within && self.empty && text.starts_with(b"From ") {
+            self.put(b">")?;
+        }
+        self.put(text)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= 64 * 1024 {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.write_all_at(&self.buffer, self.end).at("write", self.path)?;
+        let len = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+        self.end = self.end.saturating_add(len);
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Ends the message: the last line, the empty line, synced.
+    pub fn finish(mut self) -> Result<()> {
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() {
+            self.line(&held)?;
+            self.within = true;
+        }
+        if self.within {
+            self.put(b"\n")?;
+            self.empty = false;
+        }
+        if !self.empty {
+            self.put(b"\n")?;
+        }
+        self.flush()?;
+        atomic::sync_file(&self.file, self.path)?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Mbox<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // Half a message would run into the next one.  If this fails too,
+            // the log says why the write did.
+            let _ = self.file.set_len(self.start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::testdir::TestDir;
+
+    fn whose() -> Whose {
+        Whose { uid: crate::sys::user::uid(), gid: crate::sys::user::gid() }
+    }
+
+    fn owner() -> Owner {
+        Owner { pid: std::process::id(), host: "h".into(), dead: None }
+    }
+
+    fn append(path: &Path, text: &[u8], step: usize) -> Result<()> {
+        let mut mbox = Mbox::open(path, whose(), &owner())?;
+        mbox.begin("a b@c", "Mon Jan  1 00:00:00 2024")?;
+        for piece in text.chunks(step) {
+            mbox.write(piece)?;
+        }
+        mbox.finish()
+    }
+
+    #[test]
+    fn messages_are_parted_and_from_lines_quoted_whatever_the_pieces() {
+        let text = b"Subject: x\r\n\r\nFrom here\r\nFrom there\r\n\r\nFrom\r\n\r\nFrom end";
+        let want = "From a_b@c Mon Jan  1 00:00:00 2024\nSubject: x\n\n>From here\nFrom there\n\n\
+                    From\n\n>From end\n\n";
+        for step in 1..=text.len() {
+            let dir = TestDir::new();
+            let path = dir.path().join("joe");
+            append(&path, text, step).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), want, "step {step}");
+            append(&path, text, step).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), want.repeat(2));
+            assert!(!dir.path().join("joe.lock").exists());
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_message_given_up_is_cut_off() {
+        let dir = TestDir::new();
+        let path = dir.path().join("joe");
+        std::fs::write(&path, "before\n\n").unwrap();
+        let mut mbox = Mbox::open(&path, whose(), &owner()).unwrap();
+        mbox.write(&b"x\r\n".repeat(100_000)).unwrap();
+        drop(mbox);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "before\n\n");
+    }
+
+    #[test]
+    fn links_and_foreign_files_are_refused() {
+        let dir = TestDir::new();
+        let path = dir.path().join("joe");
+        let other = dir.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(append(&path, b"x", 1).is_err());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::hard_link(&other, &path).unwrap();
+        assert!(matches!(append(&path, b"x", 1), Err(Error::Suspect(..))));
+        let foreign = Whose { uid: whose().uid + 1, gid: 0 };
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(Mbox::open(&path, foreign, &owner()), Err(Error::Suspect(..))));
+        assert_eq!(std::fs::read(&other).unwrap(), b"");
+    }
+}

@@ -1,0 +1,167 @@
+//! Deliveries: a message of the queue into one of the account's mailboxes.
+//!
+//! *Runs in* store, a thread for each channel of queue's; parent gives one at
+//! a time.  *Trusts* queue for what a delivery is, nobody for what a message
+//! says.  *Durability:* the answer `Done` means that the message is synced
+//! under a name that the delivery's id fixes, so a second attempt finds it;
+//! everything unknown is temporary.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use super::forward::{self, Forwarded};
+use super::Shared;
+use crate::base::exits::{Outcome, Status};
+use crate::base::log;
+use crate::conf::ast::SpecialUse;
+use crate::disk::maildir::{DeliveryId, Error, Name};
+use crate::disk::spool::head::Key;
+use crate::disk::spool::message::Message;
+use crate::ipc::queue_store::{self, Answer, Delivery};
+use crate::proto::limits;
+use crate::proto::smtp::handover::{handover, Handover, Loop};
+
+/// Serves one channel of queue's until it closes it.
+pub fn run(shared: &Shared, channel: OwnedFd) {
+    let served = queue_store::serve(channel, |delivery, file| {
+        let answer = deliver(shared, &delivery, file).unwrap_or_else(|o| Answer::failed(&o));
+        report(&delivery, &answer);
+        answer
+    });
+    if let Err(e) = served {
+        log::warn!("deliver", msg = "channel of queue", error = log::Show(&e));
+    }
+}
+
+/// One line for each delivery.
+fn report(delivery: &Delivery, answer: &Answer) {
+    let (qid, rcpt, n) = (delivery.qid.as_str(), delivery.rcpt.as_str(), delivery.number);
+    match answer {
+        Answer::Done { mailbox, inject } => {
+            let (mailbox, forwarded) = (mailbox.as_str(), inject.len());
+            log::info!(
+                "deliver",
+                qid = qid,
+                rcpt = n,
+                to = log::Angle(rcpt.as_bytes()),
+                mailbox = mailbox,
+                forwarded = forwarded,
+                result = "2.0.0"
+            );
+        }
+        failed => {
+            let outcome = failed.outcome();
+            let why = outcome.status().map_or("", |s| s.private.as_str());
+            log::info!(
+                "deliver",
+                qid = qid,
+                rcpt = n,
+                to = log::Angle(rcpt.as_bytes()),
+                result = outcome.code().as_str(),
+                error = why
+            );
+        }
+    }
+}
+
+fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer, Outcome> {
+    let edits = delivery
+        .body
+        .edits()
+        .map_err(|_| temp((3, 0), "local error", "edits of the message make no sense"))?;
+    let key = Key::new(delivery.body.key);
+    let message = Message::of_body(File::from(file), key, delivery.body.len, edits)
+        .map_err(|e| temp((3, 0), "local error", e))?;
+    let header =
+        message.header(limits::HEADER.size()).map_err(|e| temp((3, 0), "local error", e))?;
+    let skip = header.len();
+    let given = handover(&header, &delivery.sender, &delivery.rcpt)
+        .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
+    let forwarded = if delivery.forward && shared.who.system {
+        forward::read(shared)?
+    } else {
+        Forwarded::keep()
+    };
+    for command in &forwarded.commands {
+        forward::pipe(shared, delivery, command, &given.header, &message, skip)?;
+    }
+    let mailbox = match forwarded.keep {
+        true => {
+            store(shared, delivery, &given, &message, skip).map_err(|e| refused(&e))?.to_string()
+        }
+        false => String::new(),
+    };
+    Ok(Answer::Done { mailbox, inject: forwarded.addresses })
+}
+
+/// Writes the message into the mailbox that is meant for it.
+fn store(
+    shared: &Shared,
+    delivery: &Delivery,
+    given: &Handover,
+    message: &Message,
+    skip: usize,
+) -> Result<Name, Error> {
+    let account = &shared.account;
+    let Delivery { secs, usecs, ref qid, number, .. } = *delivery;
+    let id = DeliveryId { secs, usecs, qid, rcpt: number, copy: 0 };
+    if delivery.maybe {
+        if let Some(name) = account.root().find_delivery(&id)? {
+            return Ok(name);
+        }
+    }
+    let spam = delivery.spam.unwrap_or(given.spam);
+    let name = target(shared, delivery, spam)?;
+    let mut draft = match account.root().draft(&name, &account.root().delivery_name(&id)) {
+        // The inbox is always there, Junk is made when first used.
+        Err(Error::NoMailbox) => {
+            match account.create(&name) {
+                Ok(()) | Err(Error::Exists) => {}
+                Err(e) => return Err(e),
+            }
+            account.root().draft(&name, &account.root().delivery_name(&id))?
+        }
+        other => other?,
+    };
+    draft.write(&given.header)?;
+    let mut reader = message.reader();
+    let mut left = skip;
+    while let Some(piece) = reader.next_piece()? {
+        let from = left.min(piece.len());
+        left = left.saturating_sub(from);
+        draft.write(piece.get(from..).unwrap_or_default())?;
+    }
+    account.deliver(&name, draft.finish(None)?)?;
+    Ok(name)
+}
+
+/// Junk for spam if the action says so; the sub-address's mailbox if it exists; the inbox.
+fn target(shared: &Shared, delivery: &Delivery, spam: bool) -> Result<Name, Error> {
+    if spam && delivery.junk {
+        if let Some(junk) = shared.account.by_use(SpecialUse::Junk) {
+            return Ok(junk);
+        }
+        return Ok(Name::new("Junk")?);
+    }
+    if let Some(name) = delivery.detail.as_deref().and_then(|d| Name::new(d).ok()) {
+        if shared.account.root().exists(&name)? {
+            return Ok(name);
+        }
+    }
+    Ok(Name::inbox())
+}
+
+/// A failure that another attempt may not meet.
+pub fn temp(code: (u16, u16), public: &'static str, why: impl std::fmt::Display) -> Outcome {
+    Outcome::Temp(Status::new(code, public).because(why))
+}
+
+/// What an error of the mail store means to the sender.  All are temporary: our own fault, and a
+/// full disk, bounce no mail.
+fn refused(e: &Error) -> Outcome {
+    match e {
+        e if e.is_full() => temp((3, 1), "mail system is full", e),
+        Error::Locked(_) => temp((2, 0), "mailbox is in use", e),
+        e => temp((3, 0), "local error", e),
+    }
+}

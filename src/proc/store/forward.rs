@@ -1,0 +1,237 @@
+//! `.forward`: where a user of the system wants his mail instead.
+//!
+//! *Runs in* store, as the user, who wrote the file; it is opened without
+//! following links and must be his own regular file with one name, which
+//! nobody else can write, of at most 4096 octets.  Addresses go back to queue,
+//! which injects them once; commands are run by parent as the user.  His own
+//! name, with or without a backslash, keeps the message.  What cannot be done
+//! here (a file, an `:include:`) holds the message: a wrong .forward loses no
+//! mail.  forward(5)
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+
+use super::deliver::temp;
+use super::Shared;
+use crate::base::clock::Deadline;
+use crate::base::exits::{sysexits, Outcome, Status};
+use crate::disk::aliases::{self, Item};
+use crate::disk::spool::message::Message;
+use crate::ipc::parent::{Ended, Program, Up};
+use crate::ipc::queue_store::Delivery;
+use crate::proto::limits;
+use crate::sys::file::open_owned;
+
+/// What a .forward says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The message stays here too.
+    pub keep: bool,
+    /// Addresses that get it.
+    pub addresses: Vec<String>,
+    /// Commands that get it.
+    pub commands: Vec<String>,
+}
+
+impl Forwarded {
+    /// As without the file.
+    pub fn keep() -> Forwarded {
+        Forwarded { keep: true, ..Forwarded::default() }
+    }
+}
+
+/// Reads the account's .forward.
+pub fn read(shared: &Shared) -> Result<Forwarded, Outcome> {
+    let path = shared.who.home.join(".forward");
+    let held = |why: &dyn std::fmt::Display| temp((2, 0), "mailbox cannot be used", why);
+    let file = match open_owned(&path, shared.who.uid) {
+        Ok(file) => file,
+        Err(e) if e.is_missing() => return Ok(Forwarded::keep()),
+        Err(e) => return Err(held(&e)),
+    };
+    let meta = file.metadata().map_err(|e| held(&e))?;
+    if meta.mode() & 0o022 != 0 {
+        return Err(held(&format_args!("{}: others can write it", path.display())));
+    }
+    let mut text = Vec::new();
+    let max = limits::FORWARD_FILE.default;
+    file.take(max.saturating_add(1)).read_to_end(&mut text).map_err(|e| held(&e))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > max {
+        return Err(held(&format_args!("{}: longer than {max} octets", path.display())));
+    }
+    let Ok(text) = String::from_utf8(text) else {
+        return Err(held(&format_args!("{}: not text", path.display())));
+    };
+    let items =
+        aliases::parse_file(&text).map_err(|e| held(&format_args!("{}: {e}", path.display())))?;
+    sort(items, &shared.who.name, &shared.hostname)
+        .map_err(|why| held(&format_args!("{}: {why}", path.display())))
+}
+
+/// Sorts the items of a file: an empty file keeps the message.
+fn sort(items: Vec<Item>, user: &str, host: &str) -> Result<Forwarded, &'static str> {
+    if items.is_empty() {
+        return Ok(Forwarded::keep());
+    }
+    let own = user.split('@').next().unwrap_or(user);
+    let mut all = Forwarded::default();
+    for item in items {
+        match item {
+            Item::Name(name) if name == own => all.keep = true,
+            Item::Name(name) => all.addresses.push(format!("{name}@{host}")),
+            Item::Address(address) => all.addresses.push(address.to_string()),
+            Item::Command(command) => all.commands.push(command),
+            Item::File(_) => return Err("a /file is not supported in .forward"),
+            Item::Include(_) => return Err(":include: is not supported in .forward"),
+            Item::Error { .. } => return Err("error: is not supported in .forward"),
+        }
+    }
+    Ok(all)
+}
+
+/// Gives the message to a command of the user's and waits for its end.
+pub fn pipe(
+    shared: &Shared,
+    delivery: &Delivery,
+    command: &str,
+    header: &[u8],
+    message: &Message,
+    skip: usize,
+) -> Result<(), Outcome> {
+    let failed = |why: &dyn std::fmt::Display| temp((3, 0), "local error", why);
+    let deadline = Deadline::after(std::time::Duration::from_millis(limits::PROGRAM_TIME.default));
+    let who = &shared.who;
+    let opening = shared.openings.begin();
+    let request = opening.request;
+    let ended = shared.exits.expect(request);
+    let env = |name: &str, value: &str| format!("{name}={value}").into_bytes();
+    let program = Program {
+        argv: ["/bin/sh", "-c", command].map(|a| a.as_bytes().to_vec()).to_vec(),
+        user: who.name.clone(),
+        uid: who.uid,
+        gid: who.gid,
+        home: who.home.clone(),
+        env: vec![
+            env("HOME", &who.home.to_string_lossy()),
+            env("USER", &who.name),
+            env("LOGNAME", &who.name),
+            env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin"),
+            env("SHELL", "/bin/sh"),
+            env("SENDER", &delivery.sender),
+            env("RECIPIENT", &delivery.rcpt),
+        ],
+    };
+    shared.parent.tell(&Up::Run { program, request }, None).map_err(|e| failed(&e))?;
+    let fd: OwnedFd = match opening.wait(deadline) {
+        Ok(Ok(fd)) => fd,
+        Ok(Err(refusal)) => return Err(failed(&format_args!("{refusal:?}"))),
+        Err(e) => return Err(failed(&e)),
+    };
+    let written = give(fd, header, message, skip);
+    match ended.wait(deadline) {
+        Some(Ended::Code { code: 0 }) => Ok(()),
+        Some(Ended::Code { code }) => {
+            // The program decides; without a word from it the failure is ours.
+            let code = u8::try_from(code).unwrap_or(1);
+            let hard = [
+                sysexits::USAGE,
+                sysexits::DATAERR,
+                sysexits::NOUSER,
+                sysexits::UNAVAILABLE,
+                sysexits::NOPERM,
+            ];
+            let status = Status::new((3, 0), "the recipient's program failed")
+                .because(format_args!("{command}: exit {code}"));
+            Err(if hard.contains(&code) { Outcome::Perm(status) } else { Outcome::Temp(status) })
+        }
+        Some(Ended::Signal { signal }) => Err(failed(&format_args!("{command}: signal {signal}"))),
+        None => match written {
+            Err(e) => Err(failed(&e)),
+            Ok(()) => Err(failed(&format_args!("{command}: took too long"))),
+        },
+    }
+}
+
+/// Writes the message with LF line ends, as programs of this system read it.
+fn give(fd: OwnedFd, header: &[u8], message: &Message, skip: usize) -> std::io::Result<()> {
+    let stream = UnixStream::from(fd);
+    stream.set_nonblocking(false)?;
+    let mut out = std::io::BufWriter::new(&stream);
+    let mut ends = LineEnds { cr: false };
+    ends.write(&mut out, header)?;
+    let mut reader = message.reader();
+    let mut left = skip;
+    while let Some(piece) = reader.next_piece()? {
+        let from = left.min(piece.len());
+        left = left.saturating_sub(from);
+        ends.write(&mut out, piece.get(from..).unwrap_or_default())?;
+    }
+    out.flush()?;
+    drop(out);
+    stream.shutdown(std::net::Shutdown::Write)
+}
+
+/// CRLF to LF across pieces.
+struct LineEnds {
+    cr: bool,
+}
+
+impl LineEnds {
+    fn write(&mut self, out: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            if self.cr && line != b"\n" {
+                out.write_all(b"\r")?;
+            }
+            self.cr = false;
+            if let Some(text) = line.strip_suffix(b"\r\n") {
+                out.write_all(text)?;
+                out.write_all(b"\n")?;
+            } else if let Some(text) = line.strip_suffix(b"\r") {
+                out.write_all(text)?;
+                self.cr = true;
+            } else {
+                out.write_all(line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(text: &str) -> Result<Forwarded, &'static str> {
+        sort(aliases::parse_file(text).unwrap(), "joe", "mx.example")
+    }
+
+    #[test]
+    fn own_name_keeps_and_others_get_it() {
+        let all = sorted("\\joe, jim\na@b.example\n\"|/bin/prog -x\"\n").unwrap();
+        assert!(all.keep);
+        assert_eq!(all.addresses, ["jim@mx.example", "a@b.example"]);
+        assert_eq!(all.commands, ["/bin/prog -x"]);
+        assert!(!sorted("jim").unwrap().keep);
+        assert_eq!(sorted("# nothing\n"), Ok(Forwarded::keep()));
+    }
+
+    #[test]
+    fn what_cannot_be_done_holds_the_message() {
+        assert!(sorted("/tmp/file").is_err() && sorted(":include:/x").is_err());
+    }
+
+    #[test]
+    fn line_ends_of_any_pieces_become_lf() {
+        let text = b"a\r\nb\rc\r\n\r\n.\r\r\nx\n";
+        for step in 1..text.len() {
+            let mut ends = LineEnds { cr: false };
+            let mut out = Vec::new();
+            for piece in text.chunks(step) {
+                ends.write(&mut out, piece).unwrap();
+            }
+            assert_eq!(out, b"a\nb\rc\n\n.\r\nx\n", "step {step}");
+        }
+    }
+}
