@@ -24,6 +24,14 @@ pub fn enter(promises: &[Promise], unveils: &[Unveil]) -> Result<Vec<String>, Sy
         .map_err(|e| SysError::of("pthread_create", &e))?
         .join()
         .map_err(|_| SysError::new("pthread_create", libc::EAGAIN))?;
+    // glibc's malloc counts the processors, in a file of /sys, when its ninth
+    // thread or so wants an arena: a number set beforehand spares it that, and
+    // a thousand connections the memory of as many arenas.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: plain numbers.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 8)
+    };
     // SAFETY: plain numbers.  No core files, which would hold keys and mail,
     // and no ptrace(2) by other processes of the same user.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
