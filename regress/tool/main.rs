@@ -118,6 +118,7 @@ const KINDS: &[(&str, &[Test])] = &[
 ];
 
 fn main() -> ExitCode {
+    sandbox::probe();
     users();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.is_empty()).collect();
     let list = args.iter().any(|a| a == "--list");
