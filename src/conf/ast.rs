@@ -144,7 +144,7 @@ impl Stmt {
             Stmt::Hostname(_) | Stmt::Limit(_) | Stmt::QueueDirectory(_) | Stmt::Socket(_) => {
                 &[Keyd, Lookup, Smtp, Queue, Mta, Imap, Store, Control]
             }
-            Stmt::Listen(_) => &[Keyd, Smtp, Imap, Control],
+            Stmt::Listen(_) => &[Keyd, Lookup, Smtp, Imap, Control],
             Stmt::ListenSocket(_) => &[Smtp, Control],
             Stmt::Mailbox(_) => &[Store],
             Stmt::MailboxRoot(_) => &[Lookup],

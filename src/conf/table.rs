@@ -92,6 +92,8 @@ impl Use {
     /// Checks one entry; the error is for people.
     pub fn check(self, key: &str, value: Option<&str>) -> Result<(), String> {
         match (self, value) {
+            // `local` is the socket and the daemon itself.
+            (Use::NetAddr, _) if key == "local" => Ok(()),
             (Use::NetAddr, _) => Network::parse(key).map(|_| ()).ok_or_else(|| {
                 format!("\"{key}\" is not an address or network such as 192.0.2.0/24")
             }),
@@ -340,6 +342,14 @@ impl Config {
     pub fn inline_secrets(&self) -> bool {
         self.tables()
             .any(|t| matches!(t.kind, TableKind::Inline(_)) && self.is_secret_table(&t.name))
+    }
+
+    /// Checks an entry of a named table's file for everything that the table is
+    /// asked for; the error is for people.
+    pub fn check_entry(uses: &[Use], key: &str, value: Option<&str>) -> Result<(), String> {
+        uses.iter().try_for_each(|u| {
+            u.check(key, value).map_err(|why| format!("used for {}: {why}", u.name()))
+        })
     }
 
     /// What a named table is asked for.

@@ -99,7 +99,13 @@ pub trait Table: Send + Sync {
 
     /// All entries of a list: relay hosts, source addresses.
     fn fetch(&self, deadline: Deadline) -> Result<Vec<String>, Unavailable>;
+
+    /// Any key, where there is one.
+    fn first(&self, deadline: Deadline) -> Result<Option<String>, Unavailable>;
 }
+
+/// A check of an entry: its key, and its value in a mapping.
+pub type Check<'a> = &'a dyn Fn(&str, Option<&str>) -> Result<(), String>;
 
 /// A bad line: its number, and why.
 pub type BadLine = (u32, String);
@@ -118,6 +124,11 @@ pub struct Static {
 impl Static {
     /// Reads a file.  The first line of data decides: a key alone makes a list.
     pub fn parse(bytes: &[u8]) -> Result<Static, Vec<BadLine>> {
+        Static::parse_checked(bytes, &|_, _| Ok(()))
+    }
+
+    /// The same, with a check of each entry.
+    pub fn parse_checked(bytes: &[u8], check: Check<'_>) -> Result<Static, Vec<BadLine>> {
         let mut mapping = None;
         let mut entries = Vec::new();
         let mut bad = Vec::new();
@@ -131,10 +142,14 @@ impl Static {
             let (key, value) = split(&line);
             if *mapping.get_or_insert(value.is_some() || line.len() > key.len()) {
                 match value {
-                    Some(v) => entries.push((key.to_string(), v.to_string())),
+                    Some(v) => {
+                        bad.extend(check(key, Some(v)).err().map(|why| (number, why)));
+                        entries.push((key.to_string(), v.to_string()));
+                    }
                     None => bad.push((number, format!("\"{key}\" has no value"))),
                 }
             } else {
+                bad.extend(check(&line, None).err().map(|why| (number, why)));
                 entries.push((line, String::new()));
             }
         }
@@ -241,6 +256,10 @@ impl Table for Static {
     fn fetch(&self, _deadline: Deadline) -> Result<Vec<String>, Unavailable> {
         Ok(self.order.clone())
     }
+
+    fn first(&self, _deadline: Deadline) -> Result<Option<String>, Unavailable> {
+        Ok(self.order.first().cloned())
+    }
 }
 
 /// `uid:gid:home`
@@ -296,14 +315,21 @@ fn split(line: &str) -> (&str, Option<&str>) {
     (key, Some(value).filter(|v| !v.is_empty()))
 }
 
-/// The bad lines of a file that is to be a list or mapping.
-pub fn check_file(bytes: &[u8]) -> Vec<BadLine> {
-    Static::parse(bytes).err().unwrap_or_default()
-}
-
-/// The bad lines of a passwd file.
-pub fn check_passwd(bytes: &[u8]) -> Vec<BadLine> {
-    Passwd::parse(bytes).err().unwrap_or_default()
+/// The files that values of a table of aliases include.
+pub fn includes(bytes: &[u8]) -> Vec<String> {
+    let Ok(table) = Static::parse(bytes) else { return Vec::new() };
+    let mut paths = Vec::new();
+    for (_, value) in table.entries() {
+        for item in crate::disk::aliases::parse_value(value.unwrap_or_default()).unwrap_or_default()
+        {
+            if let crate::disk::aliases::Item::Include(path) = item {
+                if !paths.contains(&path) {
+                    paths.push(path);
+                }
+            }
+        }
+    }
+    paths
 }
 
 /// A passwd file: `user:hash:uid:gid:gecos:home[:shell[:extra]]`.
@@ -353,6 +379,11 @@ impl Passwd {
         }
     }
 
+    /// Every `userdb_mail`.
+    pub fn mail_roots(&self) -> impl Iterator<Item = &str> {
+        self.users.values().filter_map(|u| u.info.as_ref()?.mail_root.as_deref())
+    }
+
     /// The names of the users, as the file has them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.users.values().map(|u| u.name.as_str())
@@ -377,6 +408,10 @@ impl Table for Passwd {
 
     fn fetch(&self, _deadline: Deadline) -> Result<Vec<String>, Unavailable> {
         Ok(self.names().map(str::to_string).collect())
+    }
+
+    fn first(&self, _deadline: Deadline) -> Result<Option<String>, Unavailable> {
+        Ok(self.names().next().map(str::to_string))
     }
 }
 
@@ -531,10 +566,18 @@ mod tests {
         assert!(!Static::parse(b"[::1]\n").unwrap().is_mapping());
     }
 
+    fn bad(bytes: &[u8]) -> Vec<BadLine> {
+        Static::parse(bytes).err().unwrap_or_default()
+    }
+
+    fn check_passwd(bytes: &[u8]) -> Vec<BadLine> {
+        Passwd::parse(bytes).err().unwrap_or_default()
+    }
+
     #[test]
     fn a_bad_line_refuses_the_file_and_is_named() {
-        assert_eq!(check_file(b"a: b\nc\nd:\n").iter().map(|b| b.0).collect::<Vec<_>>(), [2, 3]);
-        assert_eq!(check_file(b"a: b\n\xff\n"), [(2, "not UTF-8".to_string())]);
+        assert_eq!(bad(b"a: b\nc\nd:\n").iter().map(|b| b.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(bad(b"a: b\n\xff\n"), [(2, "not UTF-8".to_string())]);
     }
 
     #[test]

@@ -197,6 +197,8 @@ crate::wire! {
         Run { program: Program, request: u64 },
         /// Lookup alone, where the system's user database needs a process.
         GetUser { name: String, request: u64 },
+        /// The same by user id.
+        GetUserById { uid: u32, request: u64 },
         /// Numbers.
         Stats { ask: u64, all: Vec<Stat> },
         /// Control alone: a request from the administrator.

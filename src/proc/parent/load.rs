@@ -10,6 +10,8 @@ use crate::base::log;
 use crate::base::tls;
 use crate::conf;
 use crate::conf::ast::{Config, Deliver, Listen, Method, Owner, Pos, Stmt, TableKind};
+use crate::conf::Use;
+use crate::disk::table::{self, Passwd, Static};
 use crate::ipc::parent::{File, Part};
 use crate::proc::start::Directories;
 use crate::proc::table::Kind;
@@ -75,6 +77,8 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
         }
     }
     check_pem(&config, &files, &mut errors);
+    let mut mail_prefixes = mail_prefixes(&config);
+    check_tables(&config, &mut files, &mut mail_prefixes, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -83,7 +87,7 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
         generation,
         store_processes: number(&limits::STORE_PROCESSES),
         store_min_uid: u32::try_from(config.limit(&limits::STORE_MIN_UID)).unwrap_or(u32::MAX),
-        mail_prefixes: mail_prefixes(&config),
+        mail_prefixes,
         config,
         files,
     })
@@ -207,6 +211,45 @@ fn check_pem(config: &Config, files: &[(FileUse, File)], errors: &mut Vec<String
     }
 }
 
+/// Tables are well formed and hold what they are used for.  Files that aliases
+/// include are read too, and mail roots that passwd tables name are noted.
+fn check_tables(
+    config: &Config,
+    files: &mut Vec<(FileUse, File)>,
+    mail_prefixes: &mut Vec<PathBuf>,
+    errors: &mut Vec<String>,
+) {
+    let mut includes = Vec::new();
+    for t in config.tables() {
+        let (TableKind::File(path) | TableKind::Passwd(path)) = &t.kind else { continue };
+        let Some(bytes) = contents(files, path) else { continue };
+        let uses = config.uses_of(&t.name);
+        let bad = if let TableKind::Passwd(_) = t.kind {
+            match Passwd::parse(bytes) {
+                Ok(table) => {
+                    mail_prefixes.extend(table.mail_roots().map(PathBuf::from));
+                    Vec::new()
+                }
+                Err(bad) => bad,
+            }
+        } else {
+            if uses.contains(&Use::Alias) || uses.contains(&Use::Virtual) {
+                includes.extend(table::includes(bytes));
+            }
+            let check = |k: &str, v: Option<&str>| Config::check_entry(&uses, k, v);
+            Static::parse_checked(bytes, &check).err().unwrap_or_default()
+        };
+        errors.extend(bad.into_iter().map(|(line, why)| format!("{path}:{line}: {why}")));
+    }
+    for path in includes {
+        let path = PathBuf::from(path);
+        match read(&path) {
+            Ok(bytes) => files.push((FileUse::Table, File { path, bytes })),
+            Err(e) => errors.push(format!("{e} (an alias includes it)")),
+        }
+    }
+}
+
 /// What every mail root of the configuration begins with: the path of an
 /// action up to its first `%`, or `~`.
 fn mail_prefixes(config: &Config) -> Vec<PathBuf> {
@@ -214,7 +257,8 @@ fn mail_prefixes(config: &Config) -> Vec<PathBuf> {
     for action in config.actions() {
         let Method::Local(local) = &action.method else { continue };
         if let Deliver::Maildir { path: Some(path), .. } = &local.deliver {
-            all.push(PathBuf::from(path.literal_prefix()));
+            // One that begins with a specifier begins with the user's home.
+            all.extend(Some(path.literal_prefix()).filter(|p| p.len() > 1).map(PathBuf::from));
         }
     }
     all.extend(config.mailbox_root().map(|f| f.literal_prefix()).map(PathBuf::from));

@@ -393,8 +393,10 @@ impl Supervisor {
                 }
             }
             (Kind::Lookup, Up::GetUser { name, request }) => {
-                let user = User::by_name(&name).ok().flatten().map(record);
-                self.tell(Kind::Lookup, &Down::User { request, user }, None);
+                self.tell_user(request, User::by_name(&name));
+            }
+            (Kind::Lookup, Up::GetUserById { uid, request }) => {
+                self.tell_user(request, User::by_uid(uid));
             }
             (Kind::Store, Up::Run { program, request }) => self.run_for_store(id, program, request),
             (Kind::Store, Up::Idle { attached, leave }) => self.store_idle(id, attached, leave),
@@ -409,6 +411,18 @@ impl Supervisor {
                 kill(child.pid, KILL);
                 child.pipe = None;
             }
+        }
+    }
+
+    /// The record of a user.  A question that cannot be answered has no answer:
+    /// "no such user" would bounce mail, a time-out does not.
+    fn tell_user(&mut self, request: u64, found: crate::sys::errno::Result<Option<User>>) {
+        match found {
+            Ok(user) => {
+                let user = user.map(record);
+                self.tell(Kind::Lookup, &Down::User { request, user }, None);
+            }
+            Err(e) => log::warn!("user", msg = "cannot be looked up", error = log::Show(&e)),
         }
     }
 

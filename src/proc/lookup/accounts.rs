@@ -1,0 +1,564 @@
+//! Accounts: whose mailbox a login opens, and where a delivery goes.
+//!
+//! Only this process makes an account, and both ways to one lead through the
+//! same code: a login is expanded as a recipient, so that what is delivered to
+//! somebody is what he reads.  `userdb_mail` of a passwd table stands in place
+//! of the action's path on both ways.
+
+use super::expand::{address_of, Expander};
+use super::format::{self, Values};
+use super::users::Person;
+use crate::base::clock::Deadline;
+use crate::base::crypto::sha256;
+use crate::conf::ast::{Action, Aliases, Deliver, Local, Method};
+use crate::disk::aliases::Item;
+use crate::disk::table::Unavailable;
+use crate::ipc::parent::{Account, Program, Role, Target};
+use crate::ipc::queue_lookup::{NoOpening, Opening};
+use crate::ipc::smtp_lookup::{Destination, Origin, Verdict};
+use crate::proc::table;
+use crate::proto::addr::{split_detail, Mailbox};
+use std::path::{Path, PathBuf};
+
+/// Where system mailboxes are.
+const MAIL_SPOOL: &str = "/var/mail";
+/// What programs find their commands with.
+const PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbin";
+
+fn temporary(e: Unavailable) -> NoOpening {
+    NoOpening::Temporary { why: e.0 }
+}
+
+fn permanent(why: impl Into<String>) -> NoOpening {
+    NoOpening::Permanent { why: why.into() }
+}
+
+/// A delivery, with what its parts come from.
+struct Delivery<'a> {
+    local: &'a Local,
+    address: Mailbox,
+    person: Person,
+    values: Values,
+}
+
+impl Expander<'_> {
+    /// What a destination means by the configuration in force: what queue is to
+    /// say, and what parent is to open.
+    pub fn deliver(
+        &self,
+        to: &Destination,
+        sender: &str,
+        rcpt: &str,
+        deadline: Deadline,
+    ) -> Result<(Opening, Target), NoOpening> {
+        // Nobody knows whether an action that is gone comes back: mail waits.
+        let gone = || NoOpening::Temporary { why: format!("no action \"{}\"", to.action) };
+        let action = self.rules.config.action(&to.action).ok_or_else(gone)?;
+        let Method::Local(local) = &action.method else {
+            return Err(NoOpening::Temporary { why: format!("\"{}\" relays", to.action) });
+        };
+        let address = address_of(&to.dest, self.rules.server);
+        let address = address.ok_or_else(|| permanent("not an address"))?;
+        if to.item.is_some() {
+            return self.deliver_item(to, local, &address, sender, rcpt, deadline);
+        }
+        let user = to.user.as_deref().ok_or_else(|| permanent("no user"))?;
+        let d = self.delivery(local, address, user, sender, rcpt, deadline)?;
+        match &local.deliver {
+            Deliver::Maildir { junk, .. } => {
+                let account = self.account(&d)?;
+                let delim = self.rules.config.sub_addr_delim();
+                let (_, detail) = split_detail(d.address.local(), delim);
+                let opening = Opening::Store { junk: *junk, detail: detail.map(str::to_string) };
+                Ok((opening, Target::Store { account, role: Role::Deliver }))
+            }
+            Deliver::Mbox => {
+                let Person { name, uid, gid, .. } = d.person;
+                let path = Path::new(MAIL_SPOOL).join(&name);
+                let opening = Opening::Mbox { user: name.clone() };
+                Ok((opening, Target::Mbox { user: name, uid, gid, path }))
+            }
+            Deliver::Mda(command) => {
+                let bad = |e: format::Unsafe| permanent(e.0);
+                let words = format::command(command, &d.values).map_err(bad)?;
+                let program = self.program(&d, words)?;
+                Ok((Opening::Program, Target::Program { program }))
+            }
+            Deliver::Lmtp { .. } => {
+                Err(NoOpening::Temporary { why: "lmtp is sent by mta".to_string() })
+            }
+            Deliver::ExpandOnly => Err(permanent("no file or command takes this address")),
+            Deliver::ForwardOnly => Err(permanent("this address is not forwarded")),
+        }
+    }
+
+    /// The user that a local action delivers as, and the values of formats.
+    fn delivery<'a>(
+        &self,
+        local: &'a Local,
+        address: Mailbox,
+        user: &str,
+        sender: &str,
+        rcpt: &str,
+        deadline: Deadline,
+    ) -> Result<Delivery<'a>, NoOpening> {
+        let find = |name: &str| self.users.of_action(self.rules.tables, local, name, deadline);
+        let person = find(user).map_err(temporary)?;
+        let mut person = person.ok_or_else(|| permanent(format!("no user \"{user}\"")))?;
+        if let Some(other) = &local.user {
+            // `user U` may be a user of the table, else it is one of the system.
+            let found = match find(other).map_err(temporary)? {
+                Some(p) => Some(p),
+                None => self.users.system(other, deadline).map_err(temporary)?,
+            };
+            // The administrator's mistake is no reason to bounce mail.
+            let missing = || NoOpening::Temporary { why: format!("no user \"{other}\"") };
+            person = found.ok_or_else(missing)?;
+        }
+        if person.uid == 0 {
+            return Err(permanent("nothing is delivered as root"));
+        }
+        let values = Values {
+            sender: sender.to_string(),
+            rcpt: rcpt.to_string(),
+            dest: plain(&address),
+            user: person.name.clone(),
+            home: person.home.display().to_string(),
+            mda: Vec::new(),
+            delim: self.rules.config.sub_addr_delim(),
+        };
+        Ok(Delivery { local, address, person, values })
+    }
+
+    /// The account of a delivery into a Maildir.
+    fn account(&self, d: &Delivery<'_>) -> Result<Account, NoOpening> {
+        let Deliver::Maildir { path, .. } = &d.local.deliver else {
+            return Err(permanent("not a Maildir"));
+        };
+        let plain = plain(&d.address.without_detail(d.values.delim));
+        let mail_root = match (self.rules.tables.mail_root(&plain), path) {
+            (Some(root), _) => root,
+            (None, Some(path)) => format::path(path, &d.values).map_err(|e| permanent(e.0))?,
+            (None, None) => format!("{}/Maildir", d.values.home),
+        };
+        // Behind virtual users and `user` stands one user of the system for
+        // many: his .forward is not theirs.
+        let shared = matches!(d.local.aliases, Some(Aliases::Virtual(_)))
+            || d.local.userbase.is_some()
+            || d.local.user.is_some();
+        let (name, home) = if shared {
+            (plain, PathBuf::from(&mail_root))
+        } else {
+            (d.person.name.clone(), d.person.home.clone())
+        };
+        let home = match d.local.userbase {
+            Some(_) if d.local.user.is_none() => d.person.home.clone(),
+            _ => home,
+        };
+        Ok(Account {
+            name,
+            uid: d.person.uid,
+            gid: d.person.gid,
+            home,
+            mail_root: mail_root.into(),
+            system: !shared && d.person.shell.is_some(),
+        })
+    }
+
+    /// A program run as the delivery's user, inside the action's wrapper.
+    fn program(&self, d: &Delivery<'_>, mut words: Vec<String>) -> Result<Program, NoOpening> {
+        if let Some(name) = &d.local.wrapper {
+            let missing = || NoOpening::Temporary { why: format!("no wrapper \"{name}\"") };
+            let wrapper = self.rules.config.wrapper(name).ok_or_else(missing)?;
+            let values = Values { mda: words, ..d.values.clone() };
+            words = format::command(&wrapper.command, &values).map_err(|e| permanent(e.0))?;
+        }
+        let (local, detail) = split_detail(d.address.local(), d.values.delim);
+        let shell = d.person.shell.as_ref().map(|s| s.display().to_string());
+        let env = [
+            ("PATH", PATH),
+            ("DOMAIN", d.address.domain().as_str()),
+            ("EXTENSION", detail.unwrap_or_default()),
+            ("HOME", d.values.home.as_str()),
+            ("LOCAL", local),
+            ("LOGNAME", d.person.name.as_str()),
+            ("ORIGINAL_RECIPIENT", d.values.rcpt.as_str()),
+            ("RECIPIENT", d.values.dest.as_str()),
+            ("SENDER", d.values.sender.as_str()),
+            ("SHELL", shell.as_deref().unwrap_or("/bin/sh")),
+            ("USER", d.person.name.as_str()),
+        ];
+        Ok(Program {
+            argv: words.into_iter().map(String::into_bytes).collect(),
+            user: d.person.name.clone(),
+            uid: d.person.uid,
+            gid: d.person.gid,
+            home: d.person.home.clone(),
+            env: env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect(),
+        })
+    }
+
+    /// A file or command of an alias, as rmail's own user: found in the table
+    /// again, since an envelope holds no command.
+    fn deliver_item(
+        &self,
+        to: &Destination,
+        local: &Local,
+        address: &Mailbox,
+        sender: &str,
+        rcpt: &str,
+        deadline: Deadline,
+    ) -> Result<(Opening, Target), NoOpening> {
+        let item = to.item.as_ref().ok_or_else(|| permanent("no item"))?;
+        let changed = || permanent(format!("alias \"{}\" has changed", item.key));
+        let table = match &local.aliases {
+            Some(Aliases::Alias(t) | Aliases::Virtual(t)) => t,
+            None => return Err(changed()),
+        };
+        let found = self.alias(table, std::slice::from_ref(&item.key), deadline);
+        let (_, items) = found.map_err(temporary)?.ok_or_else(changed)?;
+        let text = items.iter().find_map(|i| {
+            let text = match i {
+                Item::File(path) => path.clone(),
+                Item::Command(command) => format!("|{command}"),
+                _ => return None,
+            };
+            (sha256(text.as_bytes()) == item.digest).then_some(text)
+        });
+        let text = text.ok_or_else(changed)?;
+        let person = own_user();
+        match text.strip_prefix('|') {
+            None => {
+                let Person { name, uid, gid, .. } = person;
+                let opening = Opening::File { user: name.clone() };
+                Ok((opening, Target::Mbox { user: name, uid, gid, path: text.into() }))
+            }
+            Some(command) => {
+                let values = Values {
+                    sender: sender.to_string(),
+                    rcpt: rcpt.to_string(),
+                    dest: plain(address),
+                    user: person.name.clone(),
+                    home: person.home.display().to_string(),
+                    mda: Vec::new(),
+                    delim: self.rules.config.sub_addr_delim(),
+                };
+                // The table is the administrator's, and its commands are for sh(1).
+                let words = vec!["/bin/sh".to_string(), "-c".to_string(), command.to_string()];
+                let d = Delivery { local, address: address.clone(), person, values };
+                Ok((Opening::Program, Target::Program { program: self.program(&d, words)? }))
+            }
+        }
+    }
+
+    /// The account that a login opens; the inner error says why there is none.
+    ///
+    /// `table` is the one that the password was in.
+    pub fn login(
+        &self,
+        table: &str,
+        login: &str,
+        deadline: Deadline,
+    ) -> Result<Result<Account, String>, Unavailable> {
+        let why = match self.login_by_rules(login, deadline)? {
+            Ok(account) => return Ok(Ok(account)),
+            Err(why) => why,
+        };
+        let Some(root) = self.rules.config.mailbox_root() else { return Ok(Err(why)) };
+        let person = match self.rules.tables.passwd_user(table, login) {
+            Some(info) => Some(self.users.of_info(&info, login, deadline)?),
+            None => self.users.system(login, deadline)?,
+        };
+        let Some(person) = person else {
+            return Ok(Err(format!("{why}, and no uid is known for mailbox root")));
+        };
+        let values = Values {
+            rcpt: login.to_string(),
+            dest: login.to_string(),
+            user: person.name.clone(),
+            home: person.home.display().to_string(),
+            delim: self.rules.config.sub_addr_delim(),
+            ..Values::default()
+        };
+        let own_root = self.rules.tables.mail_root(login);
+        let mail_root = match own_root.map(Ok).unwrap_or_else(|| format::path(root, &values)) {
+            Ok(root) => PathBuf::from(root),
+            Err(e) => return Ok(Err(e.0)),
+        };
+        Ok(Ok(Account {
+            name: login.to_string(),
+            uid: person.uid,
+            gid: person.gid,
+            home: person.home,
+            mail_root,
+            system: person.shell.is_some(),
+        }))
+    }
+
+    /// A login is the recipient of its name, and must lead to one Maildir.
+    fn login_by_rules(
+        &self,
+        login: &str,
+        deadline: Deadline,
+    ) -> Result<Result<Account, String>, Unavailable> {
+        let Some(address) = address_of(login, self.rules.server) else {
+            return Ok(Err("the name is not an address".to_string()));
+        };
+        let verdict = self.expand(&Origin::default(), true, "", &address, deadline);
+        let to = match verdict {
+            Verdict::Accepted { to } => to,
+            Verdict::Unavailable { why } => return Err(Unavailable(why)),
+            Verdict::Denied { why } | Verdict::Loop { why } => return Ok(Err(why)),
+            Verdict::NoSuchUser => return Ok(Err("nobody has this address".to_string())),
+            Verdict::Refused { text, .. } => return Ok(Err(text)),
+        };
+        let [to] = to.as_slice() else {
+            return Ok(Err("the address leads to several places".to_string()));
+        };
+        match self.deliver(to, "", login, deadline) {
+            Ok((_, Target::Store { account, .. })) => Ok(Ok(account)),
+            Ok(_) => Ok(Err("the address does not lead to a Maildir".to_string())),
+            Err(NoOpening::Temporary { why }) => Ok(Err(why)),
+            Err(NoOpening::Permanent { why }) => Ok(Err(why)),
+        }
+    }
+
+    /// Every login of a passwd table that opens no mailbox, or another one than
+    /// the action of its address names: a line for the administrator.
+    pub fn check_logins(&self, deadline: Deadline) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (table, login) in self.rules.tables.logins() {
+            match self.login(table, login, deadline) {
+                Err(e) => lines.push(format!("{login}: {}", e.0)),
+                Ok(Err(why)) => lines.push(format!("{login}: the login opens no mailbox: {why}")),
+                Ok(Ok(account)) => {
+                    if let Some(path) = self.action_path(login, deadline) {
+                        if Path::new(&path) != account.mail_root {
+                            lines.push(format!(
+                                "{login}: userdb_mail {} stands in place of {path}, which the action names: mail delivered there before is not seen",
+                                account.mail_root.display()
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        lines
+    }
+
+    /// The path that the action of an address names, whatever tables say.
+    fn action_path(&self, login: &str, deadline: Deadline) -> Option<String> {
+        let address = address_of(login, self.rules.server)?;
+        let verdict = self.expand(&Origin::default(), true, "", &address, deadline);
+        let Verdict::Accepted { to } = verdict else { return None };
+        let to = to.first()?;
+        let action: &Action = self.rules.config.action(&to.action)?;
+        let Method::Local(local) = &action.method else { return None };
+        let Deliver::Maildir { path, .. } = &local.deliver else { return None };
+        let address = address_of(&to.dest, self.rules.server)?;
+        let user = to.user.as_deref()?;
+        let d = self.delivery(local, address, user, "", login, deadline).ok()?;
+        match path {
+            Some(path) => format::path(path, &d.values).ok(),
+            None => Some(format!("{}/Maildir", d.values.home)),
+        }
+    }
+}
+
+/// Who files and commands of aliases run as: rmail's own user, which is this
+/// process's; without root, whoever started the daemon.
+fn own_user() -> Person {
+    let name = table::USER.to_string();
+    let (uid, gid) = (crate::sys::user::uid(), crate::sys::user::gid());
+    Person { name, uid, gid, home: "/".into(), shell: None }
+}
+
+/// An address as formats and tables have it: not quoted.
+fn plain(address: &Mailbox) -> String {
+    format!("{}@{}", address.local(), address.domain().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules::Rules;
+    use super::super::tables::Tables;
+    use super::super::users::tests::Few;
+    use super::*;
+    use crate::conf;
+    use crate::ipc::parent::File;
+
+    const CONFIG: &str = r#"
+table passwd passwd:/passwd
+table virtuals { "joe@v.example" = vmail, "me@v.example" = "joe@v.example", "kim@v.example" = vmail,
+    "team@v.example" = "joe@v.example, kim@v.example", "run@v.example" = "|/bin/run 'a b'" }
+table base { "eve" = "3000:mail:/home/eve", "sam" = "vmail:8:/home/sam" }
+pki mx.example cert "/c" key "/k"
+listen on lo0 imaps pki mx.example auth <passwd>
+mda wrapper w "/bin/w %{mda}"
+action v maildir "/m/%{dest.domain}/%{dest.user:lowercase}" junk virtual <virtuals>
+action home maildir
+action based maildir "~/M" userbase <base>
+action as maildir "/as/%{dest.user}" user vmail
+action box mbox
+action prog mda "/bin/x -f %{sender} %{dest}" wrapper w
+match from any for domain v.example action v
+match from any for domain h.example action home
+match from any for domain b.example action based
+match from any for domain as.example action as
+match from any for domain box.example action box
+match from any for domain prog.example action prog
+"#;
+
+    const PASSWD: &[u8] = b"joe@v.example:$2b$x:vmail:2000::/home/j\n\
+        own@v.example:$2b$x:vmail:2000::/home/own::userdb_mail=maildir:/own\n\
+        kim@v.example:$2b$x:vmail:2000::/home/kim::userdb_mail=maildir:/kim\n";
+
+    fn with<T>(config: &str, f: impl FnOnce(&Expander<'_>) -> T) -> T {
+        let config = conf::parse("t", config.as_bytes(), &[], &mut conf::NoFiles)
+            .unwrap_or_else(|e| panic!("{e:?}"));
+        let file = File { path: "/passwd".into(), bytes: PASSWD.to_vec() };
+        let tables = Tables::build(&config, &[file]).unwrap();
+        let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
+        f(&Expander { rules, users: &Few })
+    }
+
+    fn deliver(rcpt: &str) -> Result<(Opening, Target), NoOpening> {
+        with(CONFIG, |x| {
+            let address = address_of(rcpt, "mx.example").unwrap();
+            let verdict = x.expand(&Origin::default(), false, "s@x", &address, Deadline::NEVER);
+            let Verdict::Accepted { to } = verdict else { panic!("{rcpt}: {verdict:?}") };
+            x.deliver(&to[0], "s@x", rcpt, Deadline::NEVER)
+        })
+    }
+
+    fn account(rcpt: &str) -> Account {
+        match deliver(rcpt) {
+            Ok((_, Target::Store { account, role: Role::Deliver })) => account,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn login(name: &str) -> Result<Account, String> {
+        with(CONFIG, |x| x.login("passwd", name, Deadline::NEVER).unwrap())
+    }
+
+    #[test]
+    fn delivery_and_login_lead_to_one_mail_root() {
+        let a = account("me@v.example");
+        assert_eq!((a.uid, a.gid), (2000, 2000));
+        assert_eq!(a.mail_root, Path::new("/m/v.example/joe"));
+        assert_eq!(a.name, "joe@v.example");
+        assert!(!a.system);
+        assert_eq!(login("joe@v.example"), Ok(a.clone()));
+        assert_eq!(login("me@v.example"), Ok(a));
+        assert_eq!(login("ann@h.example").unwrap().mail_root, Path::new("/home/ann/Maildir"));
+    }
+
+    #[test]
+    fn a_sub_address_is_a_mailbox_of_the_same_account() {
+        assert_eq!(account("joe+lists@v.example").mail_root, Path::new("/m/v.example/joe"));
+        let (opening, _) = deliver("Joe+Lists@v.example").unwrap();
+        assert_eq!(opening, Opening::Store { junk: true, detail: Some("Lists".into()) });
+    }
+
+    #[test]
+    fn userdb_mail_stands_in_place_of_the_path_both_ways() {
+        assert_eq!(account("kim@v.example").mail_root, Path::new("/kim"));
+        assert_eq!(login("kim@v.example").unwrap().mail_root, Path::new("/kim"));
+    }
+
+    #[test]
+    fn users_of_the_system_of_a_table_and_one_for_all() {
+        let ann = account("ann@h.example");
+        assert_eq!((ann.uid, ann.system, ann.name.as_str()), (1001, true, "ann"));
+        let eve = account("eve@b.example");
+        assert_eq!((eve.uid, eve.gid, eve.system), (3000, 8, false));
+        assert_eq!(eve.mail_root, Path::new("/home/eve/M"));
+        assert_eq!(eve.home, Path::new("/home/eve"));
+        assert_eq!(account("sam@b.example").uid, 2000);
+        let as_vmail = account("ann@as.example");
+        assert_eq!((as_vmail.uid, as_vmail.system), (2000, false));
+    }
+
+    #[test]
+    fn a_login_that_is_no_mailbox_opens_none() {
+        assert!(login("team@v.example").unwrap_err().contains("several"));
+        assert!(login("run@v.example").unwrap_err().contains("Maildir"));
+        assert!(login("ann@box.example").unwrap_err().contains("Maildir"));
+        assert!(login("nobody@v.example").is_err());
+        assert!(login("a b@").is_err());
+    }
+
+    #[test]
+    fn mailbox_root_is_for_logins_without_mail() {
+        let config = format!("{CONFIG}mailbox root \"/r/%{{dest.user}}\"\n");
+        let login =
+            |name: &str| with(&config, |x| x.login("passwd", name, Deadline::NEVER).unwrap());
+        assert_eq!(login("own@v.example").unwrap().mail_root, Path::new("/own"));
+        assert_eq!(login("joe@v.example").unwrap().mail_root, Path::new("/m/v.example/joe"));
+        assert_eq!(login("bob").unwrap().mail_root, Path::new("/r/bob"));
+        assert!(login("zoe").is_err());
+    }
+
+    #[test]
+    fn programs_get_words_and_the_environment() {
+        let Ok((Opening::Program, Target::Program { program })) = deliver("ann+x@prog.example")
+        else {
+            panic!()
+        };
+        let words: Vec<&str> =
+            program.argv.iter().map(|w| std::str::from_utf8(w).unwrap()).collect();
+        assert_eq!(words, ["/bin/w", "/bin/x", "-f", "s@x", "ann+x@prog.example"]);
+        let env: Vec<String> =
+            program.env.iter().map(|e| String::from_utf8(e.clone()).unwrap()).collect();
+        for line in ["EXTENSION=x", "LOCAL=ann", "USER=ann", "HOME=/home/ann", "SENDER=s@x"] {
+            assert!(env.iter().any(|e| e == line), "{line} {env:?}");
+        }
+        assert_eq!(program.uid, 1001);
+    }
+
+    #[test]
+    fn system_mailboxes() {
+        let Ok((_, Target::Mbox { path, uid, .. })) = deliver("bob@box.example") else { panic!() };
+        assert_eq!((path.as_path(), uid), (Path::new("/var/mail/bob"), 1002));
+    }
+
+    #[test]
+    fn what_is_gone_waits_and_who_is_gone_does_not() {
+        let to = |action: &str, user: &str| Destination {
+            action: action.into(),
+            dest: "x@h.example".into(),
+            user: Some(user.into()),
+            item: None,
+        };
+        with(CONFIG, |x| {
+            let deliver = |t: &Destination| x.deliver(t, "", "x@h.example", Deadline::NEVER);
+            assert!(matches!(deliver(&to("old", "ann")), Err(NoOpening::Temporary { .. })));
+            assert!(matches!(deliver(&to("home", "zoe")), Err(NoOpening::Permanent { .. })));
+            assert!(matches!(deliver(&to("home", "down")), Err(NoOpening::Temporary { .. })));
+            assert!(matches!(deliver(&to("home", "root")), Err(NoOpening::Permanent { .. })));
+        });
+    }
+
+    #[test]
+    fn an_alias_that_changed_runs_nothing() {
+        let address = address_of("run@v.example", "mx").unwrap();
+        let to = with(CONFIG, |x| {
+            match x.expand(&Origin::default(), false, "", &address, Deadline::NEVER) {
+                Verdict::Accepted { to } => to,
+                other => panic!("{other:?}"),
+            }
+        });
+        let changed = CONFIG.replace("|/bin/run 'a b'", "|/bin/other");
+        let opened = with(&changed, |x| x.deliver(&to[0], "", "run@v.example", Deadline::NEVER));
+        assert!(matches!(opened, Err(NoOpening::Permanent { why }) if why.contains("changed")));
+    }
+
+    #[test]
+    fn logins_that_read_elsewhere_are_told() {
+        let lines = with(CONFIG, |x| x.check_logins(Deadline::NEVER)).join("\n");
+        assert!(lines.contains("kim@v.example: userdb_mail /kim"), "{lines}");
+        assert!(lines.contains("own@v.example: the login opens no mailbox"), "{lines}");
+        assert!(!lines.contains("joe@v.example"), "{lines}");
+    }
+}

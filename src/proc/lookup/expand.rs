@@ -1,0 +1,513 @@
+//! Expansion: from the address of a RCPT to where its mail goes.
+//!
+//! A recipient meets the rules; an action with aliases turns it into users,
+//! other addresses (which meet the rules again, as this machine's own), files
+//! and commands.  smtpd does the same, with the same bounds: ten levels deep,
+//! and one bad branch refuses the whole recipient, so that nobody believes that
+//! a list was reached which was not.
+//!
+//! Iterative over a list of work; whatever has been seen is not done again, so
+//! a circle ends.
+
+use super::rules::{Facts, Rules};
+use super::users::Users;
+use crate::base::clock::Deadline;
+use crate::base::crypto::sha256;
+use crate::conf::ast::{Action, Aliases, Deliver, Local, Method, TableRef};
+use crate::disk::aliases::{self, Item};
+use crate::disk::table::{Service, Unavailable, Value};
+use crate::ipc::smtp_lookup::{AliasItem, Destination, Origin, Verdict};
+use crate::proto::addr::{split_detail, Charset, Domain, Mailbox};
+use crate::proto::limits;
+use std::collections::{HashSet, VecDeque};
+
+/// What expansion needs.
+#[derive(Clone, Copy)]
+pub struct Expander<'a> {
+    /// Rules and tables.
+    pub rules: Rules<'a>,
+    /// The users.
+    pub users: &'a dyn Users,
+}
+
+/// A piece of work.
+struct Node<'a> {
+    what: What<'a>,
+    depth: u64,
+}
+
+enum What<'a> {
+    /// An address that meets the rules.
+    Address { address: Mailbox, internal: bool, must_leave: bool },
+    /// A name within a local action: an alias or a user.
+    Name { name: String, action: &'a Action, local: &'a Local, dest: Mailbox, from: Vec<String> },
+}
+
+/// Why expansion ends early: the whole recipient's fate.
+type Ended = Verdict;
+
+fn unavailable(e: Unavailable) -> Ended {
+    Verdict::Unavailable { why: e.0 }
+}
+
+impl<'a> Expander<'a> {
+    /// Expands one recipient of a session, or (`internal`) an address that the
+    /// daemon itself sends to.  Blocks up to `deadline`, for tables and users.
+    pub fn expand(
+        &self,
+        origin: &Origin,
+        internal: bool,
+        sender: &str,
+        rcpt: &Mailbox,
+        deadline: Deadline,
+    ) -> Verdict {
+        let mut run = Run {
+            x: *self,
+            origin,
+            sender,
+            deadline,
+            work: VecDeque::new(),
+            seen: HashSet::new(),
+            to: Vec::new(),
+        };
+        let what = What::Address { address: rcpt.clone(), internal, must_leave: false };
+        run.work.push_back(Node { what, depth: 0 });
+        match run.all() {
+            Ok(()) if run.to.is_empty() => {
+                Verdict::Loop { why: "aliases lead in a circle".to_string() }
+            }
+            Ok(()) => Verdict::Accepted { to: run.to },
+            Err(ended) => ended,
+        }
+    }
+
+    /// The items of an alias of this action, and its key.
+    pub fn alias(
+        &self,
+        table: &TableRef,
+        keys: &[String],
+        deadline: Deadline,
+    ) -> Result<Option<(String, Vec<Item>)>, Unavailable> {
+        for key in keys {
+            let found = self.rules.tables.ask(table, Service::Mapping, key, deadline)?;
+            let Some(Value::Text(value)) = found else { continue };
+            let items = aliases::parse_value(&value);
+            let items = items.map_err(|e| Unavailable(format!("alias {key}: {e}")))?;
+            return Ok(Some((key.clone(), self.with_includes(key, items)?)));
+        }
+        Ok(None)
+    }
+
+    /// Puts the contents of `:include:` files in their place; they do not nest.
+    fn with_includes(&self, key: &str, items: Vec<Item>) -> Result<Vec<Item>, Unavailable> {
+        let mut all = Vec::new();
+        for item in items {
+            let Item::Include(path) = item else {
+                all.push(item);
+                continue;
+            };
+            let bad = |why: String| Unavailable(format!("alias {key}: include {path}: {why}"));
+            let bytes = self.rules.tables.include(&path).ok_or_else(|| bad("not loaded".into()))?;
+            let text = std::str::from_utf8(bytes).map_err(|_| bad("not UTF-8".into()))?;
+            let included = aliases::parse_file(text).map_err(|e| bad(e.to_string()))?;
+            if included.iter().any(|i| matches!(i, Item::Include(_))) {
+                return Err(bad("an include inside an include".into()));
+            }
+            all.extend(included);
+        }
+        Ok(all)
+    }
+}
+
+/// One expansion.
+struct Run<'a, 'f> {
+    x: Expander<'a>,
+    origin: &'f Origin,
+    sender: &'f str,
+    deadline: Deadline,
+    work: VecDeque<Node<'a>>,
+    seen: HashSet<String>,
+    to: Vec<Destination>,
+}
+
+impl<'a> Run<'a, '_> {
+    fn all(&mut self) -> Result<(), Ended> {
+        let mut nodes = 0u64;
+        while let Some(Node { what, depth }) = self.work.pop_front() {
+            nodes += 1;
+            if depth > limits::EXPANSION_DEPTH.default {
+                return Err(Verdict::Loop { why: format!("more than {depth} levels of aliases") });
+            }
+            if nodes > limits::EXPANSION_NODES.default {
+                return Err(Verdict::Loop { why: format!("more than {nodes} addresses") });
+            }
+            match what {
+                What::Address { address, internal, must_leave } => {
+                    self.address(address, internal, must_leave, depth)?;
+                }
+                What::Name { name, action, local, dest, from } => {
+                    self.name(name, action, local, dest, from, depth)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn address(
+        &mut self,
+        address: Mailbox,
+        internal: bool,
+        must_leave: bool,
+        depth: u64,
+    ) -> Result<(), Ended> {
+        if !self.seen.insert(format!("@{}", address.key())) {
+            return Ok(());
+        }
+        let facts = Facts { origin: self.origin, internal, sender: self.sender, rcpt: &address };
+        let rule = self.x.rules.evaluate(&facts, self.deadline).map_err(unavailable)?;
+        let denied = |why: &str| Verdict::Denied { why: why.to_string() };
+        let name = match rule {
+            None => return Err(denied("no rule takes it")),
+            Some(m) => m.action.as_ref().ok_or_else(|| denied("a rule rejects it"))?,
+        };
+        let Some(action) = self.x.rules.config.action(name) else {
+            return Err(Verdict::Unavailable { why: format!("no action \"{name}\"") });
+        };
+        let local = match &action.method {
+            Method::Relay(_) => {
+                self.accept(action, &address, None, None);
+                return Ok(());
+            }
+            Method::Local(_) if must_leave => {
+                return Err(denied("forward-only, and it leads to an address here"));
+            }
+            Method::Local(local) => local,
+        };
+        let Some(Aliases::Virtual(table)) = &local.aliases else {
+            let name = address.local().to_string();
+            let what = What::Name { name, action, local, dest: address, from: Vec::new() };
+            self.work.push_back(Node { what, depth });
+            return Ok(());
+        };
+        let keys = virtual_keys(&address, self.x.rules.config.sub_addr_delim());
+        match self.x.alias(table, &keys, self.deadline).map_err(unavailable)? {
+            None => Err(Verdict::NoSuchUser),
+            Some((key, items)) => self.items(&key, items, action, local, &address, &[], depth),
+        }
+    }
+
+    fn name(
+        &mut self,
+        name: String,
+        action: &'a Action,
+        local: &'a Local,
+        dest: Mailbox,
+        mut from: Vec<String>,
+        depth: u64,
+    ) -> Result<(), Ended> {
+        let delim = self.x.rules.config.sub_addr_delim();
+        let name = name.to_ascii_lowercase();
+        let (user, detail) = split_detail(&name, delim);
+        let user = user.to_string();
+        if let Some(Aliases::Alias(table)) = &local.aliases {
+            // Who is an alias of himself means himself.
+            if !from.contains(&user) {
+                let mut keys = Vec::new();
+                keys.extend(detail.map(|_| name.clone()));
+                keys.push(user.clone());
+                let found = self.x.alias(table, &keys, self.deadline).map_err(unavailable)?;
+                if let Some((key, items)) = found {
+                    from.push(user);
+                    return self.items(&key, items, action, local, &dest, &from, depth);
+                }
+            }
+        }
+        let refused = |text: &str| Verdict::Refused { code: 550, text: text.to_string() };
+        match &local.deliver {
+            Deliver::ExpandOnly => return Err(refused("no file or command takes this address")),
+            Deliver::ForwardOnly => return Err(refused("this address is not forwarded")),
+            _ => {}
+        }
+        let found = self.x.users.of_action(self.x.rules.tables, local, &user, self.deadline);
+        let Some(found) = found.map_err(unavailable)? else { return Err(Verdict::NoSuchUser) };
+        if found.uid == 0 && local.user.is_none() {
+            return Err(refused("nothing is delivered to root: it needs an alias"));
+        }
+        self.accept(action, &dest, Some(user), None);
+        Ok(())
+    }
+
+    /// The items of one alias.
+    #[expect(clippy::too_many_arguments, reason = "one call from each of two places")]
+    fn items(
+        &mut self,
+        key: &str,
+        items: Vec<Item>,
+        action: &'a Action,
+        local: &'a Local,
+        dest: &Mailbox,
+        from: &[String],
+        depth: u64,
+    ) -> Result<(), Ended> {
+        let depth = depth + 1;
+        let must_leave = local.deliver == Deliver::ForwardOnly;
+        let no_items = items.is_empty();
+        for item in items {
+            match item {
+                Item::Error { code, text } => return Err(Verdict::Refused { code, text }),
+                Item::Address(address) => {
+                    let what = What::Address { address, internal: true, must_leave };
+                    self.work.push_back(Node { what, depth });
+                }
+                Item::Name(name) => {
+                    // A list may name an alias twice on two ways: once is enough.
+                    let once = format!("{}/{name}/{}/{}", action.name, from.len(), dest.key());
+                    if !self.seen.insert(once) {
+                        continue;
+                    }
+                    let (dest, from) = (dest.clone(), from.to_vec());
+                    let what = What::Name { name, action, local, dest, from };
+                    self.work.push_back(Node { what, depth });
+                }
+                Item::File(_) | Item::Command(_) if must_leave => {
+                    let text = "this address is not forwarded".to_string();
+                    return Err(Verdict::Refused { code: 550, text });
+                }
+                Item::File(text) => {
+                    self.item(action, dest, key, &text);
+                }
+                Item::Command(text) => {
+                    self.item(action, dest, key, &format!("|{text}"));
+                }
+                // with_includes() has put their contents in their place.
+                Item::Include(_) => {}
+            }
+        }
+        if no_items {
+            return Err(Verdict::Unavailable { why: format!("alias {key} is empty") });
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, action: &Action, dest: &Mailbox, key: &str, text: &str) {
+        let item = AliasItem { key: key.to_string(), digest: sha256(text.as_bytes()) };
+        self.accept(action, dest, None, Some(item));
+    }
+
+    fn accept(
+        &mut self,
+        action: &Action,
+        dest: &Mailbox,
+        user: Option<String>,
+        item: Option<AliasItem>,
+    ) {
+        let to = Destination { action: action.name.clone(), dest: dest.to_string(), user, item };
+        if !self.to.contains(&to) {
+            self.to.push(to);
+        }
+    }
+}
+
+/// The keys of a virtual table for an address, in their order.
+fn virtual_keys(address: &Mailbox, delim: char) -> Vec<String> {
+    let (local, domain) = (address.local(), address.domain().as_str());
+    let (user, detail) = split_detail(local, delim);
+    let mut keys = Vec::new();
+    if detail.is_some() {
+        keys.push(format!("{local}@{domain}"));
+    }
+    keys.push(format!("{user}@{domain}"));
+    if detail.is_some() {
+        keys.push(local.to_string());
+    }
+    keys.push(user.to_string());
+    keys.push(format!("@{domain}"));
+    keys.push("@".to_string());
+    keys
+}
+
+/// An address as the envelope has it; a name alone belongs to this server.
+pub fn address_of(text: &str, server: &str) -> Option<Mailbox> {
+    if let Ok(address) = Mailbox::parse(text.as_bytes(), Charset::Utf8) {
+        return Some(address);
+    }
+    if text.contains('@') {
+        return None;
+    }
+    Mailbox::new(text, Domain::parse(server.as_bytes(), Charset::Utf8).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::Tables;
+    use super::super::users::tests::Few;
+    use super::*;
+    use crate::conf;
+
+    const CONFIG: &str = r#"
+table virtuals { "joe@v.example" = vmail, "me@v.example" = "joe@v.example", "@cat.example" = "vmail",
+    "out@v.example" = "far@away.example", "gone@v.example" = nobody,
+    "two@v.example" = "joe@v.example, far@away.example", "ring@v.example" = "gnir@v.example",
+    "gnir@v.example" = "ring@v.example", "bad@v.example" = "a b",
+    "tag+x@v.example" = "far@away.example", "tag@v.example" = "vmail" }
+table aliases { "postmaster" = root, "root" = "ann", "ann" = "ann, bob", "list" = "|/bin/list",
+    "box" = "/var/mail/box", "no" = "error:550 go away", "a1" = a2, "a2" = a3, "a3" = a4, "a4" = a5,
+    "a5" = a6, "a6" = a7, "a7" = a8, "a8" = a9, "a9" = a10, "a10" = a11, "a11" = a12, "a12" = bob,
+    "ring" = "gnir", "gnir" = "ring", "inc" = ":include:/inc" }
+action virtual maildir "/m/%{dest.user}" virtual <virtuals>
+action local mbox alias <aliases>
+action only expand-only alias <aliases>
+action fwd forward-only virtual <virtuals>
+action plain maildir
+action out relay
+match from any for domain { v.example, cat.example } action virtual
+match from any for domain only.example action only
+match from any for domain plain.example action plain
+match from any for domain deny.example reject
+match from any for local action "local"
+match from local for any action out
+match from auth for any action out
+"#;
+
+    fn expand_with(config: &str, rcpt: &str) -> Verdict {
+        // `local` and `virtual` are keywords.
+        let text = config
+            .replace("action virtual maildir", "action \"virtual\" maildir")
+            .replace("action local mbox", "action \"local\" mbox")
+            .replace("action virtual\n", "action \"virtual\"\n");
+        let config = conf::parse("t", text.as_bytes(), &[], &mut conf::NoFiles)
+            .unwrap_or_else(|e| panic!("{e:?}"));
+        let files = [crate::ipc::parent::File {
+            path: "/inc".into(),
+            bytes: b"# list\nann\nfar@away.example\n".to_vec(),
+        }];
+        let tables = Tables::build(&config, &files).unwrap();
+        let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
+        let users = Few;
+        let x = Expander { rules, users: &users };
+        let origin = Origin { addr: Some("192.0.2.1".parse().unwrap()), ..Origin::default() };
+        let rcpt = address_of(rcpt, "mx.example").unwrap();
+        x.expand(&origin, false, "s@x.example", &rcpt, Deadline::NEVER)
+    }
+
+    fn expand(rcpt: &str) -> Verdict {
+        expand_with(CONFIG, rcpt)
+    }
+
+    /// `action dest user`, joined.
+    fn to(rcpt: &str) -> String {
+        match expand(rcpt) {
+            Verdict::Accepted { to } => to
+                .iter()
+                .map(|d| {
+                    let user =
+                        d.user.as_deref().unwrap_or(if d.item.is_some() { "item" } else { "-" });
+                    format!("{} {} {user}", d.action, d.dest)
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn virtual_users_and_aliases() {
+        assert_eq!(to("joe@v.example"), "virtual joe@v.example vmail");
+        assert_eq!(to("JOE@V.example"), "virtual JOE@v.example vmail");
+        assert_eq!(to("me@v.example"), "virtual joe@v.example vmail");
+        assert_eq!(to("joe+tag@v.example"), "virtual joe+tag@v.example vmail");
+        assert_eq!(to("any@cat.example"), "virtual any@cat.example vmail");
+        assert_eq!(to("tag@v.example"), "virtual tag@v.example vmail");
+        assert_eq!(to("tag+x@v.example"), "out far@away.example -");
+        assert_eq!(to("two@v.example"), "out far@away.example -, virtual joe@v.example vmail");
+        assert_eq!(expand("none@v.example"), Verdict::NoSuchUser);
+        assert_eq!(expand("gone@v.example"), Verdict::NoSuchUser);
+    }
+
+    #[test]
+    fn aliases_lead_on_until_a_user() {
+        assert_eq!(to("bob@localhost"), "local bob@localhost bob");
+        assert_eq!(to("Bob+x@mx.example"), "local Bob+x@mx.example bob");
+        assert_eq!(
+            to("postmaster@localhost"),
+            "local postmaster@localhost ann, local postmaster@localhost bob"
+        );
+        assert_eq!(to("list@localhost"), "local list@localhost item");
+        assert_eq!(to("box@localhost"), "local box@localhost item");
+        assert_eq!(
+            to("inc@localhost"),
+            "out far@away.example -, local inc@localhost ann, local inc@localhost bob"
+        );
+        assert_eq!(expand("nouser@localhost"), Verdict::NoSuchUser);
+        assert_eq!(expand("no@localhost"), Verdict::Refused { code: 550, text: "go away".into() });
+    }
+
+    #[test]
+    fn nothing_goes_to_root_by_itself() {
+        let config = CONFIG.replace("\"root\" = \"ann\"", "\"x\" = \"ann\"");
+        assert!(matches!(
+            expand_with(&config, "root@localhost"),
+            Verdict::Refused { code: 550, .. }
+        ));
+    }
+
+    #[test]
+    fn circles_and_depth_are_bounded() {
+        assert!(matches!(expand("ring@v.example"), Verdict::Loop { .. }));
+        assert!(matches!(expand("a1@localhost"), Verdict::Loop { .. }));
+        assert_eq!(to("a3@localhost"), "local a3@localhost bob");
+        // ring -> gnir -> ring, which then is a user, and there is none.
+        assert_eq!(expand("ring@localhost"), Verdict::NoSuchUser);
+    }
+
+    #[test]
+    fn a_list_is_bounded() {
+        let many: Vec<String> = (0..600).map(|i| format!("u{i}@away.example")).collect();
+        let half = many.join(",");
+        let config = CONFIG.replace("\"bad@v.example\" = \"a b\"", &format!(
+            "\"big@v.example\" = \"x@v.example,y@v.example\", \"x@v.example\" = \"{}\", \"y@v.example\" = \"{}\"",
+            many.iter().take(300).cloned().collect::<Vec<_>>().join(","),
+            many.iter().skip(300).cloned().collect::<Vec<_>>().join(",")
+        ));
+        assert!(half.len() > 8095);
+        match expand_with(&config, "big@v.example") {
+            Verdict::Accepted { to } => assert_eq!(to.len(), 600),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_may_relay() {
+        assert!(matches!(expand("x@away.example"), Verdict::Denied { .. }));
+        assert!(matches!(expand("x@deny.example"), Verdict::Denied { .. }));
+        // What an alias names is this machine's own mail.
+        assert_eq!(to("out@v.example"), "out far@away.example -");
+    }
+
+    #[test]
+    fn a_bad_alias_is_our_own_fault() {
+        assert!(matches!(expand("bad@v.example"), Verdict::Unavailable { .. }));
+    }
+
+    #[test]
+    fn expand_only_and_forward_only_end_as_they_say() {
+        assert_eq!(to("list@only.example"), "only list@only.example item");
+        assert!(matches!(expand("bob@only.example"), Verdict::Refused { .. }));
+        let config = CONFIG.replace(
+            "v.example, cat.example } action virtual",
+            "v.example, cat.example } action fwd",
+        );
+        assert!(matches!(expand_with(&config, "out@v.example"), Verdict::Accepted { .. }));
+        assert!(matches!(expand_with(&config, "joe@v.example"), Verdict::Refused { .. }));
+        assert!(matches!(
+            expand_with(&config, "two@v.example"),
+            Verdict::Denied { .. } | Verdict::Refused { .. }
+        ));
+    }
+
+    #[test]
+    fn system_users_need_no_alias() {
+        assert_eq!(to("ann@plain.example"), "plain ann@plain.example ann");
+        assert_eq!(expand("zoe@plain.example"), Verdict::NoSuchUser);
+    }
+}
