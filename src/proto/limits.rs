@@ -488,6 +488,31 @@ pub const MTA_JOBS_PER_DESTINATION: Limit =
 /// Recipients of one transaction.
 pub const MTA_RCPTS: Limit =
     setting("mta-rcpts", 100, Unit::Count, "RFC 5321 4.5.3.1.8", "another transaction");
+/// To connect to a remote host.
+pub const MTA_CONNECT_TIME: Limit =
+    setting("mta-connect-time", 30_000, Unit::Millis, "RFC 5321 4.5.4.1", "the next host");
+/// For a remote host's greeting and its reply to a command.
+pub const MTA_COMMAND_TIME: Limit = setting(
+    "mta-command-time",
+    300_000,
+    Unit::Millis,
+    "RFC 5321 4.5.3.2.1 to 4.5.3.2.3",
+    "the next host",
+);
+/// For a remote host's reply to DATA.
+pub const MTA_DATA_TIME: Limit =
+    setting("mta-data-time", 120_000, Unit::Millis, "RFC 5321 4.5.3.2.4", "the next host");
+/// For a remote host to take a piece of a message.
+pub const MTA_BLOCK_TIME: Limit =
+    setting("mta-block-time", 180_000, Unit::Millis, "RFC 5321 4.5.3.2.5", "the next host");
+/// For a remote host's reply to a message.
+pub const MTA_END_TIME: Limit =
+    setting("mta-end-time", 600_000, Unit::Millis, "RFC 5321 4.5.3.2.6", "tried again later");
+/// How long a connection waits for another message.
+pub const MTA_IDLE_TIME: Limit = setting("mta-idle-time", 10_000, Unit::Millis, "courtesy", "QUIT");
+/// Messages of one connection.
+pub const MTA_SESSION_MAILS: Limit =
+    setting("mta-session-mails", 100, Unit::Count, "courtesy", "QUIT");
 /// What a program said that is kept.
 pub const PROGRAM_OUTPUT: Limit =
     limit("program-output", 4096, Unit::Octets, "memory of queue", "the rest is not kept");

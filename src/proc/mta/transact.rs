@@ -1,0 +1,336 @@
+//! One message over a connection: MAIL, RCPT, DATA, and what each recipient
+//! was answered.
+//!
+//! The moment that counts is the reply to the end of the message: a connection
+//! that is lost before the end was sent has delivered nothing, one that is lost
+//! after it may have delivered, and the recipients are tried again later (RFC
+//! 5321 4.5.3.2.6: twice rather than never).
+//!
+//! RFC 5321 3.3; RFC 1870; RFC 2033; RFC 2920; RFC 3461; RFC 6531.
+
+use crate::disk::spool::message::Message;
+use crate::ipc::queue_mta::{Job, Outcome, Rcpt, Report};
+use crate::proc::mta::session::{reply_text, Lost, Session};
+use crate::proto::addr::{Charset, Mailbox};
+use crate::proto::chars;
+use crate::proto::limits;
+use crate::proto::smtp::client::{RemoteReply, Stuffer};
+use crate::proto::smtp::command::write_xtext;
+use crate::sys::errno::SysError;
+
+/// What is gathered before it is written.
+const GATHER: usize = 128 * 1024;
+
+/// How a transaction ended.
+pub struct Ended {
+    /// What became of recipients; those that are not named were not decided.
+    pub reports: Vec<Report>,
+    /// The connection is of no use any more, and why.
+    pub lost: Option<Lost>,
+    /// The host, as it answers now, will not take the others either: another
+    /// one may.
+    pub elsewhere: Option<String>,
+}
+
+/// What is the same for all recipients.
+pub struct Letter<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// The sender, perhaps not the original one.
+    pub sender: &'a str,
+    /// The message.
+    pub message: &'a Message,
+}
+
+impl Ended {
+    const fn of(reports: Vec<Report>) -> Ended {
+        Ended { reports, lost: None, elsewhere: None }
+    }
+}
+
+impl Session {
+    /// Sends the message to these recipients.
+    pub fn send(&mut self, letter: &Letter<'_>, rcpts: &[&Rcpt]) -> Ended {
+        self.mails = self.mails.saturating_add(1);
+        let mut reports = Vec::new();
+        let mut sendable: Vec<&Rcpt> = Vec::new();
+        for rcpt in rcpts {
+            match self.obstacle(letter, rcpt) {
+                Some((outcome, why)) => {
+                    reports.push(self.report(rcpt, outcome, why, false));
+                }
+                None => sendable.push(rcpt),
+            }
+        }
+        if sendable.is_empty() {
+            return Ended::of(reports);
+        }
+        match self.envelope(letter, &sendable, &mut reports) {
+            Ok(taken) if taken.is_empty() => self.forget(reports),
+            Ok(taken) => self.content(letter, &taken, reports),
+            Err(Stop::Lost(lost)) => Ended { reports, lost: Some(lost), elsewhere: None },
+            Err(Stop::Sender(reply)) if reply.class() == 5 => {
+                for rcpt in &sendable {
+                    reports.push(self.answer(rcpt, &reply));
+                }
+                self.forget(reports)
+            }
+            Err(Stop::Sender(reply)) => {
+                let mut ended = self.forget(reports);
+                ended.elsewhere = Some(reply_text(&reply));
+                ended
+            }
+        }
+    }
+
+    /// Ends a transaction that came to nothing, for the next one on this
+    /// connection.
+    fn forget(&mut self, reports: Vec<Report>) -> Ended {
+        let lost = self.command("RSET", self.limits.command).err();
+        Ended { reports, lost, elsewhere: None }
+    }
+
+    /// What the host's offers already decide.
+    fn obstacle(&self, letter: &Letter<'_>, rcpt: &Rcpt) -> Option<(Outcome, &'static str)> {
+        let never = |subject, detail| Outcome::Perm { subject, detail };
+        if !is_address(&rcpt.address, self.lmtp) {
+            return Some((never(1, 3), "not an address"));
+        }
+        // RFC 1870 6.
+        if self.offers.size.flatten().is_some_and(|max| letter.message.size() > max) {
+            return Some((never(3, 4), "the message is larger than the host takes"));
+        }
+        // RFC 6531 3.4 and 3.6.
+        let ascii = rcpt.address.is_ascii() && letter.sender.is_ascii();
+        if !self.offers.smtputf8 {
+            if !ascii {
+                return Some((never(6, 7), "the host does not take addresses in UTF-8"));
+            }
+            if letter.job.smtputf8 && !header_is_ascii(letter.message) {
+                return Some((never(6, 7), "the host does not take headers in UTF-8"));
+            }
+        }
+        None
+    }
+
+    /// MAIL and RCPT; in one go if the host allows it (RFC 2920 3.1).
+    fn envelope<'r>(
+        &mut self,
+        letter: &Letter<'_>,
+        rcpts: &[&'r Rcpt],
+        reports: &mut Vec<Report>,
+    ) -> Result<Vec<&'r Rcpt>, Stop> {
+        let time = self.limits.command;
+        let group = self.offers.pipelining;
+        let mail = self.mail_line(letter);
+        self.put(&mail);
+        if !group {
+            self.mail_reply()?;
+        } else {
+            for rcpt in rcpts {
+                let line = self.rcpt_line(rcpt);
+                self.put(&line);
+            }
+            let refused = match self.mail_reply() {
+                Err(Stop::Sender(reply)) => Some(reply),
+                Err(lost) => return Err(lost),
+                Ok(()) => None,
+            };
+            if let Some(reply) = refused {
+                // The replies to RCPT follow all the same.
+                for _ in rcpts {
+                    self.reply(time)?;
+                }
+                return Err(Stop::Sender(reply));
+            }
+        }
+        let mut taken = Vec::new();
+        for rcpt in rcpts {
+            if !group {
+                let line = self.rcpt_line(rcpt);
+                self.put(&line);
+            }
+            let reply = self.reply(time)?;
+            if reply.class() == 2 {
+                taken.push(*rcpt);
+            } else {
+                reports.push(self.answer(rcpt, &reply));
+            }
+        }
+        Ok(taken)
+    }
+
+    fn mail_reply(&mut self) -> Result<(), Stop> {
+        let reply = self.reply(self.limits.command)?;
+        if reply.class() == 2 {
+            Ok(())
+        } else {
+            Err(Stop::Sender(reply))
+        }
+    }
+
+    /// DATA and the message.
+    fn content(&mut self, letter: &Letter<'_>, taken: &[&Rcpt], mut reports: Vec<Report>) -> Ended {
+        let reply = match self.command("DATA", self.limits.data) {
+            Ok(reply) => reply,
+            Err(lost) => return Ended { reports, lost: Some(lost), elsewhere: None },
+        };
+        if reply.code != 354 {
+            for rcpt in taken {
+                reports.push(self.answer(rcpt, &reply));
+            }
+            return self.forget(reports);
+        }
+        match self.body(letter.message) {
+            Ok(()) => {}
+            Err(Broken::Lost(lost)) => return Ended { reports, lost: Some(lost), elsewhere: None },
+            Err(Broken::Ours(e)) => {
+                // The end was not sent, so nothing was delivered; the
+                // connection cannot be used for anything else.
+                let lost = Some(Lost::Io(e.to_string()));
+                for rcpt in taken {
+                    let outcome = Outcome::Temp { subject: 3, detail: 0 };
+                    reports.push(self.report(rcpt, outcome, "the message cannot be read", false));
+                }
+                return Ended { reports, lost, elsewhere: None };
+            }
+        }
+        // RFC 2033 4.2: a reply for each recipient that was taken.
+        let replies = if self.lmtp { taken.len() } else { 1 };
+        for at in 0..replies {
+            let these = if self.lmtp { taken.get(at..=at) } else { Some(taken) };
+            let these = these.unwrap_or_default();
+            match self.reply(self.limits.end) {
+                Ok(reply) => {
+                    for rcpt in these {
+                        reports.push(self.answer(rcpt, &reply));
+                    }
+                }
+                Err(lost) => {
+                    // A 421 in place of the reply says no; anything else may be yes.
+                    let outcome = Outcome::Temp { subject: 4, detail: 2 };
+                    let said = match &lost {
+                        Lost::Refused(reply) => reply_text(reply),
+                        other => format!("no reply to the message: {other}"),
+                    };
+                    for rcpt in taken.get(at..).unwrap_or_default() {
+                        reports.push(self.report(rcpt, outcome, &said, true));
+                    }
+                    return Ended { reports, lost: Some(lost), elsewhere: None };
+                }
+            }
+        }
+        Ended::of(reports)
+    }
+
+    fn body(&mut self, message: &Message) -> Result<(), Broken> {
+        let mut reader = message.reader();
+        let mut stuffer = Stuffer::new();
+        let mut out = Vec::new();
+        while let Some(piece) = reader.next_piece().map_err(Broken::Ours)? {
+            stuffer.feed(piece, &mut out);
+            if out.len() >= GATHER {
+                self.put_data(&out).map_err(Broken::Lost)?;
+                out.clear();
+            }
+        }
+        stuffer.finish(&mut out);
+        self.put_data(&out).map_err(Broken::Lost)
+    }
+
+    fn mail_line(&self, letter: &Letter<'_>) -> String {
+        let (job, offers) = (letter.job, &self.offers);
+        let mut line = format!("MAIL FROM:<{}>", letter.sender);
+        if offers.size.is_some() {
+            line.push_str(&format!(" SIZE={}", letter.message.size()));
+        }
+        // To a host that does not say 8BITMIME it goes as it is, as with
+        // OpenSMTPD and qmail: nothing that still runs loses the eighth bit.
+        if job.eight_bit && offers.eight_bit {
+            line.push_str(" BODY=8BITMIME");
+        }
+        let utf8 = job.smtputf8 || !letter.sender.is_ascii();
+        if offers.smtputf8 && (utf8 || job.rcpts.iter().any(|r| !r.address.is_ascii())) {
+            line.push_str(" SMTPUTF8");
+        }
+        if offers.dsn {
+            match job.ret_full {
+                Some(true) => line.push_str(" RET=FULL"),
+                Some(false) => line.push_str(" RET=HDRS"),
+                None => {}
+            }
+            if let Some(envid) = &job.envid {
+                line.push_str(&format!(" ENVID={}", write_xtext(envid.as_bytes())));
+            }
+        }
+        line
+    }
+
+    fn rcpt_line(&self, rcpt: &Rcpt) -> String {
+        let mut line = format!("RCPT TO:<{}>", rcpt.address);
+        if self.offers.dsn {
+            if let Some(n) = rcpt.notify {
+                let words = [(n.success, "SUCCESS"), (n.failure, "FAILURE"), (n.delay, "DELAY")];
+                let on: Vec<&str> = words.iter().filter(|(on, _)| *on).map(|(_, w)| *w).collect();
+                let value = if on.is_empty() { "NEVER".to_owned() } else { on.join(",") };
+                line.push_str(&format!(" NOTIFY={value}"));
+            }
+            if let Some((kind, address)) = &rcpt.orcpt {
+                let plain = kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                if plain && address.is_ascii() {
+                    line.push_str(&format!(" ORCPT={kind};{}", write_xtext(address.as_bytes())));
+                }
+            }
+        }
+        line
+    }
+
+    /// What a reply means for a recipient.
+    fn answer(&self, rcpt: &Rcpt, reply: &RemoteReply) -> Report {
+        let (subject, detail) = reply.status.map_or((0, 0), |s| (s.subject, s.detail));
+        let outcome = match reply.class() {
+            2 => Outcome::Done { dsn: self.offers.dsn },
+            5 => Outcome::Perm { subject, detail },
+            _ => Outcome::Temp { subject, detail },
+        };
+        self.report(rcpt, outcome, &reply_text(reply), true)
+    }
+
+    fn report(&self, rcpt: &Rcpt, result: Outcome, said: &str, by_host: bool) -> Report {
+        let host = by_host.then(|| self.host.clone());
+        Report { number: rcpt.number, result, host, said: said.to_owned() }
+    }
+}
+
+enum Stop {
+    Lost(Lost),
+    /// MAIL was refused.
+    Sender(RemoteReply),
+}
+
+impl From<Lost> for Stop {
+    fn from(lost: Lost) -> Self {
+        Stop::Lost(lost)
+    }
+}
+
+enum Broken {
+    Lost(Lost),
+    /// The spool file cannot be read.
+    Ours(SysError),
+}
+
+/// Nothing that could leave its place in a command.  LMTP takes a bare user.
+fn is_address(text: &str, lmtp: bool) -> bool {
+    if Mailbox::parse(text.as_bytes(), Charset::Utf8).is_ok() {
+        return true;
+    }
+    lmtp && !text.is_empty()
+        && text.len() <= limits::SMTP_LOCAL_PART.size()
+        && text.bytes().all(|b| chars::is_atext_utf8(b) || b == b'.')
+}
+
+/// Whether the header can go to a host without SMTPUTF8.
+fn header_is_ascii(message: &Message) -> bool {
+    message.header(limits::HEADER.size()).is_ok_and(|h| h.is_ascii())
+}
