@@ -9,6 +9,7 @@ pub mod line;
 pub mod listen;
 pub mod lock;
 pub mod log;
+pub mod logins;
 pub mod remotekey;
 pub mod signing;
 pub mod stream;

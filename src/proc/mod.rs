@@ -14,6 +14,7 @@ pub mod smtp;
 pub mod start;
 pub mod store;
 pub mod table;
+pub mod tls_server;
 
 use crate::base::exits::sysexits;
 use std::io::Write;

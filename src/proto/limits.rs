@@ -232,6 +232,15 @@ pub const IMAP_LIST_PATTERN: Limit = limit(
     "a mailbox name has 255",
     "matches nothing longer",
 );
+/// IMAP connections in all.
+pub const IMAP_CONNECTIONS: Limit =
+    limit("imap-connections", 1000, Unit::Count, "threads and descriptors", "BYE, closed");
+/// IMAP connections of one address.  A household's clients have five each.
+pub const IMAP_CONNECTIONS_PEER: Limit =
+    limit("imap-connections-peer", 100, Unit::Count, "one peer, not all places", "BYE, closed");
+/// How long a client may take to log in.
+pub const IMAP_LOGIN_TIME: Limit =
+    limit("imap-login-time", 180_000, Unit::Millis, "RFC 3501 5.4", "BYE, closed");
 /// How long an IMAP session may be silent, in IDLE too.
 pub const IMAP_IDLE: Limit =
     limit("imap-idle", 1_800_000, Unit::Millis, "RFC 3501 5.4", "BYE, closed");
@@ -567,6 +576,9 @@ pub const ALL: &[&Limit] = &[
     &IMAP_LIST_OPTIONS,
     &IMAP_LIST_PATTERNS,
     &IMAP_LIST_PATTERN,
+    &IMAP_CONNECTIONS,
+    &IMAP_CONNECTIONS_PEER,
+    &IMAP_LOGIN_TIME,
     &IMAP_IDLE,
     &IMAP_WRITE,
     &IMAP_BAD_COMMANDS,

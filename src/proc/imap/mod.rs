@@ -1,29 +1,213 @@
 //! imap: TLS and login for IMAP, then a relay to the account's store.
+//!
+//! Strangers speak to it, so it owns no file, no key and no mailbox: [`login`] is
+//! the dialogue up to the password, [`relay`] carries bytes afterwards, [`config`]
+//! is what the configuration means here.  Shared state is in [`Shared`]; its locks
+//! are taken one at a time.
 
+pub mod config;
+pub mod login;
 pub mod relay;
 
-use crate::ipc::parent::{Part, Stat};
+use crate::base::clock::Deadline;
+use crate::base::listen::{Accepted, Caps, Gate, Listeners, Refused, Serve};
+use crate::base::lock::lock;
+use crate::base::log::{self, Show};
+use crate::base::logins::Logins;
+use crate::base::stream::Stream;
+use crate::ipc::call::{NoRequests, Peer};
+use crate::ipc::imap_lookup::{Answer, Ask};
+use crate::ipc::keyd::{self, Keyd};
+use crate::ipc::openings::Openings;
+use crate::ipc::parent::{Listener as Socket, Part, Refusal, Stat};
 use crate::proc::start::{Events, Greeted, StartError};
 use crate::proc::table::Kind;
+use crate::proto::imap::response::{self, Code, Status};
+use crate::sys::errno::SysError;
+use config::Snapshot;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-struct Shared;
+/// How long running sessions are waited for when the daemon stops: their stores
+/// say BYE at the same time.
+const STOP: Duration = Duration::from_secs(30);
 
-impl Events for Shared {
-    fn config(&self, _: Part) -> Result<(), String> {
+/// What all threads share.
+pub struct Shared {
+    snapshot: Mutex<Arc<Snapshot>>,
+    lookup: Peer<Ask, Answer>,
+    openings: Openings,
+    logins: Logins,
+    gate: Arc<Gate>,
+    listeners: Listeners<u32>,
+    sockets: Mutex<Vec<(Socket, OwnedFd)>>,
+    hostname: String,
+    connections: AtomicU64,
+    sessions: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Shared {
+    /// A process without peers yet.
+    pub fn new(snapshot: Snapshot, hostname: String) -> Result<Arc<Shared>, SysError> {
+        Ok(Arc::new(Shared {
+            gate: Gate::new(caps(&snapshot)),
+            snapshot: Mutex::new(Arc::new(snapshot)),
+            lookup: Peer::new("lookup", Arc::new(NoRequests)),
+            openings: Openings::default(),
+            logins: Logins::default(),
+            listeners: Listeners::new()?,
+            sockets: Mutex::new(Vec::new()),
+            hostname,
+            connections: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }))
+    }
+
+    fn logged_in(&self) {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection, in its own thread.
+    fn serve(&self, accepted: Accepted<u32>) {
+        let Accepted { fd, peer, listener, slot } = accepted;
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.ip().to_canonical());
+        let snapshot = Arc::clone(&lock(&self.snapshot));
+        let number = usize::try_from(listener).unwrap_or(usize::MAX);
+        let Some(options) = snapshot.listeners.get(number).cloned().flatten() else { return };
+        let limits = snapshot.limits;
+        drop(snapshot);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        match Stream::new(fd) {
+            Ok(stream) => login::Session::new(self, options, limits, stream, peer, slot).serve(),
+            Err(e) => log::info!("imap", client = peer, error = e),
+        }
+    }
+
+    /// Says BYE, at once or not at all.
+    fn refuse(&self, fd: OwnedFd, peer: Option<SocketAddr>, why: Refused) {
+        use std::io::Write;
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        log::info!("imap", refused = peer.map(|p| p.ip()), msg = why.as_str());
+        let mut text = Vec::new();
+        let code = Some(Code::Unavailable);
+        response::untagged(&mut text, Status::Bye, code, "Too many connections, try again later.");
+        // A client that cannot be told sees the close; one that waits for TLS
+        // would not understand it anyway.
+        let _ = std::fs::File::from(fd).write(&text);
+    }
+
+    /// Listens on what parent gave.
+    fn relisten(&self) {
+        let mut list = Vec::new();
+        for (socket, fd) in lock(&self.sockets).iter() {
+            match fd.try_clone() {
+                Ok(fd) => list.push((fd, socket.index)),
+                Err(e) => log::crit!("imap", msg = "listener", error = Show(&e)),
+            }
+        }
+        self.listeners.replace(list);
+    }
+
+    /// The accept loop; one thread.
+    fn accept(self: &Arc<Self>) {
+        let (this, refuser) = (Arc::clone(self), Arc::clone(self));
+        let serve: Serve<u32> = Arc::new(move |accepted| this.serve(accepted));
+        let ended = self.listeners.run(&self.gate, "session", &serve, &move |fd, peer, _, why| {
+            refuser.refuse(fd, peer, why);
+        });
+        if let Err(e) = ended {
+            log::fatal_sys("imap", &e);
+        }
+    }
+}
+
+fn caps(snapshot: &Snapshot) -> Caps {
+    let total = snapshot.limits.connections;
+    Caps { total, reserve: total / 4, per_peer: snapshot.limits.per_peer }
+}
+
+/// Parent's events, on the main thread.
+struct Main {
+    shared: Arc<Shared>,
+    keyd: Arc<Keyd>,
+}
+
+impl Events for Main {
+    fn config(&self, part: Part) -> Result<(), String> {
+        let snapshot = Snapshot::build(&part, &self.shared.hostname)?;
+        self.shared.gate.set_caps(caps(&snapshot));
+        *lock(&self.shared.snapshot) = Arc::new(snapshot);
         Ok(())
     }
-    fn peer(&self, _: Kind, _: OwnedFd) {}
-    fn stats(&self) -> Vec<Stat> {
-        Vec::new()
+
+    fn peer(&self, kind: Kind, fd: OwnedFd) {
+        let attached = match kind {
+            Kind::Lookup => self.shared.lookup.attach(fd),
+            Kind::Keyd => self.keyd.attach(fd),
+            _ => Ok(()),
+        };
+        if let Err(e) = attached {
+            log::fatal("imap", &e.to_string());
+        }
     }
+
+    fn listeners(&self, all: Vec<Socket>) {
+        lock(&self.shared.sockets).retain(|(socket, _)| all.contains(socket));
+        self.shared.relisten();
+    }
+
+    fn listen(&self, socket: Socket, fd: OwnedFd) {
+        {
+            let mut sockets = lock(&self.shared.sockets);
+            sockets.retain(|(old, _)| *old != socket);
+            sockets.push((socket, fd));
+        }
+        self.shared.relisten();
+    }
+
+    fn opened(&self, request: u64, result: Result<OwnedFd, Refusal>) {
+        self.shared.openings.complete(request, result);
+    }
+
+    fn stats(&self) -> Vec<Stat> {
+        let stat = |name: &str, value| Stat { name: name.into(), value };
+        let s = &self.shared;
+        vec![
+            stat("imap.connections", s.connections.load(Ordering::Relaxed)),
+            stat("imap.connections.active", u64::try_from(s.gate.in_use()).unwrap_or(u64::MAX)),
+            stat("imap.logins", s.sessions.load(Ordering::Relaxed)),
+            stat("imap.refused", s.refused.load(Ordering::Relaxed)),
+        ]
+    }
+
     fn stop(&self) {
-        crate::sys::spawn::exit_now(0);
+        self.shared.listeners.stop();
+        let gate = Arc::clone(&self.shared.gate);
+        let wait = move || {
+            gate.wait_empty(Deadline::after(STOP));
+            crate::sys::spawn::exit_now(0)
+        };
+        if std::thread::Builder::new().name("stop".into()).spawn(wait).is_err() {
+            crate::sys::spawn::exit_now(0);
+        }
     }
 }
 
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
-    Ok(greeted.confine()?.serve(&Shared))
+    // TLS contexts are built before the sandbox: the library reads files of its
+    // own when it begins.
+    let snapshot = Snapshot::build(&greeted.part, &greeted.hostname).map_err(StartError::Other)?;
+    let shared = Shared::new(snapshot, greeted.hostname.clone())?;
+    let child = greeted.confine()?;
+    let accept = Arc::clone(&shared);
+    let thread = std::thread::Builder::new().name("accept".into());
+    thread.spawn(move || accept.accept()).map_err(|e| StartError::Other(e.to_string()))?;
+    Ok(child.serve(&Main { shared, keyd: keyd::neighbour() }))
 }

@@ -99,12 +99,20 @@ enum Side {
     To,
 }
 
-/// Relays until one side closes or nothing moved for `idle`.
+/// Relays until one side closes or nothing moved for `idle`; `early` is what the
+/// client has already sent for the store.
 ///
 /// What the store wrote before it closed still reaches the client; the caller
 /// closes both.
-pub fn relay(client: &mut Stream, store: &mut Stream, idle: Duration) -> (End, Count) {
-    let (mut up, mut down) = (Way::default(), Way::default());
+pub fn relay(
+    client: &mut Stream,
+    store: &mut Stream,
+    early: Vec<u8>,
+    idle: Duration,
+) -> (End, Count) {
+    let octets = u64::try_from(early.len()).unwrap_or(0);
+    let mut up = Way { buffer: early, octets, ..Way::default() };
+    let mut down = Way::default();
     let end = run(client, store, &mut up, &mut down, idle);
     (end, Count { up: up.octets, down: down.octets })
 }
@@ -182,7 +190,7 @@ mod tests {
         let stream = |fd: OwnedFd| Stream::local(fd).unwrap();
         let handle = thread::spawn(move || {
             let (mut client, mut store) = (stream(client), stream(store));
-            relay(&mut client, &mut store, idle)
+            relay(&mut client, &mut store, Vec::new(), idle)
         });
         (File::from(client_far), File::from(store_far), handle)
     }

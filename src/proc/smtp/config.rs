@@ -1,20 +1,15 @@
 //! What the configuration means for smtp: one value per listener, built whole
 //! and swapped whole at a reload.  A session keeps the one it began with.
 //!
-//! TLS contexts are built here, from the certificates that parent read; the
-//! private half of each stays in keyd, which is asked for each signature.
-
-use crate::base::remotekey;
-use crate::base::tls::{self, ClientCertificate, Identity, ServerConfig, Versions};
+use crate::base::tls;
 use crate::conf;
-use crate::conf::ast::{Config, Listen, Pki, Service, Tls};
+use crate::conf::ast::{Config, Listen, Service, Tls};
 use crate::ipc::parent::{File, Part};
+use crate::proc::tls_server;
 use crate::proto::addr::{Charset, Domain};
 use crate::proto::limits;
 use crate::proto::smtp::data::BareLineEnds;
 use crate::proto::smtp::server::{self, AuthPolicy, TlsPolicy};
-use openssl::x509::X509;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,7 +167,7 @@ fn listener(
     };
     let tls = match policy {
         TlsPolicy::None => None,
-        _ => Some(context(config, files, listen, number)?),
+        _ => Some(tls_server::build(config, files, listen, number)?),
     };
     Ok(Listener {
         server: server::Config {
@@ -192,54 +187,4 @@ fn listener(
         authserv_id: config.admd().unwrap_or(here).to_owned(),
         local: false,
     })
-}
-
-/// Its certificates, and who may connect.
-fn context(
-    config: &Config,
-    files: &[File],
-    listen: &Listen,
-    number: usize,
-) -> Result<tls::Server, String> {
-    let mut identities = Vec::new();
-    for name in &listen.pki {
-        let pki = config.pki(name).ok_or_else(|| format!("pki {name}: not there"))?;
-        identities.push(identity(files, pki)?);
-    }
-    let ca = match config.ca(listen.ca.as_deref()) {
-        Some(ca) if listen.verify => authorities(files, &ca.cert)?,
-        _ => Vec::new(),
-    };
-    let versions = listen
-        .protocols
-        .map_or_else(Versions::default, |p| Versions { v1_2: p.v1_2, v1_3: p.v1_3 });
-    let client = if listen.verify { ClientCertificate::Require } else { ClientCertificate::Ignore };
-    tls::Server::new(&ServerConfig {
-        identities,
-        versions,
-        ciphers: Some(listen.ciphers.as_deref().unwrap_or_else(|| config.smtp_ciphers())),
-        client,
-        ca: &ca,
-        // A browser that is led here offers http: it gets no session.
-        alpn: &[b"smtp"],
-        listener: format!("smtp {number}").as_bytes(),
-    })
-    .map_err(|e| format!("listen on {}: {e}", listen.on))
-}
-
-fn identity(files: &[File], pki: &Pki) -> Result<Identity, String> {
-    let fail = |e: tls::TlsError| format!("pki {}: {e}", pki.name);
-    let chain = tls::certificates(file(files, &pki.cert)?).map_err(fail)?;
-    let leaf = chain.first().ok_or_else(|| format!("pki {}: no certificate", pki.name))?;
-    let key = remotekey::private_key(leaf).map_err(fail)?;
-    Identity::new(chain, key).map_err(fail)
-}
-
-fn authorities(files: &[File], path: &str) -> Result<Vec<X509>, String> {
-    tls::certificates(file(files, path)?).map_err(|e| format!("{path}: {e}"))
-}
-
-fn file<'a>(files: &'a [File], path: &str) -> Result<&'a [u8], String> {
-    let found = files.iter().find(|f| f.path == Path::new(path));
-    found.map(|f| f.bytes.as_slice()).ok_or_else(|| format!("{path}: parent did not send it"))
 }

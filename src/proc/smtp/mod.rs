@@ -2,13 +2,12 @@
 //!
 //! The process that strangers speak to: it owns no file and no key.  [`session`]
 //! is the dialogue, [`message`] takes a message into the spool, [`intake`] is the
-//! way to queue, [`logins`] remembers failed logins, [`config`] is what the
+//! way to queue, [`config`] is what the
 //! configuration means here.  Shared state is in [`Shared`]; its locks are taken
 //! one at a time.
 
 pub mod config;
 pub mod intake;
-pub mod logins;
 pub mod message;
 pub mod session;
 
@@ -17,6 +16,7 @@ use crate::base::line::LineReader;
 use crate::base::listen::{Accepted, Caps, Gate, Listeners, Refused, Serve, STACK};
 use crate::base::lock::lock;
 use crate::base::log::{self, Show};
+use crate::base::logins::Logins;
 use crate::base::stream::Stream;
 use crate::ipc::call::{self, Back, CallError, NoRequests, Peer};
 use crate::ipc::control_smtp::ToSmtp;
@@ -31,7 +31,6 @@ use crate::sys::errno::SysError;
 use crate::sys::net;
 use config::Snapshot;
 use intake::Intake;
-use logins::Logins;
 use session::{Client, Session};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;

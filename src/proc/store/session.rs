@@ -29,7 +29,7 @@ use crate::proto::imap::seqset::SeqSet;
 use crate::proto::limits;
 use crate::proto::text::mutf7;
 use crate::sys::errno;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -542,61 +542,6 @@ pub fn system(flags: Flags) -> SystemFlags {
 /// The protocol's flags as the store has them.
 pub fn stored(flags: SystemFlags) -> Flags {
     Flags(flags.bits())
-}
-
-/// The sessions of this process, so that they can be told to end.
-#[derive(Default)]
-pub struct Sessions {
-    running: std::sync::Mutex<std::collections::HashMap<u64, OwnedFd>>,
-    next: std::sync::atomic::AtomicU64,
-    stopping: Arc<AtomicBool>,
-}
-
-/// Stack of a session's thread: no parser recurses, and buffers are on the heap.
-const STACK: usize = 512 * 1024;
-
-impl Sessions {
-    /// Starts a session on a thread of its own.
-    pub fn start(
-        self: &Arc<Self>,
-        account: Arc<Account>,
-        fd: OwnedFd,
-        sid: u64,
-    ) -> std::io::Result<()> {
-        let id = self.next.fetch_add(1, Ordering::SeqCst);
-        crate::base::lock::lock(&self.running).insert(id, fd.try_clone()?);
-        let all = Arc::clone(self);
-        let started = std::thread::Builder::new()
-            .name(format!("imap {sid:016x}"))
-            .stack_size(STACK)
-            .spawn(move || {
-                let stopping = Arc::clone(&all.stopping);
-                let body = || run(account, fd, sid, stopping);
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
-                    log::crit!("imap", sid = Sid(sid), event = "panic");
-                }
-                crate::base::lock::lock(&all.running).remove(&id);
-            });
-        if started.is_err() {
-            crate::base::lock::lock(&self.running).remove(&id);
-        }
-        started.map(drop)
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        crate::base::lock::lock(&self.running).len()
-    }
-
-    /// Has every session say BYE and end: their input is closed, which wakes
-    /// those that wait.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        for fd in crate::base::lock::lock(&self.running).values() {
-            // One that has just ended needs no telling.
-            let _ = crate::sys::net::shutdown(fd.as_fd(), std::net::Shutdown::Read);
-        }
-    }
 }
 
 #[cfg(test)]

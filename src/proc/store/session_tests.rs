@@ -6,8 +6,32 @@ use crate::disk::maildir::Root;
 use crate::sys::fdpass;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
+
+/// The sessions of a house, so that they can be told to end.
+#[derive(Default)]
+struct Sessions {
+    running: std::sync::Mutex<Vec<OwnedFd>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Sessions {
+    fn start(&self, account: Arc<Account>, fd: OwnedFd, sid: u64) {
+        self.running.lock().unwrap().push(fd.try_clone().unwrap());
+        let stopping = self.stopping.clone();
+        std::thread::spawn(move || run(account, fd, sid, stopping));
+    }
+
+    /// As the process does it: the input is closed, which wakes those that wait.
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for fd in self.running.lock().unwrap().iter() {
+            crate::sys::net::shutdown(fd.as_fd(), std::net::Shutdown::Read).unwrap();
+        }
+    }
+}
 
 /// A mail root that goes when the test ends.
 struct Place(PathBuf);
@@ -22,7 +46,7 @@ impl Drop for Place {
 struct House {
     place: Place,
     account: Arc<Account>,
-    sessions: Arc<Sessions>,
+    sessions: Sessions,
 }
 
 /// A client's end of a session.
@@ -48,12 +72,12 @@ impl House {
             configured("Sent", SpecialUse::Sent, Auto::Create),
         ];
         let account = Arc::new(Account::new(root, settings));
-        House { place: Place(path), account, sessions: Arc::new(Sessions::default()) }
+        House { place: Place(path), account, sessions: Sessions::default() }
     }
 
     fn log_in(&self) -> Client {
         let (ours, theirs) = fdpass::socketpair().unwrap();
-        self.sessions.start(self.account.clone(), theirs, 7).unwrap();
+        self.sessions.start(self.account.clone(), theirs, 7);
         let mut client = Client { wire: File::from(ours), read: Vec::new(), tags: 0 };
         let hello = Hello {
             sid: 7,

@@ -122,6 +122,10 @@ pub enum Problem {
     PrivacyRequired,
     /// Wrong name or password.
     AuthFailed,
+    /// The password is right, but there is no mailbox to it.
+    NoAccount,
+    /// The address has failed too often.
+    LoginsBlocked,
     /// The login service cannot answer now.
     AuthUnavailable,
     /// No such SASL mechanism.
@@ -171,6 +175,10 @@ impl Problem {
             Problem::AuthFailed => no(Code::AuthenticationFailed, "Authentication failed."),
             Problem::AuthUnavailable => {
                 no(Code::Unavailable, "Authentication is not possible now, try again later.")
+            }
+            Problem::NoAccount => no(Code::ContactAdmin, "This login has no mailbox."),
+            Problem::LoginsBlocked => {
+                no(Code::Unavailable, "Too many failed logins, try again later.")
             }
             Problem::NoMechanism => no(Code::Cannot, "Unsupported authentication mechanism."),
             Problem::AuthCancelled => bad("Authentication cancelled."),

@@ -47,6 +47,8 @@ pub enum Code<'a> {
     /// RFC 4315: UIDVALIDITY of the target, UIDs there (second) of those here (first).
     CopyUid(u32, &'a Ranges, &'a Ranges),
     /// RFC 5530
+    ContactAdmin,
+    /// RFC 5530
     Corruption,
     /// RFC 5530
     ExpungeIssued,
@@ -116,6 +118,7 @@ impl Code<'_> {
                 out.push(b' ');
                 return to.write(out);
             }
+            Code::ContactAdmin => "CONTACTADMIN",
             Code::Corruption => "CORRUPTION",
             Code::ExpungeIssued => "EXPUNGEISSUED",
             Code::HasChildren => "HASCHILDREN",

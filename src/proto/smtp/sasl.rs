@@ -154,7 +154,8 @@ pub fn user_name(bytes: &[u8]) -> Result<String, SaslError> {
     }
 }
 
-fn password(bytes: Vec<u8>) -> Result<Secret, SaslError> {
+/// Checks what is to be compared with a hash.
+pub fn password(bytes: Vec<u8>) -> Result<Secret, SaslError> {
     let secret = Secret::new(bytes);
     let bytes = secret.expose();
     if bytes.is_empty() || bytes.len() > limits::PASSWORD.size() || bytes.contains(&0) {

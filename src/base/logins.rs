@@ -1,8 +1,8 @@
 //! Failed logins by address: who guesses passwords is not answered any more.
 //!
-//! An address (IPv6: its /64) that failed too often within the window gets 454
-//! for every further AUTH without anybody being asked, until the window has
-//! passed.  A login that succeeds wipes the slate, so that one user's forgotten
+//! Runs in smtp and imap.  An address (IPv6: its /64) that failed too often
+//! within the window is refused (454, NO) at every further login without anybody
+//! being asked, until the window has passed.  A login that succeeds wipes the slate, so that one user's forgotten
 //! telephone does not lock out his house for long.
 
 use crate::base::clock::Deadline;

@@ -1,0 +1,97 @@
+//! What the configuration means for imap: one value per listener, built whole
+//! and swapped whole at a reload.  A session keeps the one it began with.
+
+use crate::base::tls;
+use crate::conf;
+use crate::conf::ast::{Config, Listen, Service, Tls};
+use crate::ipc::parent::{File, Part};
+use crate::proc::tls_server;
+use crate::proto::limits;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that sessions need to know of the configuration.
+pub struct Snapshot {
+    /// By the number of the `listen` statement; `None`: it is another's.
+    pub listeners: Vec<Option<Arc<Listener>>>,
+    /// Times and bounds.
+    pub limits: Limits,
+}
+
+/// A listener: what its sessions offer.
+pub struct Listener {
+    /// The name in the greeting.
+    pub hostname: String,
+    /// TLS from the first byte.
+    pub implicit: bool,
+    /// Without it nobody can log in.
+    pub tls: Option<tls::Server>,
+    /// The table of credentials.
+    pub credentials: String,
+}
+
+/// Times and bounds of all listeners.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To log in.
+    pub login_time: Duration,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address.
+    pub per_peer: usize,
+    /// Failed logins of a session.
+    pub login_failures: u64,
+    /// Failed logins of an address within [`Limits::login_window`].
+    pub login_failures_peer: u64,
+    /// How long they are remembered.
+    pub login_window: Duration,
+    /// How long a failed login waits for its answer.
+    pub login_delay: Duration,
+}
+
+impl Snapshot {
+    /// Builds it from this process's part.  `here` is the machine's name.
+    pub fn build(part: &Part, here: &str) -> Result<Snapshot, String> {
+        let config = conf::part(&part.text)?;
+        let size = |l| usize::try_from(config.limit(l)).unwrap_or(usize::MAX);
+        let limits = Limits {
+            login_time: config.limit_time(&limits::IMAP_LOGIN_TIME),
+            connections: size(&limits::IMAP_CONNECTIONS),
+            per_peer: size(&limits::IMAP_CONNECTIONS_PEER),
+            login_failures: config.limit(&limits::LOGIN_FAILURES),
+            login_failures_peer: config.limit(&limits::LOGIN_FAILURES_PEER),
+            login_window: config.limit_time(&limits::LOGIN_WINDOW),
+            login_delay: config.limit_time(&limits::LOGIN_DELAY),
+        };
+        let here = config.hostname().unwrap_or(here);
+        let mut listeners = Vec::new();
+        for (i, listen) in config.listeners().enumerate() {
+            listeners.push(match listen.service {
+                Service::Imap => Some(Arc::new(listener(&config, &part.files, listen, i, here)?)),
+                Service::Smtp | Service::Lmtp => None,
+            });
+        }
+        Ok(Snapshot { listeners, limits })
+    }
+}
+
+fn listener(
+    config: &Config,
+    files: &[File],
+    listen: &Listen,
+    number: usize,
+    here: &str,
+) -> Result<Listener, String> {
+    let auth = listen.auth.as_ref();
+    let auth = auth.ok_or_else(|| format!("listen on {}: no credentials", listen.on))?;
+    let tls = match listen.tls {
+        Tls::None => None,
+        _ => Some(tls_server::build(config, files, listen, number)?),
+    };
+    Ok(Listener {
+        hostname: listen.hostname.as_deref().unwrap_or(here).to_owned(),
+        implicit: listen.tls == Tls::Implicit,
+        tls,
+        credentials: auth.table.clone(),
+    })
+}
