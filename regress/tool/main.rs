@@ -43,6 +43,7 @@ mod sandbox;
 mod sieve;
 #[path = "../smtp/mod.rs"]
 mod smtp;
+mod svtest;
 
 pub mod daemon;
 
@@ -121,6 +122,9 @@ fn main() -> ExitCode {
     sandbox::probe();
     users();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.is_empty()).collect();
+    if let Some((_, files)) = args.split_first().filter(|(first, _)| *first == "--svtest") {
+        return svtest::main(files);
+    }
     let list = args.iter().any(|a| a == "--list");
     let patterns: Vec<&String> = args.iter().filter(|a| !a.starts_with("--")).collect();
     let mut chosen = Vec::new();

@@ -118,6 +118,8 @@ pub struct Store {
 pub struct Redirect {
     /// The recipient, an addr-spec.
     pub to: Vec<u8>,
+    /// The envelope sender; empty is the null sender.
+    pub from: Vec<u8>,
     /// NOTIFY= for it.  RFC 6009 5.
     pub notify: Option<Vec<u8>>,
     /// RET= for it.
@@ -190,8 +192,8 @@ pub struct Notify {
     pub subject: Vec<u8>,
     /// Text, UTF-8 with CRLF line ends.
     pub body: Vec<u8>,
-    /// Message-ID of the message, with brackets.
-    pub in_reply_to: Option<Vec<u8>>,
+    /// The envelope sender; empty is the null sender.
+    pub envelope_from: Vec<u8>,
     /// The owner, for Auto-Submitted's `owner-email`.
     pub owner: Option<Vec<u8>>,
     /// Keep a copy here.  RFC 8580.

@@ -19,6 +19,7 @@ pub mod ast;
 pub mod check;
 pub mod code;
 pub mod compare;
+pub mod compose;
 pub mod ere;
 pub mod ext;
 pub mod fault;

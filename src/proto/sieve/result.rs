@@ -118,6 +118,11 @@ impl Results {
         }
     }
 
+    /// True if no script has run yet.
+    pub fn is_fresh(&self) -> bool {
+        self.count == 0 && !self.keep_cancelled && self.flags.is_empty()
+    }
+
     /// True if the message is kept in the default place, by command or implicitly.
     pub fn keeps(&self) -> bool {
         let kept = |a: &Action| matches!(a, Action::Store(Store { mailbox: None, .. }));

@@ -51,38 +51,53 @@ pub fn run_all(
     settings: &Settings,
     world: &mut dyn Surroundings,
 ) -> Outcome {
-    let mut results = Results::default();
     let mut message = message;
-    let mut fault = None;
+    let (results, fault) =
+        sequence(scripts, Results::default(), &mut message, envelope, settings, world);
+    conclude(results, &message, fault)
+}
+
+/// Runs several scripts after what `results` holds; the results of a script that fails are left
+/// out.
+pub fn sequence(
+    scripts: &[&Script],
+    mut results: Results,
+    message: &mut Message,
+    envelope: &Envelope,
+    settings: &Settings,
+    world: &mut dyn Surroundings,
+) -> (Results, Option<Fault>) {
     for (i, script) in scripts.iter().enumerate() {
-        if i > 0 {
+        if i > 0 || !results.is_fresh() {
             if !results.keeps() {
                 break;
             }
             results.take_keep();
         }
         let before = results.clone();
-        let mut run = Run::new(script, message, envelope.clone(), settings, &mut *world);
+        let envelope = envelope.clone();
+        let mut run = Run::new(script, message.clone(), envelope, settings, &mut *world);
         run.results = results;
         let ended = run.execute();
         results = run.results;
-        message = run.message;
+        *message = run.message;
         if let Err(ended) = ended {
-            results = before;
-            fault = Some(*ended);
-            break;
+            return (before, Some(*ended));
         }
     }
+    (results, None)
+}
+
+/// What is to be done: the actions and, if it is due, the implicit keep.  RFC 5228 2.10.2.
+pub fn conclude(mut results: Results, message: &Message, fault: Option<Fault>) -> Outcome {
     if fault.as_ref().is_some_and(|fault| fault.temporary) {
         return Outcome { fault, ..Outcome::default() };
     }
-    if !results.keep_cancelled {
+    let kept = |a: &Action| matches!(a, Action::Store(Store { mailbox: None, .. }));
+    if !results.keep_cancelled && !results.actions.iter().any(kept) {
         let flags = if fault.is_some() { Vec::new() } else { std::mem::take(&mut results.flags) };
         let keep = Store { flags, message: message.version(), implicit: true, ..Store::default() };
-        let kept = |a: &Action| matches!(a, Action::Store(Store { mailbox: None, .. }));
-        if !results.actions.iter().any(kept) {
-            results.actions.push(Action::Store(keep));
-        }
+        results.actions.push(Action::Store(keep));
     }
     Outcome { actions: results.actions, records: results.records, fault }
 }

@@ -1,5 +1,6 @@
 //! What the site decides about scripts.  Defaults come from `proto::limits`.
 
+use super::compose::Sender;
 use crate::proto::limits;
 
 /// The settings of a run.
@@ -51,6 +52,12 @@ pub struct Settings {
     pub virustest: Option<Score>,
     /// The address of the user, for the sender of replies and notifications.
     pub user: Option<Vec<u8>>,
+    /// The address of the mail system.
+    pub postmaster: Vec<u8>,
+    /// From whom redirected mail is sent.
+    pub redirect_from: Sender,
+    /// From whom notifications are sent.
+    pub notify_from: Sender,
     /// Why the script runs: at an IMAP event nobody can be answered.
     pub occasion: super::surroundings::Occasion,
 }
@@ -81,6 +88,9 @@ impl Default for Settings {
             spamtest: None,
             virustest: None,
             user: None,
+            postmaster: b"postmaster".to_vec(),
+            redirect_from: Sender::Sender,
+            notify_from: Sender::Recipient,
             occasion: super::surroundings::Occasion::Delivery,
         }
     }

@@ -121,7 +121,9 @@ fn run_redirect<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
             let shown = String::from_utf8_lossy(&given).into_owned();
             return Err(run.fault(op.pos, format!("'{shown}' is no address to redirect to")));
         };
-        let mut action = Redirect { to, message: run.message.version(), ..Redirect::default() };
+        let from = run.settings.redirect_from.resolve(&run.envelope, run.settings);
+        let message = run.message.version();
+        let mut action = Redirect { to, from, message, ..Redirect::default() };
         redirect::parameters(run, op, &mut action)?;
         let added = run.results.redirect(action, run.settings);
         run.added(op, added)?;
@@ -150,10 +152,12 @@ pub fn check_address(check: &mut Check<'_>, given: Option<&Given>) {
 
 /// The addr-spec of a text that is exactly one address, with or without a name.  RFC 5228 2.4.2.3.
 ///
-/// Stricter than reading the fields of a message: nothing may be left over.
+/// Stricter than reading the fields of a message: nothing may be left over.  The name may be
+/// UTF-8, the address may not: what we send is not SMTPUTF8.
 pub fn one_address(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.trim_ascii();
-    let plain = text.iter().all(|b| (0x20..0x7f).contains(b) || *b == b'\t');
+    let plain = text.iter().all(|b| (*b >= 0x20 && *b != 0x7f) || *b == b'\t');
+    std::str::from_utf8(text).ok()?;
     let entries = list::parse(text);
     let [Entry::Mailbox(address)] = entries.as_slice() else { return None };
     let spec = match memchr::memrchr(b'<', text) {
@@ -172,6 +176,7 @@ pub fn one_address(text: &[u8]) -> Option<Vec<u8>> {
         domain.split(|b| *b == b'.').all(label)
     };
     let good = plain
+        && spec.is_ascii()
         && !local.is_empty()
         && (quoted || local.iter().all(word))
         && (literal || labels())

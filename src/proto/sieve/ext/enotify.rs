@@ -127,10 +127,6 @@ fn run_notify<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
         body.extend_from_slice(b"\r\n");
         body
     });
-    let id = run
-        .message
-        .text(b"message-id")
-        .filter(|id| id.starts_with(b"<") && id.iter().all(|b| (0x20..0x7f).contains(b)));
     let notify = Notify {
         method,
         to: uri.to,
@@ -140,7 +136,7 @@ fn run_notify<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
         importance,
         subject,
         body,
-        in_reply_to: id,
+        envelope_from: run.settings.notify_from.resolve(&run.envelope, run.settings),
         owner: run.settings.user.clone().or_else(|| run.envelope.to.clone()),
         fcc,
     };
