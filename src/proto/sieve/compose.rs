@@ -110,7 +110,7 @@ pub fn refusal(
 pub fn notification(notify: &Notify, stamp: &Stamp<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     common(&mut out, stamp);
-    let from = notify.from.as_deref().unwrap_or_else(|| stamp.postmaster.as_bytes());
+    let from = notify.from.as_deref().unwrap_or(stamp.postmaster.as_bytes());
     address(&mut out, "From", from);
     for (name, list) in [("To", &notify.to), ("Cc", &notify.cc)] {
         if !list.is_empty() {
