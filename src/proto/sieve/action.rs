@@ -39,6 +39,13 @@ pub enum Action {
     Notify(Notify),
     /// Give the message to a program (vnd.dovecot.pipe).
     Pipe(Program),
+    /// Nothing: the rules forbid the action for this message, and this is why.
+    Nothing {
+        /// The action's name.
+        name: &'static str,
+        /// The rule, in words.
+        why: &'static str,
+    },
 }
 
 impl Action {
@@ -54,6 +61,7 @@ impl Action {
             Action::Vacation(_) => "vacation",
             Action::Notify(_) => "notify",
             Action::Pipe(_) => "pipe",
+            Action::Nothing { name, .. } => name,
         }
     }
 }

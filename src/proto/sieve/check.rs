@@ -121,8 +121,9 @@ fn circles(wanted: &[Wanted], units: &[Unit], errors: &mut Vec<Error>) {
         let mut blocks = vec![&unit.ops];
         while let Some(ops) = blocks.pop() {
             for op in ops {
-                if let Noted::Unit(n) = op.noted {
-                    targets.push(n);
+                // With ':once' a circle ends.
+                if let (Noted::Unit(n), false) = (&op.noted, op.has("once")) {
+                    targets.push(*n);
                 }
                 blocks.push(&op.block);
             }
@@ -216,7 +217,16 @@ impl Check<'_> {
     /// Resolves a variable reference; `None` after an error, or for a variable that is never set.
     pub fn variable(&mut self, pos: Pos, name: Name) -> Option<Variable> {
         match name {
+            Name::Match(n) if n > limits::SIEVE_MATCH_VALUES.size() => {
+                let max = limits::SIEVE_MATCH_VALUES.default;
+                self.error(pos, format!("there are no match variables beyond {max}"));
+                None
+            }
             Name::Match(n) => Some(Variable::Match(n)),
+            Name::Plain(name) if name.len() > 64 => {
+                self.error(pos, "the name of a variable has more than 64 octets");
+                None
+            }
             Name::Plain(name) => self.plain(pos, name),
             Name::Spaced(space, rest) if space == "global" && self.has("include") => {
                 self.global(pos, &rest)
@@ -326,11 +336,14 @@ impl Check<'_> {
             self.previous = self.language.verb(&node.name, true).map(|(_, verb)| verb.name);
             return None;
         }
-        let op = self.known(node, as_command);
-        if op.is_none() {
-            self.nested(node.block.as_deref().unwrap_or_default());
-        }
-        op
+        self.known(node, as_command)
+    }
+
+    /// Reports a mistake in what a node is; its block is looked at all the same.
+    fn wrong(&mut self, node: &Node, text: String) -> Option<Op> {
+        self.error(node.pos, text);
+        self.nested(node.block.as_deref().unwrap_or_default());
+        None
     }
 
     fn nested(&mut self, nodes: &[Node]) -> Vec<Op> {
@@ -345,18 +358,15 @@ impl Check<'_> {
         let found = self.language.verb(&node.name, as_command).or_else(other);
         let Some((extension, verb)) = found else {
             let kind = if as_command { "command" } else { "test" };
-            self.error(node.pos, format!("unknown {kind} '{}'", node.name));
-            return None;
+            return self.wrong(node, format!("unknown {kind} '{}'", node.name));
         };
         let name = self.language.extension(extension).map_or("", |e| e.name);
         if !name.is_empty() && self.enabled.get(extension) != Some(&true) {
-            self.error(node.pos, format!("{} needs require \"{name}\"", verb.title()));
-            return None;
+            return self.wrong(node, format!("{} needs require \"{name}\"", verb.title()));
         }
         if verb.is_command() != as_command {
             let (is, not) = if as_command { ("test", "command") } else { ("command", "test") };
-            self.error(node.pos, format!("cannot use {is} '{}' as a {not}", verb.name));
-            return None;
+            return self.wrong(node, format!("cannot use {is} '{}' as a {not}", verb.name));
         }
         let before = self.errors.len();
         let mut op = Op {
@@ -364,7 +374,7 @@ impl Check<'_> {
             verb,
             args: Vec::new(),
             tags: Vec::new(),
-            matching: Matching::default(),
+            matching: Matching { comparator: verb.comparator, ..Matching::default() },
             tests: Vec::new(),
             block: Vec::new(),
             noted: Noted::Nothing,

@@ -112,6 +112,8 @@ pub struct Verb {
     pub tags: &'static [Tag],
     /// The classes of tags that it takes: [`MATCHES`], [`ADDRESS_PARTS`].
     pub classes: &'static [&'static str],
+    /// The comparator without the tag.
+    pub comparator: Comparator,
     /// How many tests it takes.
     pub tests: Tests,
     /// Looks at one use of it, after arguments and tests and before the block.
@@ -158,6 +160,7 @@ impl Verb {
             params: &[],
             tags: &[],
             classes: &[],
+            comparator: Comparator::AsciiCasemap,
             tests: Tests::None,
             check: |_, _| (),
             kind,

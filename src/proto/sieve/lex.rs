@@ -208,11 +208,14 @@ impl<'a> Lexer<'a> {
             let line = self.c.take_while(|b| b != b'\n');
             let ended = self.bump().is_some();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            match line.strip_prefix(b".") {
+            match line {
                 // The last line may lack its line end: nothing can be meant but the end.
-                Some(b"") => break,
-                Some(stuffed) => text.extend_from_slice(stuffed),
-                None => text.extend_from_slice(line),
+                b"." => break,
+                // ".foo" means ".foo", bad style that it is.  RFC 5228 2.4.2.
+                [b'.', stuffed @ ..] if stuffed.starts_with(b".") => {
+                    text.extend_from_slice(stuffed);
+                }
+                _ => text.extend_from_slice(line),
             }
             if !ended {
                 return Token::Bad("this multi-line text does not end in a line with a dot".into());

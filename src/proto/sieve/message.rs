@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::action::{Edited, Piece, Version};
 use crate::proto::limits;
-use crate::proto::mime::{self, Part, Structure};
+use crate::proto::mime::{self, Encoding, Part, Structure};
 use crate::proto::text::{charset, encoded_word, transfer};
 
 /// A message.
@@ -159,6 +159,11 @@ impl Message {
         self.read_fields();
     }
 
+    /// True if an empty line follows the header.  RFC 5173 4.
+    pub fn has_body(&self) -> bool {
+        self.header_end < self.base.len()
+    }
+
     /// The body of the message itself.
     pub fn body(&self) -> &[u8] {
         let rest = self.base.get(self.header_end..).unwrap_or_default();
@@ -258,7 +263,10 @@ impl Message {
     /// The body of a text part as UTF-8 of at most `max` octets; `None` if it is no text.
     pub fn text_content(&self, number: usize, max: usize) -> Option<Vec<u8>> {
         let part = self.part(number)?;
-        if !part.content_type.is_main(b"text") {
+        let content = &part.content_type;
+        let is_text = content.is_main(b"text") || content.is(b"application", b"xhtml+xml");
+        // RFC 2045 6.4: of an unknown encoding nothing can be said.
+        if !is_text || part.encoding == Encoding::Unknown {
             return None;
         }
         let name = part.content_type.params.get(b"charset").map(|p| p.value.clone());

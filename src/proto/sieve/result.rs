@@ -69,6 +69,9 @@ impl Results {
     /// Adds reject or ereject.  RFC 5429 2.1: not beside anything that delivers or answers.
     pub fn reject(&mut self, reject: Reject, set: &Settings) -> Result<(), Refused> {
         let name = if reject.at_protocol { "ereject" } else { "reject" };
+        if self.answered {
+            return Err(format!("{name} cannot be combined with vacation"));
+        }
         self.compatible(name, |other| {
             matches!(
                 other,

@@ -5,6 +5,7 @@ use super::super::compare::Matcher;
 use super::super::language::{Extension, Param, Shape, Tag, Verb, MATCHES};
 use super::super::run::{Ended, Run};
 use super::mime::part_text;
+use crate::proto::mime;
 
 /// The extension.
 pub const BODY: Extension = Extension {
@@ -28,7 +29,9 @@ fn test_body<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let mut matcher = Matcher::new(run, op, 0)?;
     let kept = run.match_values();
     let mut held = false;
-    if op.has("raw") {
+    if !run.message.has_body() {
+        // RFC 5173 4: nothing matches, not even the empty string.
+    } else if op.has("raw") {
         // RFC 5173 5.1: the octets of the body, nothing decoded.
         let body = run.message.body().to_vec();
         held = matcher.value(run, &body)?;
@@ -107,7 +110,8 @@ fn content(run: &mut Run<'_>, number: usize) -> Result<Option<Vec<u8>>, Ended> {
     if part.composite {
         let inner = run.message.structure().children(number).next();
         let header = inner.and_then(|inner| run.message.part(inner)).map(|p| p.header.of(base));
-        return Ok(Some(header.unwrap_or_default().to_vec()));
+        let header = mime::split(header.unwrap_or_default()).0;
+        return Ok(Some(header.to_vec()));
     }
     let max = base.len().saturating_mul(3);
     Ok(Some(match run.message.text_content(number, max) {

@@ -61,6 +61,13 @@ pub fn indexed<T>(op: &Op, values: Vec<T>) -> Vec<T> {
     values.into_iter().skip(at).take(1).collect()
 }
 
+/// Reports `:index 0`: fields count from 1.  RFC 5260 6.
+pub fn check_index(check: &mut Check<'_>, op: &Op) {
+    if op.tag_number("index") == Some(0) {
+        check.error(op.pos, "':index' counts from 1");
+    }
+}
+
 /// RFC 5260 4
 fn test_date<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let name = run.string(op, 0)?;
@@ -107,6 +114,7 @@ fn test_currentdate<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
 }
 
 fn check_date(check: &mut Check<'_>, op: &mut Op, param: usize) {
+    check_index(check, op);
     if let Some(given) = op.arg(param) {
         let bad = given.constants().find(|name| {
             let name = String::from_utf8_lossy(name);

@@ -240,10 +240,10 @@ impl Mailto {
 
 /// to = addr-spec *("," addr-spec), each percent-encoded.
 fn recipients(into: &mut Vec<Vec<u8>>, list: &[u8]) -> Result<(), String> {
-    for one in list.split(|b| *b == b',').filter(|one| !one.is_empty()) {
-        let text = unescaped(one)?;
-        let shown = || String::from_utf8_lossy(&text).into_owned();
-        let address = one_address(&text)
+    let list = unescaped(list)?;
+    for text in list.split(|b| *b == b',').filter(|one| !one.trim_ascii().is_empty()) {
+        let shown = || String::from_utf8_lossy(text).into_owned();
+        let address = one_address(text)
             .ok_or_else(|| format!("'{}' in the mailto URI is no address", shown()))?;
         if !into.iter().any(|other| other.eq_ignore_ascii_case(&address)) {
             if into.len() >= MAX_RECIPIENTS {

@@ -17,16 +17,14 @@ pub const ENVIRONMENT: Extension = Extension {
     ..Extension::NOTHING
 };
 
-/// RFC 5183 4: an unknown item matches nothing; `:count` of it is 0.
+/// RFC 5183 4: an unknown item fails every test, `:count` too.
 fn test_environment<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let name = String::from_utf8_lossy(&run.string(op, 0)?).to_ascii_lowercase();
     let mut matcher = Matcher::new(run, op, 1)?;
     if let Some(value) = item(run, &name) {
-        if matcher.value(run, &value)? {
-            return Ok(true);
-        }
+        return Ok(matcher.value(run, &value)? || matcher.finish(run)?);
     }
-    matcher.finish(run)
+    Ok(false)
 }
 
 /// An item of the environment, by its name in lower case.

@@ -79,8 +79,13 @@ fn test_address<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
             for value in date::indexed(op, values) {
                 run.charge_bytes(value.len())?;
                 for address in list::mailboxes(&value) {
-                    let domain = Some(&*address.domain).filter(|d| !d.is_empty());
-                    let local = decoded(&address.local);
+                    // Half an address is none: only its text can match.  RFC 5228 5.1.
+                    let whole = !address.local.is_empty() && !address.domain.is_empty();
+                    let domain = Some(&*address.domain).filter(|_| whole);
+                    let mut local = decoded(&address.local);
+                    if !whole && !address.domain.is_empty() {
+                        local = [&local, &b"@"[..], &address.domain].concat();
+                    }
                     let Some(text) = subaddress::part(run, op, &local, domain) else { continue };
                     if matcher.value(run, &text)? {
                         return Ok(true);
@@ -106,6 +111,7 @@ fn test_exists<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
 }
 
 fn check_header(check: &mut Check<'_>, op: &mut Op) {
+    date::check_index(check, op);
     let Some(names) = op.arg(0) else { return };
     let bad = names.constants().find(|name| !is_field_name(name));
     if let Some(name) = bad.map(|name| String::from_utf8_lossy(name).into_owned()) {
@@ -115,6 +121,7 @@ fn check_header(check: &mut Check<'_>, op: &mut Op) {
 
 /// RFC 5228 5.1: only fields that hold addresses.
 fn check_address(check: &mut Check<'_>, op: &mut Op) {
+    date::check_index(check, op);
     let Some(names) = op.arg(0) else { return };
     let known = |name: &[u8]| {
         let name = name.to_ascii_lowercase();

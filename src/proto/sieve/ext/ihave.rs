@@ -30,7 +30,10 @@ fn check_ihave(check: &mut Check<'_>, op: &mut Op) {
         return check.error(given.pos, text);
     }
     let names: Vec<Vec<u8>> = given.constants().map(<[u8]>::to_vec).collect();
-    let value = names.iter().all(|name| check.offers(name));
+    // RFC 5463 4: what changes how strings are read cannot be switched on half-way.
+    let reads = |name: &Vec<u8>| matches!(name.as_slice(), b"variables" | b"encoded-character");
+    let late = |name: &Vec<u8>| reads(name) && !check.has(&String::from_utf8_lossy(name));
+    let value = names.iter().all(|name| check.offers(name) && !late(name));
     if value {
         for name in &names {
             check.require(name);

@@ -229,7 +229,7 @@ fn test_mailboxidexists<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended
 fn check_name(check: &mut Check<'_>, op: &mut Op, param: usize) {
     let Some(given) = op.arg(param) else { return };
     if let Some(why) = given.constants().find_map(|name| mailbox_name(name).err()) {
-        check.error(given.pos, why);
+        check.warning(given.pos, why);
     }
 }
 
@@ -255,7 +255,7 @@ fn check_annotation(check: &mut Check<'_>, op: &mut Op, param: usize) {
     };
     if let Some(bad) = given.constants().find(|name| !good(name)) {
         let bad = String::from_utf8_lossy(bad);
-        check.error(given.pos, format!("'{bad}' is no name of an annotation"));
+        check.warning(given.pos, format!("'{bad}' is no name of an annotation"));
     }
 }
 

@@ -227,7 +227,8 @@ fn run_extracttext<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended>
     }
     if let Noted::Variables(variables) = &op.noted {
         if let Some(variable) = variables.first() {
-            run.set_variable(variable, modified(op, text));
+            let value = modified(op, text, run.settings.variable_size);
+            run.set_variable(variable, value);
         }
     }
     Ok(Flow::Next)
@@ -238,7 +239,10 @@ pub fn part_text(run: &mut Run<'_>, part: usize) -> Result<Option<Vec<u8>>, Ende
     let size = run.message.part(part).map_or(0, |part| part.body.octets());
     run.charge(size.saturating_mul(2))?;
     let text = run.message.text_content(part, limits::SIEVE_STRING.size());
-    let is_html = run.message.part(part).is_some_and(|p| p.content_type.is(b"text", b"html"));
+    let is_html = run.message.part(part).is_some_and(|part| {
+        let content = &part.content_type;
+        content.is(b"text", b"html") || content.is(b"application", b"xhtml+xml")
+    });
     Ok(match text {
         Some(text) if is_html => Some(html::text(&text)),
         text => text,

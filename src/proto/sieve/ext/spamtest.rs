@@ -48,8 +48,8 @@ fn test_spamtest<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     };
     let value = match verdict {
         None => 0.0,
-        Some(Verdict::Ratio(ratio)) if op.has("percent") => (ratio * 100.0).floor(),
-        Some(Verdict::Ratio(ratio)) => 1.0 + (ratio * 9.0).floor(),
+        Some(Verdict::Ratio(ratio)) if op.has("percent") => (ratio * 100.0 + 1e-6).floor(),
+        Some(Verdict::Ratio(ratio)) => 1.0 + (ratio * 9.0 + 1e-6).floor(),
         Some(Verdict::Word(n)) if op.has("percent") => (n * 10.0).min(100.0),
         Some(Verdict::Word(n)) => n,
     };
@@ -61,7 +61,7 @@ fn test_virustest<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let verdict = read(run, run.settings.virustest.as_ref());
     let value = match verdict {
         None => 0.0,
-        Some(Verdict::Ratio(ratio)) => 1.0 + (ratio * 4.0).floor(),
+        Some(Verdict::Ratio(ratio)) => 1.0 + (ratio * 4.0 + 1e-6).floor(),
         Some(Verdict::Word(n)) => n,
     };
     compare(run, op, value, verdict.is_some())

@@ -3,7 +3,7 @@
 //! All rules on when to answer are applied here; what comes out is a reply that
 //! only has to be recorded and sent.
 
-use super::super::action::{Record, RecordKind, Vacation};
+use super::super::action::{Action, Record, RecordKind, Vacation};
 use super::super::check::Check;
 use super::super::code::Op;
 use super::super::language::{Extension, Param, Shape, Tag, Verb};
@@ -77,10 +77,13 @@ fn run_vacation<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
     }
     run.charge_bytes(reason.len().saturating_add(4096))?;
     let own: Vec<Vec<u8>> = addresses.iter().filter_map(|a| one_address(a)).collect();
-    let Some(sender) = run.envelope.from.clone() else { return Ok(Flow::Next) };
-    let Some(me) = whom_it_was_for(run, &own) else { return Ok(Flow::Next) };
-    if !may_answer(run, &sender, &own) {
-        return Ok(Flow::Next);
+    let sender = run.envelope.from.clone().unwrap_or_default();
+    let me = match whom_it_was_for(run, &own) {
+        Some(me) => me,
+        None => return silent(run, op, "no address of the user is in a recipient field"),
+    };
+    if let Some(why) = not_to_be_answered(run, &sender, &own) {
+        return silent(run, op, why);
     }
     let handle = handle.unwrap_or_else(|| {
         // RFC 5230 4.2: without a handle, what the reply says makes it the same.
@@ -99,7 +102,7 @@ fn run_vacation<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
         Record { kind: RecordKind::Vacation, key, seconds: interval(run, op), last: false };
     let answer = run.world.seen(&record);
     if record.seconds > 0 && run.answer(op, answer)? {
-        return Ok(Flow::Next);
+        return silent(run, op, "the sender has had this reply already");
     }
     let id = run.message.text(b"message-id").filter(|id| is_id_list(id));
     let vacation = Vacation {
@@ -186,35 +189,54 @@ fn whom_it_was_for(run: &mut Run<'_>, own: &[Vec<u8>]) -> Option<Vec<u8>> {
     None
 }
 
-/// RFC 5230 4.6, RFC 3834 2: never to nobody, to oneself, to lists or to other machines.
-fn may_answer(run: &mut Run<'_>, sender: &[u8], own: &[Vec<u8>]) -> bool {
-    if one_address(sender).is_none() || is_machine(sender) {
-        return false;
+/// The reply is not sent; the result says why.
+fn silent<'a>(run: &mut Run<'a>, op: &'a Op, why: &'static str) -> Result<Flow<'a>, Ended> {
+    let action = Action::Nothing { name: "vacation", why };
+    let added = run.results.push(action, run.settings);
+    run.added(op, added)?;
+    Ok(Flow::Next)
+}
+
+/// RFC 5230 4.6, RFC 3834 2: why this message is not answered; never nobody, oneself, lists or
+/// other machines.
+fn not_to_be_answered(run: &mut Run<'_>, sender: &[u8], own: &[Vec<u8>]) -> Option<&'static str> {
+    if one_address(sender).is_none() {
+        return Some("there is no sender to answer");
+    }
+    if is_machine(sender) {
+        return Some("the sender is no person");
     }
     let me = [run.settings.user.clone(), run.envelope.to.clone()];
     let to_me = |own: &Vec<u8>| own.eq_ignore_ascii_case(sender);
     if own.iter().chain(me.iter().flatten()).any(to_me) || run.world.is_mine(sender) {
-        return false;
+        return Some("the sender is the user");
     }
     let message = &run.message;
-    let lists: [&[u8]; 6] = [
+    let lists: [&[u8]; 7] = [
         b"list-id",
         b"list-help",
         b"list-subscribe",
         b"list-unsubscribe",
         b"list-post",
         b"list-owner",
+        b"list-archive",
     ];
-    if lists.iter().any(|name| message.has(name)) || message.has(b"list-archive") {
-        return false;
+    if lists.iter().any(|name| message.has(name)) {
+        return Some("the message is from a mailing list");
     }
     let automatic = message.values(b"auto-submitted").map(decoded).any(|value| {
         let word = value.split(|b| matches!(b, b';' | b' ' | b'(')).next().unwrap_or_default();
         !word.eq_ignore_ascii_case(b"no")
     });
+    if automatic {
+        return Some("the message is an automatic one");
+    }
     let bulk = message.values(b"precedence").map(decoded).any(|value| {
         ["bulk", "junk", "list"].iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
     });
+    if bulk {
+        return Some("the message is bulk mail");
+    }
     let suppressed = message.values(b"x-auto-response-suppress").map(decoded).any(|value| {
         let word = |w: &[u8]| {
             let w = w.trim_ascii();
@@ -222,9 +244,12 @@ fn may_answer(run: &mut Run<'_>, sender: &[u8], own: &[Vec<u8>]) -> bool {
         };
         value.split(|b| *b == b',').any(word)
     });
+    if suppressed {
+        return Some("the message asks for no automatic answers");
+    }
     // A Return-Path that an earlier delivery has left.
     let null_path = message.values(b"return-path").map(decoded).any(|value| value == b"<>");
-    !automatic && !bulk && !suppressed && !null_path
+    null_path.then_some("the message has a null return path")
 }
 
 /// Local parts behind which no person is.

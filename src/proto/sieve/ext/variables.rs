@@ -2,7 +2,8 @@
 
 use super::super::check::Check;
 use super::super::code::{Noted, Op, Variable};
-use super::super::compare::Matcher;
+use super::super::compare::{Comparator, Matcher};
+use super::super::glob::Characters;
 use super::super::language::{Extension, Param, Shape, Tag, Verb, MATCHES};
 use super::super::run::{Ended, Flow, Run};
 use super::super::template::{self, Name};
@@ -25,6 +26,8 @@ pub const VARIABLES: Extension = Extension {
             name: "string",
             params: &[Param::list("source"), Param::list("key list")],
             classes: &[MATCHES],
+            // RFC 5229 5 names none; Pigeonhole's users count on exact comparison.
+            comparator: Comparator::Octet,
             ..Verb::test(test_string)
         },
     ],
@@ -47,7 +50,7 @@ pub const MODIFIED: &[&str] = &["set", "extracttext"];
 /// RFC 5229 4
 fn run_set<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
     let value = run.string(op, 1)?.into_owned();
-    let value = modified(op, value);
+    let value = modified(op, value, run.settings.variable_size);
     run.charge_bytes(value.len())?;
     if let Noted::Variables(variables) = &op.noted {
         if let Some(variable) = variables.first() {
@@ -92,7 +95,9 @@ pub fn writable(
 }
 
 /// A value with the modifiers of a command applied, highest precedence first.  RFC 5229 4.1.
-pub fn modified(op: &Op, mut value: Vec<u8>) -> Vec<u8> {
+///
+/// What quoting makes longer than `max` is cut between its units, never within one.
+pub fn modified(op: &Op, mut value: Vec<u8>, max: usize) -> Vec<u8> {
     if op.has("lower") {
         value.make_ascii_lowercase();
     }
@@ -108,14 +113,14 @@ pub fn modified(op: &Op, mut value: Vec<u8>) -> Vec<u8> {
         }
     }
     if op.has("quotewildcard") {
-        value = quoted(&value, b"*?\\");
+        value = quoted(&value, b"*?\\", max);
     }
     if op.has("quoteregex") {
-        value = quoted(&value, b".*+?^$|()[]{}\\");
+        value = quoted(&value, b".*+?^$|()[]{}\\", max);
     }
     // RFC 5435 6
     if op.has("encodeurl") {
-        value = percent_encoded(&value);
+        value = percent_encoded(&value, max);
     }
     if op.has("length") {
         let characters = value.iter().filter(|b| **b & 0xc0 != 0x80).count();
@@ -124,10 +129,14 @@ pub fn modified(op: &Op, mut value: Vec<u8>) -> Vec<u8> {
     value
 }
 
-fn quoted(value: &[u8], special: &[u8]) -> Vec<u8> {
+fn quoted(value: &[u8], special: &[u8], max: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     for b in value {
-        if special.contains(b) {
+        let quote = special.contains(b);
+        if out.len().saturating_add(1).saturating_add(usize::from(quote)) > max {
+            break;
+        }
+        if quote {
             out.push(b'\\');
         }
         out.push(*b);
@@ -136,13 +145,20 @@ fn quoted(value: &[u8], special: &[u8]) -> Vec<u8> {
 }
 
 /// All but the unreserved characters of RFC 3986 2.3.
-fn percent_encoded(value: &[u8]) -> Vec<u8> {
+fn percent_encoded(value: &[u8], max: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
-    for b in value {
-        if b.is_ascii_alphanumeric() || b"-_.~".contains(b) {
-            out.push(*b);
-        } else {
-            out.extend_from_slice(format!("%{b:02X}").as_bytes());
+    for (_, range) in (Characters { rest: value, at: 0 }) {
+        let before = out.len();
+        for b in value.get(range).unwrap_or_default() {
+            if b.is_ascii_alphanumeric() || b"-_.~".contains(b) {
+                out.push(*b);
+            } else {
+                out.extend_from_slice(format!("%{b:02X}").as_bytes());
+            }
+        }
+        if out.len() > max {
+            out.truncate(before);
+            break;
         }
     }
     out
