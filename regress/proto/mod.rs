@@ -1,12 +1,15 @@
 //! Tests of kind proto.
 use crate::Test;
 
+mod arc;
 mod dkim;
 mod spf;
 mod yaml;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
+    Test { name: "arc-signing-suite", run: arc::signing },
+    Test { name: "arc-validation-suite", run: arc::validation },
     Test { name: "dkim-dkimpy-signs", run: dkim::dkimpy_signs },
     Test { name: "dkim-dkimpy-verifies", run: dkim::dkimpy_verifies },
     Test { name: "dkim-empty-bodies", run: dkim::empty_bodies },

@@ -15,6 +15,7 @@ use crate::proto::dkim::key::RsaKey;
 use crate::proto::dkim::{Algorithm, Crypto, Sha256};
 
 /// A running SHA-256 that needs no allocation.
+#[derive(Clone)]
 pub struct Digest(openssl::sha::Sha256);
 
 impl Sha256 for Digest {

@@ -20,7 +20,7 @@ pub use signature::Fault;
 pub use verify::{Checked, Policy, Verified, Verifier};
 
 /// A running SHA-256.
-pub trait Sha256 {
+pub trait Sha256: Clone {
     /// Begins with nothing.
     fn new() -> Self;
     /// Adds bytes.

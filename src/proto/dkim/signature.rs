@@ -135,6 +135,25 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What a signature field belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// DKIM-Signature: From must be signed.  RFC 6376 5.4.
+    Dkim,
+    /// ARC-Message-Signature: nothing must be, and without `c=` the public test
+    /// suite wants `relaxed`.
+    Arc,
+}
+
+impl Kind {
+    const fn canon(self) -> (Canon, Canon) {
+        match self {
+            Kind::Dkim => (Canon::Simple, Canon::Simple),
+            Kind::Arc => (Canon::Relaxed, Canon::Relaxed),
+        }
+    }
+}
+
 /// A signature field, read.  Also an ARC-Message-Signature, which has the same
 /// tags but for `v=` and another meaning of `i=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +195,7 @@ impl Signature {
             Some(_) => return Err(Fault::Version),
             None => return Err(Fault::MissingTag),
         }
-        let mut signature = Signature::from_tags(&tags)?;
+        let mut signature = Signature::from_tags(&tags, Kind::Dkim)?;
         if let Some(identity) = tags.get(b"i") {
             // Its local part is quoted-printable and of no interest.
             let at = memchr::memrchr(b'@', identity).ok_or(Fault::Syntax)?;
@@ -191,18 +210,18 @@ impl Signature {
     }
 
     /// The tags that DKIM-Signature and ARC-Message-Signature share.
-    pub fn from_tags(tags: &TagList<'_>) -> Result<Signature, Fault> {
+    pub fn from_tags(tags: &TagList<'_>, kind: Kind) -> Result<Signature, Fault> {
         let required = |name: &[u8]| tags.get(name).ok_or(Fault::MissingTag);
         let algorithm = parse_algorithm(required(b"a")?)?;
         let (header_canon, body_canon) = match tags.get(b"c") {
-            None => (Canon::Simple, Canon::Simple),
+            None => kind.canon(),
             Some(c) => parse_canon(c)?,
         };
         let signature = parse_base64(required(b"b")?)?;
         let body_hash = parse_base64(required(b"bh")?)?.try_into().map_err(|_| Fault::Syntax)?;
         let (domain, domain_text) = parse_domain(required(b"d")?)?;
         let (selector, _) = parse_labels(required(b"s")?)?;
-        let headers = parse_headers(required(b"h")?)?;
+        let headers = parse_headers(required(b"h")?, kind)?;
         if let Some(q) = tags.get(b"q") {
             let methods = without_space(q);
             if !methods.split(|b| *b == b':').any(|m| m == b"dns/txt" || m == b"dns") {
@@ -382,15 +401,15 @@ fn parse_labels(value: &[u8]) -> Result<(Name, String), Fault> {
     Ok((name, String::from_utf8(ascii).map_err(|_| Fault::Syntax)?))
 }
 
-/// `h=`: names between colons, From among them.
-fn parse_headers(value: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
-    let names: Vec<Vec<u8>> =
+/// `h=`: names between colons; in DKIM From must be among them, and none empty.
+fn parse_headers(value: &[u8], kind: Kind) -> Result<Vec<Vec<u8>>, Fault> {
+    let mut names: Vec<Vec<u8>> =
         without_space(value).split(|b| *b == b':').map(<[u8]>::to_ascii_lowercase).collect();
-    if names.iter().any(Vec::is_empty) {
-        return Err(Fault::Syntax);
-    }
-    if !names.iter().any(|n| n == b"from") {
-        return Err(Fault::NoFrom);
+    match kind {
+        Kind::Dkim if names.iter().any(Vec::is_empty) => return Err(Fault::Syntax),
+        Kind::Dkim if !names.iter().any(|n| n == b"from") => return Err(Fault::NoFrom),
+        Kind::Dkim => {}
+        Kind::Arc => names.retain(|n| !n.is_empty()),
     }
     let different: HashSet<&Vec<u8>> = names.iter().collect();
     if different.len() > limits::DKIM_NAMES.size() {

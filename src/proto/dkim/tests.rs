@@ -7,6 +7,7 @@ use crate::proto::mime::{split, Field, Fields};
 use crate::proto::testing::assert_linear;
 
 /// A digest that is no digest, for what is not about hashing.
+#[derive(Clone)]
 struct Sum(u64);
 
 impl Sha256 for Sum {

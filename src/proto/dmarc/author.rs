@@ -1,0 +1,196 @@
+//! The Author Domain: that of the addresses in From.  RFC 9989 3.2.2, 5.3.1.
+//!
+//! The places where this is broken on purpose: several From fields, several
+//! addresses, groups, routes, an address within the display name, comments
+//! around the dots (CVE-2019-16378, CVE-2021-34555).  What leaves a doubt about
+//! the domain that a reader shows is a fault, and a fault is no DMARC pass.
+
+use crate::proto::dns::Name;
+use crate::proto::mime::Field;
+use crate::proto::text::idna;
+
+/// Why there is no Author Domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorFault {
+    /// There is no From field.
+    NoField,
+    /// There are several.
+    ManyFields,
+    /// There is no address in it.
+    NoAddress,
+    /// It is a group.  RFC 6854.
+    Group,
+    /// The addresses have different domains.
+    ManyDomains,
+    /// It cannot be read without doubt.
+    Syntax,
+    /// The domain is an address literal or no name of the DNS.
+    NoName,
+}
+
+impl std::fmt::Display for AuthorFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            AuthorFault::NoField => "no From field",
+            AuthorFault::ManyFields => "more than one From field",
+            AuthorFault::NoAddress => "no address in From",
+            AuthorFault::Group => "From is a group",
+            AuthorFault::ManyDomains => "From has addresses of different domains",
+            AuthorFault::Syntax => "From cannot be read",
+            AuthorFault::NoName => "the domain of From is no domain name",
+        })
+    }
+}
+
+/// The Author Domain of a header, in A-labels.
+pub fn author_domain(fields: &[Field<'_>]) -> Result<Name, AuthorFault> {
+    let mut from = fields.iter().filter(|f| f.is(b"from"));
+    let field = from.next().ok_or(AuthorFault::NoField)?;
+    if from.next().is_some() {
+        return Err(AuthorFault::ManyFields);
+    }
+    domain_of(field.value)
+}
+
+/// The domain of a From field's value.
+pub fn domain_of(value: &[u8]) -> Result<Name, AuthorFault> {
+    let mut found: Option<Name> = None;
+    for address in addresses(value)? {
+        let at = memchr::memrchr(b'@', &address).ok_or(AuthorFault::Syntax)?;
+        let domain = address.get(at.saturating_add(1)..).unwrap_or_default();
+        let domain = name_of(domain)?;
+        match &found {
+            Some(first) if *first != domain => return Err(AuthorFault::ManyDomains),
+            _ => found = Some(domain),
+        }
+    }
+    found.ok_or(AuthorFault::NoAddress)
+}
+
+fn name_of(domain: &[u8]) -> Result<Name, AuthorFault> {
+    let ascii = idna::to_ascii(domain).ok_or(AuthorFault::NoName)?;
+    let sound = ascii.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let name = Name::from_dotted(&ascii).map_err(|_| AuthorFault::NoName)?;
+    if sound && !name.is_root() {
+        Ok(name.to_lower())
+    } else {
+        Err(AuthorFault::NoName)
+    }
+}
+
+/// What is being gathered of one mailbox.
+#[derive(Default)]
+struct Mailbox {
+    /// What stands outside of angle brackets, without comments and white space.
+    bare: Vec<u8>,
+    /// What stands in them.
+    angle: Option<Vec<u8>>,
+    /// Something that cannot belong to a bare addr-spec stood outside.
+    phrase: bool,
+}
+
+/// The addr-specs of a mailbox-list, without comments and folding.  One pass.
+fn addresses(value: &[u8]) -> Result<Vec<Vec<u8>>, AuthorFault> {
+    let mut found = Vec::new();
+    let mut mailbox = Mailbox::default();
+    let mut in_angle = false;
+    let mut depth = 0_usize;
+    let mut in_quotes = false;
+    let mut space = false;
+    let mut bytes = value.iter().copied();
+    while let Some(b) = bytes.next() {
+        // Quoted pairs stand for a byte wherever they are allowed.
+        if b == b'\\' && (in_quotes || depth > 0) {
+            bytes.next();
+            if in_quotes {
+                // Quotes hold only local parts and names, which are not used:
+                // any letter will do.
+                push(&mut mailbox, in_angle, b'x', &mut space);
+            }
+            continue;
+        }
+        if depth > 0 {
+            match b {
+                b'(' => depth = depth.saturating_add(1),
+                b')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            continue;
+        }
+        if in_quotes {
+            if b == b'"' {
+                in_quotes = false;
+            } else {
+                push(&mut mailbox, in_angle, b'x', &mut space);
+            }
+            continue;
+        }
+        match b {
+            b'"' => in_quotes = true,
+            b'(' => depth = 1,
+            b' ' | b'\t' | b'\r' | b'\n' => space = true,
+            b'<' if in_angle || mailbox.angle.is_some() => return Err(AuthorFault::Syntax),
+            b'<' => {
+                in_angle = true;
+                mailbox.angle = Some(Vec::new());
+            }
+            b'>' if !in_angle => return Err(AuthorFault::Syntax),
+            b'>' => {
+                in_angle = false;
+                space = false;
+            }
+            // A source route is dropped: <@a,@b:c@d>.  RFC 5322 4.4.
+            b':' if in_angle => {
+                if let Some(angle) = &mut mailbox.angle {
+                    if angle.first() != Some(&b'@') {
+                        return Err(AuthorFault::Syntax);
+                    }
+                    angle.clear();
+                }
+            }
+            b',' if in_angle
+                && mailbox.angle.as_ref().is_some_and(|a| a.first() == Some(&b'@')) => {}
+            b':' | b';' if !in_angle => return Err(AuthorFault::Group),
+            b',' if !in_angle => {
+                finish(std::mem::take(&mut mailbox), &mut found)?;
+                space = false;
+            }
+            0..=0x1f | 0x7f => return Err(AuthorFault::Syntax),
+            b => push(&mut mailbox, in_angle, b, &mut space),
+        }
+    }
+    if in_angle || in_quotes || depth > 0 {
+        return Err(AuthorFault::Syntax);
+    }
+    finish(mailbox, &mut found)?;
+    Ok(found)
+}
+
+fn push(mailbox: &mut Mailbox, in_angle: bool, b: u8, space: &mut bool) {
+    let space = std::mem::take(space);
+    match &mut mailbox.angle {
+        Some(angle) if in_angle => angle.push(b),
+        Some(_) => {}
+        None => {
+            // Words side by side are a phrase; only dots and @ may be spaced.
+            let joins =
+                matches!(b, b'.' | b'@') || matches!(mailbox.bare.last(), None | Some(b'.' | b'@'));
+            mailbox.phrase |= space && !joins;
+            mailbox.bare.push(b);
+        }
+    }
+}
+
+fn finish(mailbox: Mailbox, found: &mut Vec<Vec<u8>>) -> Result<(), AuthorFault> {
+    match mailbox {
+        // Text before and after the brackets is a name, whatever it looks like.
+        Mailbox { angle: Some(angle), .. } if angle.is_empty() => {
+            return Err(AuthorFault::NoAddress);
+        }
+        Mailbox { angle: Some(angle), .. } => found.push(angle),
+        Mailbox { bare, .. } if bare.is_empty() => {}
+        Mailbox { phrase: true, .. } => return Err(AuthorFault::Syntax),
+        Mailbox { bare, .. } => found.push(bare),
+    }
+    Ok(())
+}

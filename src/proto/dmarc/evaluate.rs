@@ -1,0 +1,274 @@
+//! The result, and what follows from it.  RFC 9989 4.4, 4.7, 5.3, 5.4.
+
+use super::record::{Alignment, Record, Request};
+use super::walk::{walk, Failed, Walk};
+use crate::proto::dns::{Answers, Name, Need, Query, Status, Step, Type};
+
+/// The result.  RFC 9989 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No policy.
+    None,
+    /// An aligned identifier passed.
+    Pass,
+    /// None did.
+    Fail,
+    /// The DNS failed.
+    TempError,
+    /// There is no Author Domain.
+    PermError,
+}
+
+impl Verdict {
+    /// The word for Authentication-Results.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verdict::None => "none",
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::TempError => "temperror",
+            Verdict::PermError => "permerror",
+        }
+    }
+}
+
+/// What SPF and DKIM found: names that were authenticated.
+#[derive(Clone, Debug, Default)]
+pub struct Identifiers {
+    /// The domain of MAIL FROM if SPF passed for it; that of HELO only for the
+    /// null path.
+    pub spf: Option<Name>,
+    /// `d=` of each signature that passed.
+    pub dkim: Vec<Name>,
+}
+
+/// Which tag of a record applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// `p`
+    P,
+    /// `sp`
+    Sp,
+    /// `np`
+    Np,
+}
+
+/// All that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The result.
+    pub verdict: Verdict,
+    /// The domain whose record sets the policy, and the record.
+    pub policy: Option<(Name, Record)>,
+    /// The Organizational Domain of the author, if it was looked for.
+    pub organization: Option<Name>,
+    /// What is asked for, `t=y` not counted.
+    pub requested: Request,
+    /// Which tag said so.
+    pub tag: Tag,
+    /// An identifier of SPF is aligned.
+    pub spf: bool,
+    /// An identifier of DKIM is aligned.
+    pub dkim: bool,
+}
+
+impl Outcome {
+    /// Without a policy.
+    pub const fn without(verdict: Verdict) -> Outcome {
+        Outcome {
+            verdict,
+            policy: None,
+            organization: None,
+            requested: Request::None,
+            tag: Tag::P,
+            spf: false,
+            dkim: false,
+        }
+    }
+
+    /// The policy is in test.
+    pub fn testing(&self) -> bool {
+        self.policy.as_ref().is_some_and(|(_, r)| r.testing)
+    }
+}
+
+/// Evaluates a message by `author`.
+pub fn evaluate(author: &Name, identifiers: &Identifiers, answers: &Answers) -> Step<Outcome> {
+    evaluation(author, identifiers, answers).into()
+}
+
+fn evaluation(
+    author: &Name,
+    identifiers: &Identifiers,
+    answers: &Answers,
+) -> Result<Outcome, Need> {
+    let walked = match walk(author, answers)? {
+        Ok(walked) => walked,
+        Err(Failed) => return Ok(Outcome::without(Verdict::TempError)),
+    };
+    let organization = walked.organizational_domain();
+    let Some((name, record)) = walked.policy() else {
+        return Ok(Outcome { organization: Some(organization), ..Outcome::without(Verdict::None) });
+    };
+    let Some((requested, tag)) = requested(author, name, record, answers)? else {
+        return Ok(Outcome { organization: Some(organization), ..Outcome::without(Verdict::None) });
+    };
+    let aligned = |identifier: &Name, mode: Alignment| {
+        is_aligned(author, &walked, &organization, identifier, mode, answers)
+    };
+    let mut failed = false;
+    let mut any = |identifiers: &[Name], mode| -> Result<bool, Need> {
+        let mut found = false;
+        for identifier in identifiers {
+            match aligned(identifier, mode)? {
+                Ok(yes) => found |= yes,
+                Err(Failed) => failed = true,
+            }
+        }
+        Ok(found)
+    };
+    let dkim = any(&identifiers.dkim, record.adkim)?;
+    let spf = any(identifiers.spf.as_slice(), record.aspf)?;
+    let verdict = match (dkim || spf, failed) {
+        (true, _) => Verdict::Pass,
+        (false, true) => Verdict::TempError,
+        (false, false) => Verdict::Fail,
+    };
+    Ok(Outcome {
+        verdict,
+        policy: Some((name.clone(), record.clone())),
+        organization: Some(organization),
+        requested,
+        tag,
+        spf,
+        dkim,
+    })
+}
+
+/// What the record asks for at the Author Domain.  RFC 9989 4.7, 4.10.1.
+///
+/// `None` if it asks for nothing and wants no reports: no DMARC then.
+fn requested(
+    author: &Name,
+    at: &Name,
+    record: &Record,
+    answers: &Answers,
+) -> Result<Option<(Request, Tag)>, Need> {
+    // Without a valid p, a record with an address for reports is p=none.
+    let p = match record.p {
+        Some(p) => p,
+        None if record.rua.is_empty() => return Ok(None),
+        None => Request::None,
+    };
+    if at == author {
+        return Ok(Some((p, Tag::P)));
+    }
+    let inherited = record.sp.map_or((p, Tag::P), |sp| (sp, Tag::Sp));
+    let Some(np) = record.np else { return Ok(Some(inherited)) };
+    // np is for names that do not exist: NXDOMAIN, and nothing else.
+    let answer = answers.get(&Query::new(author.clone(), Type::A))?;
+    Ok(Some(if answer.status == Status::NxDomain { (np, Tag::Np) } else { inherited }))
+}
+
+/// RFC 9989 4.4, 4.10.2.
+///
+/// An Organizational Domain is the name itself or an ancestor; so an identifier
+/// that is not below the author's has another one, and need not be walked.
+fn is_aligned(
+    author: &Name,
+    walked: &Walk,
+    organization: &Name,
+    identifier: &Name,
+    mode: Alignment,
+    answers: &Answers,
+) -> Result<Result<bool, Failed>, Need> {
+    if identifier == author {
+        return Ok(Ok(true));
+    }
+    if mode == Alignment::Strict || !identifier.is_within(organization) {
+        return Ok(Ok(false));
+    }
+    // On the author's own way up, nothing is to be asked twice.
+    if author.is_within(identifier) && walked.at(identifier).is_some() && identifier == organization
+    {
+        return Ok(Ok(true));
+    }
+    Ok(walk(identifier, answers)?.map(|w| w.organizational_domain() == *organization))
+}
+
+/// What is done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Nothing.
+    None,
+    /// It goes to Junk.
+    Quarantine,
+    /// It is refused.
+    Reject,
+}
+
+impl Disposition {
+    /// The word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Disposition::None => "none",
+            Disposition::Quarantine => "quarantine",
+            Disposition::Reject => "reject",
+        }
+    }
+}
+
+/// Why a policy was not followed to the letter.  RFC 9990, PolicyOverrideType.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// The operator's rules.
+    LocalPolicy,
+    /// A forwarder that is trusted, by name or by its ARC seal.
+    TrustedForwarder,
+    /// A mailing list.
+    MailingList,
+    /// The policy is in test.
+    PolicyTestMode,
+    /// Something else.
+    Other,
+}
+
+impl Exception {
+    /// The word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Exception::LocalPolicy => "local_policy",
+            Exception::TrustedForwarder => "trusted_forwarder",
+            Exception::MailingList => "mailing_list",
+            Exception::PolicyTestMode => "policy_test_mode",
+            Exception::Other => "other",
+        }
+    }
+}
+
+/// What follows from a result, and why if it is less than was asked for.
+///
+/// `excuse` is what the caller knows of the message's way here.  RFC 9989 7.4
+/// asks not to refuse for the policy alone what came through lists and
+/// forwarders: those are quarantined.
+pub fn dispose(outcome: &Outcome, excuse: Option<Exception>) -> (Disposition, Option<Exception>) {
+    if outcome.verdict != Verdict::Fail {
+        return (Disposition::None, None);
+    }
+    let (wanted, tested) = if outcome.testing() {
+        (outcome.requested.lowered(), Some(Exception::PolicyTestMode))
+    } else {
+        (outcome.requested, None)
+    };
+    match (wanted, excuse) {
+        (Request::None, _) => {
+            (Disposition::None, tested.filter(|_| outcome.requested != Request::None))
+        }
+        (Request::Quarantine, Some(Exception::TrustedForwarder | Exception::LocalPolicy)) => {
+            (Disposition::None, excuse)
+        }
+        (Request::Quarantine, _) => (Disposition::Quarantine, tested),
+        (Request::Reject, Some(_)) => (Disposition::Quarantine, excuse),
+        (Request::Reject, None) => (Disposition::Reject, None),
+    }
+}

@@ -1,0 +1,193 @@
+//! Policy records.  RFC 9989 4.7, 4.8.
+//!
+//! A record is one that begins with `v=DMARC1`; what follows is read
+//! generously: a tag that is not understood, or whose value is none, is as if
+//! it were not there.
+
+use crate::proto::cursor::Cursor;
+use crate::proto::limits;
+
+/// What a domain asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Request {
+    /// `none`
+    None,
+    /// `quarantine`
+    Quarantine,
+    /// `reject`
+    Reject,
+}
+
+impl Request {
+    /// The word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Request::None => "none",
+            Request::Quarantine => "quarantine",
+            Request::Reject => "reject",
+        }
+    }
+
+    /// One step less, for `t=y`.
+    pub const fn lowered(self) -> Request {
+        match self {
+            Request::Reject => Request::Quarantine,
+            _ => Request::None,
+        }
+    }
+
+    fn parse(word: &[u8]) -> Option<Request> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"none" => Some(Request::None),
+            b"quarantine" => Some(Request::Quarantine),
+            b"reject" => Some(Request::Reject),
+            _ => None,
+        }
+    }
+}
+
+/// `adkim`, `aspf`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alignment {
+    /// `r`: the same Organizational Domain.
+    #[default]
+    Relaxed,
+    /// `s`: the same name.
+    Strict,
+}
+
+impl Alignment {
+    /// The letter.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Alignment::Relaxed => "r",
+            Alignment::Strict => "s",
+        }
+    }
+}
+
+/// `psd`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Psd {
+    /// `y`: names are registered below this one.
+    Yes,
+    /// `n`: this is an Organizational Domain.
+    No,
+    /// `u`: found by the walk.
+    #[default]
+    Unknown,
+}
+
+/// A policy record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// `p`
+    pub p: Option<Request>,
+    /// `sp`
+    pub sp: Option<Request>,
+    /// `np`
+    pub np: Option<Request>,
+    /// `psd`
+    pub psd: Psd,
+    /// `t=y`; also the old `pct=0`, which meant the same.
+    pub testing: bool,
+    /// `adkim`
+    pub adkim: Alignment,
+    /// `aspf`
+    pub aspf: Alignment,
+    /// The addresses of `rua` that can be used, without the old size limits.
+    pub rua: Vec<Vec<u8>>,
+    /// `fo`
+    pub fo: Option<Vec<u8>>,
+}
+
+/// True if a TXT record is for DMARC: `v` comes first and is DMARC1.
+pub fn is_dmarc1(text: &[u8]) -> bool {
+    let mut c = Cursor::new(text);
+    let blank = |b: u8| matches!(b, b' ' | b'\t');
+    c.take_while(blank);
+    if !c.eat(b'v') {
+        return false;
+    }
+    c.take_while(blank);
+    if !c.eat(b'=') {
+        return false;
+    }
+    c.take_while(blank);
+    let version = c.eat_exact(b"DMARC1");
+    c.take_while(blank);
+    version && (c.at_end() || c.peek() == Some(b';'))
+}
+
+/// Reads a record; `None` if it is not for DMARC.
+pub fn parse(text: &[u8]) -> Option<Record> {
+    if !is_dmarc1(text) {
+        return None;
+    }
+    let mut record = Record::default();
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    let mut t_given = false;
+    let mut pct_zero = false;
+    for spec in text.split(|b| *b == b';').take(limits::TAGS.size()) {
+        let Some(equals) = memchr::memchr(b'=', spec) else { continue };
+        let (name, value) = spec.split_at_checked(equals).unwrap_or_default();
+        let name = name.trim_ascii().to_ascii_lowercase();
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        // Of two, the first counts.
+        if seen.contains(&name) {
+            continue;
+        }
+        match name.as_slice() {
+            b"p" => record.p = Request::parse(value),
+            b"sp" => record.sp = Request::parse(value),
+            b"np" => record.np = Request::parse(value),
+            b"psd" => {
+                record.psd = match value {
+                    b"y" | b"Y" => Psd::Yes,
+                    b"n" | b"N" => Psd::No,
+                    _ => Psd::Unknown,
+                }
+            }
+            b"t" => {
+                t_given = true;
+                record.testing = value.eq_ignore_ascii_case(b"y");
+            }
+            b"pct" => pct_zero = value == b"0",
+            b"adkim" => record.adkim = parse_alignment(value),
+            b"aspf" => record.aspf = parse_alignment(value),
+            b"rua" => record.rua = parse_addresses(value),
+            b"fo" => record.fo = Some(value.to_vec()),
+            _ => {}
+        }
+        seen.push(name);
+    }
+    record.testing |= !t_given && pct_zero;
+    Some(record)
+}
+
+fn parse_alignment(value: &[u8]) -> Alignment {
+    if value.eq_ignore_ascii_case(b"s") {
+        Alignment::Strict
+    } else {
+        Alignment::Relaxed
+    }
+}
+
+/// `mailto:` addresses between commas; a `!10m` at the end is dropped, as
+/// RFC 9990 says.  Other schemes are not used.
+fn parse_addresses(value: &[u8]) -> Vec<Vec<u8>> {
+    value
+        .split(|b| *b == b',')
+        .filter_map(|uri| {
+            let uri = uri.trim_ascii();
+            let scheme = uri.get(..7)?;
+            let address = uri.get(7..)?;
+            let address = address.split(|b| *b == b'!').next()?;
+            let clean = address.iter().all(|b| (0x21..0x7f).contains(b));
+            let at = memchr::memchr(b'@', address)?;
+            let whole = at > 0 && at.saturating_add(1) < address.len();
+            (scheme.eq_ignore_ascii_case(b"mailto:") && clean && whole).then(|| address.to_vec())
+        })
+        .take(limits::REPORT_ADDRESSES.size())
+        .collect()
+}

@@ -1,0 +1,331 @@
+use super::record::Psd;
+use super::walk::walk;
+use super::*;
+use crate::proto::dns::{Answer, Answers, Data, Failure, Name, Query, Status, Step};
+use crate::proto::testing::assert_linear;
+
+fn name(text: &str) -> Name {
+    Name::parse(text.as_bytes()).unwrap()
+}
+
+/// `(name, text)`; a text of "" is a name that exists without TXT, "!" fails.
+type Zone<'a> = &'a [(&'a str, &'a str)];
+
+fn answer(zone: Zone<'_>, q: &Query) -> Answer {
+    let here: Vec<&str> = zone.iter().filter(|(n, _)| name(n) == q.name).map(|(_, t)| *t).collect();
+    if here.contains(&"!") {
+        return Answer::failed(&q.name, Failure::ServFail);
+    }
+    let texts: Vec<Data> =
+        here.iter().filter(|t| !t.is_empty()).map(|t| Data::txt(t.as_bytes())).collect();
+    if here.is_empty() {
+        Answer::negative(&q.name, Status::NxDomain, 1)
+    } else {
+        Answer::found(&q.name, 1, texts)
+    }
+}
+
+fn run(author: &str, ids: &Identifiers, zone: Zone<'_>) -> (Outcome, Vec<String>) {
+    let mut asked = Vec::new();
+    let author = name(author);
+    let outcome = Answers::new().run(
+        |a| evaluate(&author, ids, a),
+        |q| {
+            asked.push(q.name.to_string());
+            answer(zone, q)
+        },
+    );
+    (outcome, asked)
+}
+
+fn organization(start: &str, zone: Zone<'_>) -> (String, usize) {
+    let mut answers = Answers::new();
+    let start = name(start);
+    let walked = answers.run(|a| Step::from(walk(&start, a)), |q| answer(zone, q)).unwrap();
+    (walked.organizational_domain().to_string(), answers.len())
+}
+
+fn dkim(domain: &str) -> Identifiers {
+    Identifiers { spf: None, dkim: vec![name(domain)] }
+}
+
+#[test]
+fn the_walk_of_a_long_name_jumps_to_seven_labels_and_asks_eight_times() {
+    let (_, asked) = run("a.b.c.d.e.f.g.h.i.example.com", &Identifiers::default(), &[]);
+    assert_eq!(
+        asked,
+        [
+            "_dmarc.a.b.c.d.e.f.g.h.i.example.com",
+            "_dmarc.e.f.g.h.i.example.com",
+            "_dmarc.f.g.h.i.example.com",
+            "_dmarc.g.h.i.example.com",
+            "_dmarc.h.i.example.com",
+            "_dmarc.i.example.com",
+            "_dmarc.example.com",
+            "_dmarc.com",
+        ]
+    );
+    for labels in 1..20 {
+        let n = ["x"; 20][..labels].join(".");
+        assert_eq!(organization(&n, &[]).1, labels.min(8), "{labels} labels");
+    }
+}
+
+#[test]
+fn organizational_domains() {
+    let p = "v=DMARC1; p=none";
+    // RFC 9989 4.10.2: the fewest labels; psd=n ends; psd=y is one above.
+    for (start, zone, expected) in [
+        ("example.com", &[][..], "example.com"),
+        ("a.b.example.com", &[][..], "a.b.example.com"),
+        ("a.example.com", &[("_dmarc.example.com", p)][..], "example.com"),
+        ("a.example.com", &[("_dmarc.a.example.com", p), ("_dmarc.example.com", p)], "example.com"),
+        ("a.example.com", &[("_dmarc.a.example.com", p)], "a.example.com"),
+        ("a.example.com", &[("_dmarc.com", "v=DMARC1; psd=y")], "example.com"),
+        ("a.b.example.co.uk", &[("_dmarc.co.uk", "v=DMARC1; psd=y")], "example.co.uk"),
+        (
+            "a.b.example.com",
+            &[("_dmarc.b.example.com", "v=DMARC1; psd=n"), ("_dmarc.example.com", p)],
+            "b.example.com",
+        ),
+        (
+            "a.example.com",
+            &[("_dmarc.example.com", "v=DMARC1; psd=n"), ("_dmarc.com", p)],
+            "example.com",
+        ),
+        ("co.uk", &[("_dmarc.co.uk", "v=DMARC1; psd=y")], "co.uk"),
+        ("a.com", &[("_dmarc.a.com", "v=DMARC1; psd=u"), ("_dmarc.com", p)], "com"),
+        ("a.example.com", &[("_dmarc.example.com", p), ("_dmarc.example.com", p)], "a.example.com"),
+        (
+            "a.example.com",
+            &[("_dmarc.example.com", p), ("_dmarc.example.com", "v=spf1")],
+            "example.com",
+        ),
+        ("com", &[("_dmarc.com", p)], "com"),
+        (
+            "a.b.c.d.e.f.g.h.example.com",
+            &[("_dmarc.c.d.e.f.g.h.example.com", p)],
+            "a.b.c.d.e.f.g.h.example.com",
+        ),
+        ("b.c.d.e.f.example.com", &[("_dmarc.c.d.e.f.example.com", p)], "c.d.e.f.example.com"),
+    ] {
+        assert_eq!(organization(start, zone).0, expected, "{start} {zone:?}");
+    }
+}
+
+#[test]
+fn a_record_with_psd_ends_the_walk() {
+    let zone = [("_dmarc.example.com", "v=DMARC1; p=reject; psd=n")];
+    let (_, asked) = run("a.example.com", &Identifiers::default(), &zone);
+    assert_eq!(asked.last().unwrap(), "_dmarc.example.com");
+}
+
+fn asked_for(author: &str, zone: Zone<'_>) -> Option<(Request, evaluate::Tag)> {
+    let (outcome, _) = run(author, &Identifiers::default(), zone);
+    (outcome.verdict == Verdict::Fail).then_some((outcome.requested, outcome.tag))
+}
+
+#[test]
+fn policies() {
+    use super::evaluate::Tag;
+    let r = |t: &str| format!("v=DMARC1; {t}");
+    let org = |t: &str| {
+        asked_for("a.example.com", &[("_dmarc.example.com", &r(t)), ("a.example.com", "")])
+    };
+    let gone = |t: &str| asked_for("a.example.com", &[("_dmarc.example.com", &r(t))]);
+    let own = |t: &str| asked_for("example.com", &[("_dmarc.example.com", &r(t))]);
+    assert_eq!(own("p=reject; sp=none"), Some((Request::Reject, Tag::P)));
+    assert_eq!(org("p=reject"), Some((Request::Reject, Tag::P)));
+    assert_eq!(org("p=none; sp=reject"), Some((Request::Reject, Tag::Sp)));
+    assert_eq!(org("p=none; sp=quarantine; np=reject"), Some((Request::Quarantine, Tag::Sp)));
+    assert_eq!(gone("p=none; sp=quarantine; np=reject"), Some((Request::Reject, Tag::Np)));
+    assert_eq!(gone("p=none; sp=quarantine"), Some((Request::Quarantine, Tag::Sp)));
+    assert_eq!(gone("p=quarantine; np=none"), Some((Request::None, Tag::Np)));
+    // Without a valid p: an address makes it p=none, without one it is nothing.
+    assert_eq!(own("p=bogus; rua=mailto:a@b.c"), Some((Request::None, Tag::P)));
+    assert_eq!(own("rua=mailto:a@b.c"), Some((Request::None, Tag::P)));
+    assert_eq!(own("p=bogus"), None);
+    assert_eq!(own("rua=http://x"), None);
+    // The public suffix's record is the last resort.
+    let psd = [
+        ("_dmarc.com", "v=DMARC1; p=none; sp=quarantine; np=reject; psd=y"),
+        ("a.example.com", ""),
+    ];
+    assert_eq!(asked_for("a.example.com", &psd), Some((Request::Quarantine, Tag::Sp)));
+    assert_eq!(asked_for("b.example.com", &psd), Some((Request::Reject, Tag::Np)));
+    let both = [psd[0], ("_dmarc.example.com", "v=DMARC1; p=reject"), ("a.example.com", "")];
+    assert_eq!(asked_for("a.example.com", &both), Some((Request::Reject, Tag::P)));
+    // Intermediate records are neither the author's nor the organization's.
+    let middle = [
+        ("_dmarc.b.example.com", "v=DMARC1; p=none"),
+        ("_dmarc.example.com", "v=DMARC1; p=reject"),
+    ];
+    assert_eq!(asked_for("a.b.example.com", &middle), Some((Request::Reject, Tag::P)));
+}
+
+#[test]
+fn only_nxdomain_is_a_name_that_does_not_exist() {
+    use super::evaluate::Tag;
+    let record = ("_dmarc.example.com", "v=DMARC1; p=none; np=reject");
+    assert_eq!(
+        asked_for("a.example.com", &[record, ("a.example.com", "")]),
+        Some((Request::None, Tag::P))
+    );
+    assert_eq!(
+        asked_for("a.example.com", &[record, ("a.example.com", "!")]),
+        Some((Request::None, Tag::P))
+    );
+    assert_eq!(asked_for("a.example.com", &[record]), Some((Request::Reject, Tag::Np)));
+}
+
+#[test]
+fn alignment() {
+    let p = "v=DMARC1; p=reject";
+    let strict = "v=DMARC1; p=reject; adkim=s; aspf=s";
+    let pass = |author, ids: &Identifiers, zone| run(author, ids, zone).0.verdict == Verdict::Pass;
+    let relaxed = [("_dmarc.example.com", p)];
+    assert!(pass("example.com", &dkim("example.com"), &relaxed));
+    assert!(pass("example.com", &dkim("EXAMPLE.com."), &relaxed));
+    assert!(pass("example.com", &dkim("mail.example.com"), &relaxed));
+    assert!(pass("a.example.com", &dkim("b.example.com"), &relaxed));
+    assert!(pass("a.example.com", &dkim("example.com"), &relaxed));
+    assert!(!pass("example.com", &dkim("example.net"), &relaxed));
+    assert!(!pass("example.com", &dkim("notexample.com"), &relaxed));
+    assert!(!pass("example.com", &dkim("com"), &relaxed), "a TLD is never aligned");
+    let s = [("_dmarc.example.com", strict)];
+    assert!(pass("example.com", &dkim("example.com"), &s));
+    assert!(!pass("example.com", &dkim("a.example.com"), &s));
+    // A department with psd=n is an organization of its own.
+    let split = [("_dmarc.example.com", p), ("_dmarc.dept.example.com", "v=DMARC1; p=none; psd=n")];
+    assert!(!pass("example.com", &dkim("dept.example.com"), &split));
+    assert!(!pass("dept.example.com", &dkim("example.com"), &split));
+    let spf = Identifiers { spf: Some(name("bounce.example.com")), dkim: vec![] };
+    assert!(pass("example.com", &spf, &relaxed));
+    assert!(!pass("example.com", &spf, &s));
+}
+
+#[test]
+fn an_identifier_elsewhere_costs_no_lookup() {
+    let zone = [("_dmarc.example.com", "v=DMARC1; p=reject")];
+    let (_, asked) = run("example.com", &dkim("a.b.c.evil.net"), &zone);
+    assert_eq!(asked, ["_dmarc.example.com", "_dmarc.com"]);
+}
+
+#[test]
+fn a_failure_of_the_dns_is_temporary_unless_something_passes() {
+    let (outcome, _) =
+        run("a.example.com", &dkim("a.example.com"), &[("_dmarc.a.example.com", "!")]);
+    assert_eq!(outcome.verdict, Verdict::TempError);
+    let zone = [("_dmarc.example.com", "v=DMARC1; p=reject"), ("_dmarc.x.example.com", "!")];
+    assert_eq!(run("example.com", &dkim("x.example.com"), &zone).0.verdict, Verdict::TempError);
+    let ids = Identifiers { spf: None, dkim: vec![name("x.example.com"), name("example.com")] };
+    assert_eq!(run("example.com", &ids, &zone).0.verdict, Verdict::Pass);
+}
+
+#[test]
+fn records_are_read_generously() {
+    let r = |t: &str| record::parse(t.as_bytes());
+    assert!(r("p=none; v=DMARC1").is_none());
+    assert!(r("v=DMARC10; p=none").is_none());
+    assert!(r("v=dmarc1; p=none").is_none());
+    assert!(r("v = DMARC1 ;p=none").is_some());
+    let full = r("v=DMARC1;P=Reject; sp=none;psd=y;t=y;adkim=s;x;;=;rua=mailto:a@b.c!10m, https://x, mailto:d@e.f;rf=afrf;p=none").unwrap();
+    assert_eq!(
+        (full.p, full.sp, full.psd, full.testing),
+        (Some(Request::Reject), Some(Request::None), Psd::Yes, true)
+    );
+    assert_eq!(full.rua, [b"a@b.c".to_vec(), b"d@e.f".to_vec()]);
+    assert_eq!((full.adkim, full.aspf), (Alignment::Strict, Alignment::Relaxed));
+    assert!(r("v=DMARC1; p=none; pct=0").unwrap().testing);
+    assert!(!r("v=DMARC1; p=none; pct=0; t=n").unwrap().testing);
+    assert!(!r("v=DMARC1; p=none; pct=50").unwrap().testing);
+    assert!(
+        r(&format!("v=DMARC1; p=none; rua={}", "mailto:a@b.c,".repeat(1000))).unwrap().rua.len()
+            <= 10
+    );
+    assert_linear(|n| {
+        std::hint::black_box(r(&("v=DMARC1;".to_string() + &"a=b;".repeat(n / 4))));
+    });
+}
+
+#[test]
+fn dispositions() {
+    let outcome = |policy: &str| {
+        run("example.com", &Identifiers::default(), &[("_dmarc.example.com", policy)]).0
+    };
+    let reject = outcome("v=DMARC1; p=reject");
+    assert_eq!(dispose(&reject, None), (Disposition::Reject, None));
+    let list = Some(Exception::MailingList);
+    assert_eq!(dispose(&reject, list), (Disposition::Quarantine, list));
+    let testing = outcome("v=DMARC1; p=reject; t=y");
+    assert_eq!(dispose(&testing, None), (Disposition::Quarantine, Some(Exception::PolicyTestMode)));
+    let testing = outcome("v=DMARC1; p=quarantine; t=y");
+    assert_eq!(dispose(&testing, None), (Disposition::None, Some(Exception::PolicyTestMode)));
+    assert_eq!(dispose(&outcome("v=DMARC1; p=none"), None), (Disposition::None, None));
+    let pass =
+        run("example.com", &dkim("example.com"), &[("_dmarc.example.com", "v=DMARC1; p=reject")]).0;
+    assert_eq!(dispose(&pass, None), (Disposition::None, None));
+}
+
+fn from(value: &str) -> Result<String, AuthorFault> {
+    author::domain_of(value.as_bytes()).map(|n| n.to_string())
+}
+
+#[test]
+fn the_author_domain() {
+    for (value, domain) in [
+        ("a@example.org", "example.org"),
+        (" A B <a@Example.ORG.>\r\n", "example.org"),
+        ("\"ceo@bank.example\" <a@example.org>", "example.org"),
+        ("ceo@bank.example <a@example.org>", "example.org"),
+        ("(c@d.e) a(x)@(y)example(z).org (w)", "example.org"),
+        ("\"a\\\"@b.c\"@example.org", "example.org"),
+        ("a@example.org, \"B, C\" <b@example.org>", "example.org"),
+        ("<@relay.example,@other.example:a@example.org>", "example.org"),
+        ("a . b @ example . org", "example.org"),
+        ("ü <ü@bücher.example>", "xn--bcher-kva.example"),
+        (",a@example.org,,", "example.org"),
+    ] {
+        assert_eq!(from(value).as_deref(), Ok(domain), "{value}");
+    }
+}
+
+#[test]
+fn a_from_that_leaves_a_doubt_has_no_domain() {
+    for (value, fault) in [
+        ("", AuthorFault::NoAddress),
+        ("<>", AuthorFault::NoAddress),
+        (" (only a comment) ", AuthorFault::NoAddress),
+        ("group: a@example.org;", AuthorFault::Group),
+        ("undisclosed:;", AuthorFault::Group),
+        ("a@example.org, b@example.net", AuthorFault::ManyDomains),
+        ("<a@example.org> <b@example.net>", AuthorFault::Syntax),
+        ("<a@example.org", AuthorFault::Syntax),
+        ("\"a@example.org", AuthorFault::Syntax),
+        ("(a@example.org", AuthorFault::Syntax),
+        ("a@example.org b@example.net", AuthorFault::Syntax),
+        ("name only", AuthorFault::Syntax),
+        ("word", AuthorFault::Syntax),
+        ("a@[192.0.2.1]", AuthorFault::NoName),
+        ("a@exa\0mple.org", AuthorFault::Syntax),
+        ("a@", AuthorFault::NoName),
+        ("a@b..c", AuthorFault::NoName),
+    ] {
+        assert_eq!(from(value), Err(fault), "{value}");
+    }
+    let fields = |h: &'static str| {
+        let fields: Vec<_> = crate::proto::mime::Fields::new(h.as_bytes()).collect();
+        author_domain(&fields)
+    };
+    assert_eq!(fields("To: a@b.c\r\n"), Err(AuthorFault::NoField));
+    assert_eq!(fields("From: a@b.c\r\nFROM : a@b.c\r\n"), Err(AuthorFault::ManyFields));
+}
+
+#[test]
+fn from_takes_linear_time() {
+    for unit in ["(", "\"", "<", "a@b,", "a@b.c,", "\\", " ", "@"] {
+        assert_linear(|n| {
+            let _ = std::hint::black_box(author::domain_of(unit.repeat(n / unit.len()).as_bytes()));
+        });
+    }
+}
