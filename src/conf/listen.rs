@@ -365,6 +365,13 @@ pub(super) fn check(config: &Config, run: &mut Finished) {
             let text = format!("listen on {on}: no ca \"{name}\": declare ca {name} cert FILE");
             run.missing("ca", name, &s.at, text);
         }
+        if l.verify && config.ca(l.ca.as_deref()).is_none() && l.ca.is_none() {
+            let text = format!(
+                "listen on {on}: verify needs somebody who vouches for clients: add ca NAME, \
+                 and declare ca NAME cert FILE"
+            );
+            run.errors.push(Error { at: s.at.clone(), text });
+        }
         let twin = earlier.iter().find(|(_, e)| {
             l.port != 0
                 && e.port == l.port

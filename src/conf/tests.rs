@@ -288,8 +288,8 @@ fn listeners() {
                 "listen on \"lo0\" tls port 25 pki \"mx.example.org\"",
             ),
             (
-                "listen on lo0 smtps verify pki mx.example.org auth <t> hostname a.b",
-                "listen on \"lo0\" smtps verify port 465 pki \"mx.example.org\" auth <\"t\"> hostname \"a.b\"",
+                "listen on lo0 smtps verify pki mx.example.org auth <t> hostname a.b\nca \"*\" cert \"/a\"",
+                "listen on \"lo0\" smtps verify port 465 pki \"mx.example.org\" auth <\"t\"> hostname \"a.b\"\nca \"*\" cert \"/a\"",
             ),
             (
                 "listen on lo0 tls-require verify ca a pki mx.example.org\nca a cert \"/a\"",
@@ -334,6 +334,7 @@ fn listeners() {
             ("listen on lo0 tls ciphers \"A B\" pki mx.example.org", "without blanks"),
             ("listen on lo0 tls ca a pki mx.example.org", "ca does nothing without verify"),
             ("listen on lo0 smtps verify ca a pki mx.example.org", "no ca \"a\""),
+            ("listen on lo0 smtps verify pki mx.example.org", "verify needs somebody who vouches"),
             ("listen on lo0 auth <t>", "auth without TLS"),
             ("listen on lo0 tls auth <no> pki mx.example.org", "no table <no>"),
             ("listen on lo0 tls auth <l> pki mx.example.org", "each entry needs a value"),
