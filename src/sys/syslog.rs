@@ -1,7 +1,7 @@
 //! The way to syslogd(8): sendsyslog(2) on OpenBSD, the /dev/log datagram
 //! socket on Linux, connected before chroot.  Facility mail, RFC 3164 4.1.
 
-use super::errno::{Result, SysError};
+use super::errno::Result;
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
@@ -37,7 +37,7 @@ impl Syslog {
     /// before chroot, and fails where there is no /dev/log.
     #[cfg(target_os = "linux")]
     pub fn open(ident: &'static str) -> Result<Self> {
-        let to = |e: &io::Error| SysError::of("connect", e).at("/dev/log");
+        let to = |e: &io::Error| super::errno::SysError::of("connect", e).at("/dev/log");
         let socket = std::os::unix::net::UnixDatagram::unbound().map_err(|e| to(&e))?;
         socket.connect("/dev/log").map_err(|e| to(&e))?;
         socket.set_nonblocking(true).map_err(|e| to(&e))?;
