@@ -78,7 +78,7 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
     let given = handover(&header, &delivery.sender, &delivery.rcpt)
         .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
     let forwarded = if delivery.forward && shared.who.system {
-        forward::read(shared)?
+        forward::read(shared, &delivery.rcpt)?
     } else {
         Forwarded::keep()
     };

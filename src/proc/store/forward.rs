@@ -42,8 +42,8 @@ impl Forwarded {
     }
 }
 
-/// Reads the account's .forward.
-pub fn read(shared: &Shared) -> Result<Forwarded, Outcome> {
+/// Reads the account's .forward; `rcpt` is the address of this delivery, which stands for himself.
+pub fn read(shared: &Shared, rcpt: &str) -> Result<Forwarded, Outcome> {
     let path = shared.who.home.join(".forward");
     let held = |why: &dyn std::fmt::Display| temp((2, 0), "mailbox cannot be used", why);
     let file = match open_owned(&path, shared.who.uid) {
@@ -66,12 +66,12 @@ pub fn read(shared: &Shared) -> Result<Forwarded, Outcome> {
     };
     let items =
         aliases::parse_file(&text).map_err(|e| held(&format_args!("{}: {e}", path.display())))?;
-    sort(items, &shared.who.name, &shared.hostname)
+    sort(items, &shared.who.name, &shared.hostname, rcpt)
         .map_err(|why| held(&format_args!("{}: {why}", path.display())))
 }
 
 /// Sorts the items of a file: an empty file keeps the message.
-fn sort(items: Vec<Item>, user: &str, host: &str) -> Result<Forwarded, &'static str> {
+fn sort(items: Vec<Item>, user: &str, host: &str, rcpt: &str) -> Result<Forwarded, &'static str> {
     if items.is_empty() {
         return Ok(Forwarded::keep());
     }
@@ -81,7 +81,11 @@ fn sort(items: Vec<Item>, user: &str, host: &str) -> Result<Forwarded, &'static 
         match item {
             Item::Name(name) if name == own => all.keep = true,
             Item::Name(name) => all.addresses.push(format!("{name}@{host}")),
-            Item::Address(address) => all.addresses.push(address.to_string()),
+            Item::Address(address) => match address.to_string() {
+                // It would come back here, and go again.
+                own if own.eq_ignore_ascii_case(rcpt) => all.keep = true,
+                other => all.addresses.push(other),
+            },
             Item::Command(command) => all.commands.push(command),
             Item::File(_) => return Err("a /file is not supported in .forward"),
             Item::Include(_) => return Err(":include: is not supported in .forward"),
@@ -204,7 +208,7 @@ mod tests {
     use super::*;
 
     fn sorted(text: &str) -> Result<Forwarded, &'static str> {
-        sort(aliases::parse_file(text).unwrap(), "joe", "mx.example")
+        sort(aliases::parse_file(text).unwrap(), "joe", "mx.example", "joe@here.example")
     }
 
     #[test]
@@ -214,6 +218,7 @@ mod tests {
         assert_eq!(all.addresses, ["jim@mx.example", "a@b.example"]);
         assert_eq!(all.commands, ["/bin/prog -x"]);
         assert!(!sorted("jim").unwrap().keep);
+        assert!(sorted("Joe@here.example").unwrap().keep);
         assert_eq!(sorted("# nothing\n"), Ok(Forwarded::keep()));
     }
 

@@ -1,0 +1,212 @@
+//! Deliveries on this machine.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::Duration;
+
+use super::post::{self, config, daemon, files, post, Client};
+use crate::daemon::{eventually, Daemon};
+use crate::{Env, Outcome};
+
+const TEXT: &str = "From: a@sender.example\r\nReturn-Path: <old@x>\r\nSubject: hello\r\n\r\n\
+                    line\r\n..dot\r\n";
+
+pub fn maildir(env: &Env) -> Outcome {
+    let daemon = daemon(env, "", "");
+    post(&daemon, "joe@example.com", TEXT);
+    daemon.drained();
+    let all = files(&env.dir.join("mail/joe"));
+    assert_eq!(all.len(), 1, "{}", daemon.log());
+    let text = std::fs::read_to_string(&all[0]).unwrap();
+    let lines: Vec<&str> = text.split('\n').collect();
+    assert_eq!(lines[0], "Return-Path: <a@sender.example>");
+    assert_eq!(lines[1], "Delivered-To: joe@example.com");
+    assert!(lines[2].starts_with("Received: "), "{text}");
+    assert!(text.ends_with("Subject: hello\n\nline\n.dot\n"), "{text}");
+    assert!(!text.contains('\r') && !text.contains("old@x"));
+    let name = all[0].file_name().unwrap().to_str().unwrap();
+    let lf = text.matches('\n').count();
+    assert!(name.ends_with(&format!(",S={},W={}", text.len(), text.len() + lf)), "{name}");
+    assert!(name.contains("R1C0."), "{name}");
+    let meta = std::fs::metadata(&all[0]).unwrap();
+    assert_eq!((meta.uid(), meta.mode() & 0o777, meta.nlink()), (post::user(), 0o600, 1));
+    assert_eq!(std::fs::read_dir(env.dir.join("mail/joe/tmp")).unwrap().count(), 0);
+    Outcome::Passed
+}
+
+pub fn junk(env: &Env) -> Outcome {
+    let named = "mailbox \"Spam.Box\" special-use junk\n";
+    let daemon = daemon(env, "junk", named);
+    post(&daemon, "joe@example.com", &format!("X-Spam: Yes, sure\r\n{TEXT}"));
+    post(&daemon, "joe@example.com", &format!("X-Spam: no\r\n{TEXT}"));
+    daemon.drained();
+    assert_eq!(files(&env.dir.join("mail/joe/.Spam.Box")).len(), 1, "{}", daemon.log());
+    assert_eq!(files(&env.dir.join("mail/joe")).len(), 1);
+    assert!(env.dir.join("mail/joe/.Spam.Box/maildirfolder").exists());
+    Outcome::Passed
+}
+
+pub fn sub_address(env: &Env) -> Outcome {
+    let daemon = daemon(env, "", "");
+    post(&daemon, "joe+lists@example.com", TEXT);
+    daemon.drained();
+    assert_eq!(files(&env.dir.join("mail/joe")).len(), 1, "{}", daemon.log());
+    let lists = env.dir.join("mail/joe/.lists");
+    std::fs::create_dir(&lists).unwrap();
+    if rmail::sys::user::is_root() {
+        std::os::unix::fs::chown(&lists, Some(post::user()), Some(post::user())).unwrap();
+    }
+    post(&daemon, "joe+lists@example.com", TEXT);
+    // A name that leads elsewhere is no mailbox's.
+    post(&daemon, "\"joe+../jim\"@example.com", TEXT);
+    daemon.drained();
+    assert_eq!(files(&lists).len(), 1, "{}", daemon.log());
+    assert_eq!(files(&env.dir.join("mail/joe")).len(), 2, "{}", daemon.log());
+    assert!(!env.dir.join("mail/jim").exists());
+    Outcome::Passed
+}
+
+pub fn circle(env: &Env) -> Outcome {
+    let daemon = daemon(env, "", "");
+    let mut client = Client::connect(daemon.address("smtp", 0));
+    let text = format!("Delivered-To: joe@example.com\r\n{TEXT}");
+    let said = client.post("", "joe@example.com", &text);
+    // Refused at once, or by the store.
+    if said.starts_with('2') {
+        daemon.drained();
+        assert!(daemon.log().contains("5.4.6"), "{}", daemon.log());
+    } else {
+        assert!(said.contains("5.4.6"), "{said}");
+    }
+    assert!(files(&env.dir.join("mail/joe")).is_empty());
+    Outcome::Passed
+}
+
+pub fn exactly_once(env: &Env) -> Outcome {
+    const MESSAGES: usize = 60;
+    let daemon = daemon(env, "", "");
+    let address = daemon.address("smtp", 0);
+    let posting = std::thread::spawn(move || {
+        let mut client = Client::connect(address);
+        for n in 0..MESSAGES {
+            let user = ["joe", "jim"][n % 2];
+            let text = format!("X-Number: {n}.\r\n{TEXT}");
+            let said = client.post("a@sender.example", &format!("{user}@example.com"), &text);
+            assert!(said.starts_with("250"), "{said}");
+        }
+    });
+    let mut killed = 0;
+    for _ in 0..400 {
+        for pid in daemon.pids("store") {
+            // Between two deliveries or in the midst of one.
+            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+            killed += 1;
+        }
+        std::thread::sleep(Duration::from_millis(15));
+        if killed >= 5 && posting.is_finished() {
+            break;
+        }
+    }
+    assert!(posting.join().is_ok(), "{}", daemon.log());
+    assert!(killed > 0, "no store was killed");
+    // What a death put off is due again later; now is late enough.
+    let empty = || {
+        daemon.ctl_ok(&["schedule", "all"]);
+        daemon.ctl(&["wait", "queue-empty", "1"]).status.success()
+    };
+    assert!(eventually(Duration::from_secs(60), empty), "{}", daemon.log());
+    let mut seen = vec![0; MESSAGES];
+    for user in ["joe", "jim"] {
+        for file in files(&env.dir.join("mail").join(user)) {
+            let text = std::fs::read_to_string(file).unwrap();
+            let number = text.split("X-Number: ").nth(1).unwrap().split('.').next().unwrap();
+            seen[number.parse::<usize>().unwrap()] += 1;
+        }
+    }
+    let wrong: Vec<_> = seen.iter().enumerate().filter(|(_, n)| **n != 1).collect();
+    assert!(wrong.is_empty(), "{killed} kills: (message, copies) {wrong:?}");
+    Outcome::Passed
+}
+
+/// A small file system, unmounted when dropped.
+struct Small(std::path::PathBuf);
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status(); // the test is over
+    }
+}
+
+pub fn full_disk(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("mounting a small tmpfs needs root".into());
+    }
+    let text = config(env, "", "");
+    let mail = env.dir.join("mail");
+    let options = format!("size=256k,mode=755,uid={0},gid={0}", post::user());
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &options, "none"])
+        .arg(&mail)
+        .status()
+        .unwrap();
+    if !mount.success() {
+        return Outcome::Skipped("a tmpfs cannot be mounted here".into());
+    }
+    let _small = Small(mail.clone());
+    let daemon = Daemon::start(env, &text);
+    let ballast = mail.join("ballast");
+    std::fs::write(&ballast, vec![0; 180 * 1024]).unwrap();
+    let big = format!("{TEXT}{}", "0123456789abcdef\r\n".repeat(6000));
+    post(&daemon, "joe@example.com", &big);
+    assert!(
+        eventually(Duration::from_secs(30), || daemon.log().contains("4.3.1")),
+        "{}",
+        daemon.log()
+    );
+    assert!(files(&mail.join("joe")).is_empty());
+    assert_eq!(std::fs::read_dir(mail.join("joe/tmp")).unwrap().count(), 0, "tmp is not empty");
+    std::fs::remove_file(&ballast).unwrap();
+    daemon.ctl_ok(&["schedule", "all"]);
+    daemon.drained();
+    let all = files(&mail.join("joe"));
+    assert_eq!(all.len(), 1);
+    assert!(std::fs::read_to_string(&all[0]).unwrap().ends_with("0123456789abcdef\n"));
+    Outcome::Passed
+}
+
+pub fn locked(env: &Env) -> Outcome {
+    let daemon = daemon(env, "", "");
+    post(&daemon, "joe@example.com", TEXT);
+    daemon.drained();
+    // The store leaves after two seconds without work; then somebody else has the account.
+    let lock = env.dir.join("mail/joe/rmail.lock");
+    let gone = || daemon.pids("store").is_empty();
+    assert!(eventually(Duration::from_secs(20), gone), "the store does not leave");
+    let file = std::fs::File::open(&lock).unwrap();
+    assert!(rmail::sys::file::try_lock(&file, rmail::sys::file::Lock::Exclusive).unwrap());
+    post(&daemon, "joe@example.com", TEXT);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(files(&env.dir.join("mail/joe")).len(), 1);
+    drop(file);
+    let there = || {
+        daemon.ctl_ok(&["schedule", "all"]);
+        files(&env.dir.join("mail/joe")).len() == 2
+    };
+    assert!(eventually(Duration::from_secs(60), there), "{}", daemon.log());
+    Outcome::Passed
+}
+
+pub fn mda(env: &Env) -> Outcome {
+    let id = post::user();
+    let rules =
+        "action \"mda\" mda \"cat > @DIR@/home/%{dest.user:lowercase}.txt\" userbase <users>\n\
+                 match from any for domain \"mda.example\" action \"mda\"\n";
+    let daemon = daemon(env, "", rules);
+    post(&daemon, "joe@mda.example", TEXT);
+    daemon.drained();
+    let file = env.dir.join("home/joe.txt");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    assert!(text.contains("Subject: hello\n\nline\n.dot\n"), "{text}");
+    assert_eq!(std::fs::metadata(&file).unwrap().uid(), id);
+    Outcome::Passed
+}
