@@ -659,11 +659,45 @@ pub const ALL: &[&Limit] = &[
     &LOGIN_WINDOW,
     &LOGIN_DELAY,
     &LOGIN_PEERS,
+    &MAILBOX_NAME,
+    &KEYWORD,
+    &MAILDIR_FILE_NAME,
+    &UIDLIST_LINE,
+    &UIDLIST_FILE,
+    &INDEX_FILE,
+    &META_FILE,
+    &SPOOL_RECORD,
+    &SPOOL_LOG,
+    &QUEUE_FREE_OCTETS,
+    &QUEUE_FREE_FILES,
+    &MTA_JOBS,
+    &MTA_JOBS_PER_DESTINATION,
+    &MTA_RCPTS,
+    &MTA_CONNECT_TIME,
+    &MTA_COMMAND_TIME,
+    &MTA_DATA_TIME,
+    &MTA_BLOCK_TIME,
+    &MTA_END_TIME,
+    &MTA_IDLE_TIME,
+    &MTA_SESSION_MAILS,
+    &PROGRAM_OUTPUT,
+    &SAID,
+    &POISON_DEATHS,
+    &FORWARD_FILE,
+    &PROGRAM_TIME,
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_limit_has_its_row() {
+        let text = include_str!("limits.rs");
+        let constants =
+            text.lines().filter(|l| l.starts_with("pub const ") && l.contains(": Limit"));
+        assert_eq!(constants.count(), ALL.len(), "a constant without its row in ALL");
+    }
 
     #[test]
     fn names_are_unique_and_values_fit_32_bits() {

@@ -354,28 +354,37 @@ impl Shared {
             .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX).max(1));
         let mail_max = session.offers.mail_max.unwrap_or(u64::MAX).min(snapshot.limits.mails);
         let todo = open.left.clone();
+        // The last reports go out when the connection is free again: whoever
+        // hears of them may have the next message for it.
+        let mut reports = Vec::new();
         for group in todo.chunks(max.min(limits::MTA_RCPTS.size().max(1))) {
             if session.mails >= mail_max {
                 break;
             }
+            open.settle(std::mem::take(&mut reports));
             let ended = session.send(letter, group);
-            let done = |r: &&Report| matches!(r.result, Outcome::Done { .. });
-            if ended.reports.iter().any(|r| done(&r)) {
+            if ended.reports.iter().any(|r| matches!(r.result, Outcome::Done { .. })) {
                 self.counts.sent.fetch_add(1, Ordering::Relaxed);
             }
-            open.settle(ended.reports);
+            reports = ended.reports;
             if let Some(why) = ended.elsewhere {
                 open.why = (4, 0, format!("{}: {why}", session.host));
                 break;
             }
             if let Some(lost) = ended.lost {
                 open.why = (4, 2, format!("{}: {lost}", session.host));
-                return;
+                return open.settle(reports);
             }
         }
         match key {
-            Some(key) if session.mails < mail_max => self.keep(key, session),
-            _ => session.quit(Deadline::after(snapshot.limits.connect)),
+            Some(key) if session.mails < mail_max => {
+                self.keep(key, session);
+                open.settle(reports);
+            }
+            _ => {
+                open.settle(reports);
+                session.quit(Deadline::after(snapshot.limits.connect));
+            }
         }
     }
 }

@@ -1,1 +1,501 @@
+//! Jobs from a played queue, by the answers of a played lookup, to real sinks.
 
+use super::*;
+use crate::base::testcert;
+use crate::disk::spool::body::BodyWriter;
+use crate::disk::spool::head::{Key as BodyKey, HEAD};
+use crate::disk::testdir::TestDir;
+use crate::ipc::mta_lookup::{
+    Answer as LookupAnswer, Ask as LookupAsk, Credentials, Host, Route, Scheme,
+};
+use crate::ipc::queue_mta::{Body, Job, Outcome, Rcpt, Report};
+use crate::proto::secret::Secret;
+use crate::sys::fdpass;
+use openssl::ssl::{SslContext, SslMethod};
+use sink::{Action, Event, Options, Sink, Stage};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{channel, Receiver, Sender};
+
+#[path = "../../../regress/tool/sink.rs"]
+mod sink;
+
+type Routes = Box<dyn Fn(&str) -> Result<Route, mta_lookup::NoRoute> + Send + Sync>;
+
+/// Answers as lookup would.
+struct Lookup(Routes);
+
+impl Serve for Lookup {
+    fn request(&self, payload: Vec<u8>, _: Option<OwnedFd>, back: Back) {
+        let answer = match LookupAsk::from_bytes(&payload).unwrap() {
+            LookupAsk::Route { domain, .. } => LookupAnswer::Route { route: (self.0)(&domain) },
+            LookupAsk::Credentials { label, .. } => {
+                let password = Secret::new(b"secret".to_vec());
+                let found = Some(Credentials { user: label, password });
+                LookupAnswer::Credentials { found: Ok(found) }
+            }
+            LookupAsk::Helo { .. } => LookupAnswer::Helo { name: Ok(Some("by.table".into())) },
+            LookupAsk::Socket { .. } => LookupAnswer::Socket { asked: Err("no".into()) },
+        };
+        back.reply(&answer, None);
+    }
+    fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
+}
+
+/// Keeps reports.
+struct Queue(Mutex<Sender<(Vec<Report>, bool)>>);
+
+impl Serve for Queue {
+    fn request(&self, payload: Vec<u8>, _: Option<OwnedFd>, back: Back) {
+        let Ask::Report { results, last, .. } = Ask::from_bytes(&payload).unwrap();
+        lock::lock(&self.0).send((results, last)).unwrap();
+        back.reply(&Answer::Recorded, None);
+    }
+    fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
+}
+
+struct Mta {
+    queue: Peer<Down, ()>,
+    _lookup: Peer<(), LookupAnswer>,
+    reports: Receiver<(Vec<Report>, bool)>,
+    shared: Arc<Shared>,
+    dir: TestDir,
+}
+
+const CONFIG: &str = "action \"out\" relay\n\
+    action \"tls\" relay tls\n\
+    action \"named\" relay mail-from \"list@our.example\"\n\
+    limit mta-command-time 2s\nlimit mta-end-time 2s\nlimit mta-connect-time 2s\n";
+
+impl Mta {
+    fn new(routes: Routes, authorities: &[X509]) -> Mta {
+        let part = Part { generation: 1, text: CONFIG.as_bytes().to_vec(), files: Vec::new() };
+        let snapshot = Snapshot::build(&part, "our.example", authorities).unwrap();
+        let server = Arc::new(Server::default());
+        let serve = Arc::clone(&server) as Arc<dyn Serve>;
+        let shared = Arc::new(Shared::new("our.example".into(), snapshot, serve));
+        let pool = Pool::start("job", 4, 64).unwrap();
+        assert!(server.0.set((Arc::clone(&shared), pool)).is_ok());
+        let (to, reports) = channel();
+        let queue: Peer<Down, ()> = Peer::new("mta", Arc::new(Queue(Mutex::new(to))));
+        let lookup: Peer<(), LookupAnswer> = Peer::new("mta", Arc::new(Lookup(routes)));
+        let (a, b) = fdpass::socketpair().unwrap();
+        queue.attach(a).unwrap();
+        shared.queue.attach(b).unwrap();
+        let (a, b) = fdpass::socketpair().unwrap();
+        lookup.attach(a).unwrap();
+        shared.lookup.attach(b).unwrap();
+        Mta { queue, _lookup: lookup, reports, shared, dir: TestDir::new() }
+    }
+
+    fn to(sinks: &[(&Sink, Scheme)]) -> Mta {
+        Mta::to_with(sinks, None, &[])
+    }
+
+    fn to_with(sinks: &[(&Sink, Scheme)], label: Option<&str>, cas: &[X509]) -> Mta {
+        let hosts: Vec<Host> = sinks
+            .iter()
+            .map(|(sink, scheme)| Host {
+                name: "mx.example".into(),
+                addrs: vec![sink.addr.ip()],
+                port: sink.addr.port(),
+                scheme: *scheme,
+                label: label.map(Into::into),
+                preference: 0,
+                authentic: false,
+            })
+            .collect();
+        Mta::new(Box::new(move |_| Ok(Route { hosts: hosts.clone(), sources: vec![] })), cas)
+    }
+
+    /// Gives a job; the message is `text`.
+    fn send(&self, text: &str, rcpts: &[&str], change: impl Fn(&mut Job)) -> Vec<Report> {
+        let path = self.dir.path().join(format!("m{}", crate::sys::rand::u32()));
+        let file = crate::sys::file::create_new(&path, 0o600).unwrap();
+        file.set_len(HEAD as u64).unwrap();
+        let key = BodyKey::random();
+        let mut w = BodyWriter::new(file.try_clone().unwrap(), key.clone(), false);
+        w.write(text.as_bytes()).unwrap();
+        let end = w.finish().unwrap();
+        let numbers = 1u32..;
+        let mut job = Job {
+            id: 1,
+            qid: "000000000001".into(),
+            action: "out".into(),
+            domain: "example".into(),
+            sender: "a@our.example".into(),
+            smtputf8: false,
+            eight_bit: false,
+            ret_full: None,
+            envid: None,
+            rcpts: numbers
+                .zip(rcpts)
+                .map(|(number, r)| Rcpt { number, address: (*r).into(), notify: None, orcpt: None })
+                .collect(),
+            body: Body { key: *key.expose(), len: end.body, edits: vec![] },
+        };
+        change(&mut job);
+        let n = job.rcpts.len();
+        let down = Down::Job { job: Box::new(job) };
+        self.queue.tell(&down, Some(file.as_fd()), Shared::soon()).unwrap();
+        let mut all = Vec::new();
+        loop {
+            let (mut some, last) = self.reports.recv_timeout(Duration::from_secs(20)).unwrap();
+            all.append(&mut some);
+            if last {
+                break;
+            }
+        }
+        assert_eq!(all.len(), n, "each recipient is reported once: {all:?}");
+        all.sort_by_key(|r| r.number);
+        all
+    }
+
+    fn one(&self, change: impl Fn(&mut Job)) -> Report {
+        self.send("Subject: x\r\n\r\nhi\r\n", &["x@example"], change).remove(0)
+    }
+}
+
+fn plain(script: impl Fn(&Event<'_>) -> Action + Send + Sync + 'static) -> Sink {
+    Sink::start(Options { script: Box::new(script), ..Options::default() })
+}
+
+fn context(made: &testcert::Made) -> SslContext {
+    let mut b = SslContext::builder(SslMethod::tls_server()).unwrap();
+    b.set_certificate(&made.cert).unwrap();
+    b.set_private_key(&made.key).unwrap();
+    b.build()
+}
+
+const DONE: Outcome = Outcome::Done { dsn: false };
+
+#[test]
+fn a_message_arrives_as_it_is_with_its_dots() {
+    let sink = plain(|_| Action::Usual);
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    let text = "Subject: x\r\n\r\n.\r\n..a\r\n.b\r\nlast";
+    let reports = mta.send(text, &["x@example", "y@example"], |_| ());
+    assert!(reports.iter().all(|r| r.result == DONE), "{reports:?}");
+    assert!(reports[0].host.as_deref().unwrap().starts_with("mx.example [127.0.0.1]"));
+    let mails = sink.wait(1);
+    assert_eq!(mails[0].text, format!("{text}\r\n"));
+    assert_eq!(mails[0].from, "MAIL FROM:<a@our.example> SIZE=30");
+    assert_eq!(mails[0].rcpts, ["RCPT TO:<x@example>", "RCPT TO:<y@example>"]);
+    assert_eq!(sink.commands()[0], "EHLO our.example");
+}
+
+#[test]
+fn recipients_are_answered_one_by_one() {
+    for offers in [vec!["PIPELINING"], vec![]] {
+        let sink = Sink::start(Options {
+            offers,
+            script: Box::new(|e| match e.line {
+                "RCPT TO:<no@example>" => Action::Say("550-5.1.1 no\r\n550 5.1.1 such user"),
+                "RCPT TO:<later@example>" => Action::Say("451 4.2.1 later"),
+                _ => Action::Usual,
+            }),
+            ..Options::default()
+        });
+        let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+        let to = ["no@example", "x@example", "later@example"];
+        let reports = mta.send("\r\nhi\r\n", &to, |_| ());
+        assert_eq!(reports[0].result, Outcome::Perm { subject: 1, detail: 1 });
+        assert_eq!(reports[0].said, "550 5.1.1 no such user");
+        assert_eq!(reports[1].result, DONE);
+        assert_eq!(reports[2].result, Outcome::Temp { subject: 2, detail: 1 });
+        assert_eq!(sink.mails().len(), 1);
+    }
+}
+
+#[test]
+fn the_next_host_is_tried_until_one_answers() {
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = dead.local_addr().unwrap();
+    drop(dead);
+    let rude = plain(|e| match e.stage {
+        Stage::Greeting => Action::Say("554 go away"),
+        _ => Action::Usual,
+    });
+    let busy = plain(|e| match e.stage {
+        Stage::Mail => Action::Say("451 4.3.2 busy"),
+        _ => Action::Usual,
+    });
+    let breaks = plain(|e| match e.stage {
+        Stage::Data => Action::Close,
+        _ => Action::Usual,
+    });
+    let good = plain(|_| Action::Usual);
+    let mut hosts: Vec<Host> = Vec::new();
+    for addr in [addr, rude.addr, busy.addr, breaks.addr, good.addr] {
+        hosts.push(Host {
+            name: "mx.example".into(),
+            addrs: vec![addr.ip()],
+            port: addr.port(),
+            scheme: Scheme::Smtp,
+            label: None,
+            preference: 0,
+            authentic: false,
+        });
+    }
+    let mta = Mta::new(Box::new(move |_| Ok(Route { hosts: hosts.clone(), sources: vec![] })), &[]);
+    assert_eq!(mta.one(|_| ()).result, DONE);
+    assert_eq!((good.mails().len(), breaks.connections()), (1, 1));
+}
+
+#[test]
+fn a_connection_lost_after_the_final_dot_is_tried_later_and_nowhere_else() {
+    let lost = plain(|e| match e.stage {
+        Stage::End => Action::Close,
+        _ => Action::Usual,
+    });
+    let other = plain(|_| Action::Usual);
+    let mta = Mta::to(&[(&lost, Scheme::Smtp), (&other, Scheme::Smtp)]);
+    let report = mta.one(|_| ());
+    assert_eq!(report.result, Outcome::Temp { subject: 4, detail: 2 });
+    assert_eq!(other.connections(), 0);
+}
+
+#[test]
+fn hostile_replies_end_the_connection_and_are_temporary() {
+    let replies: [&[u8]; 7] = [
+        b"553-\r\n55\r\n",
+        b"250-a\r\n550 b\r\n",
+        b"2x0 a\r\n",
+        b"\r\n",
+        b"250 a\nb\r\n",
+        b"250 \0\r\n",
+        b"999 no\r\n",
+    ];
+    for reply in replies {
+        let sink = plain(move |e| match e.stage {
+            Stage::Mail => Action::Raw(reply),
+            _ => Action::Usual,
+        });
+        let report = Mta::to(&[(&sink, Scheme::Smtp)]).one(|_| ());
+        assert!(matches!(report.result, Outcome::Temp { .. }), "{reply:?} {report:?}");
+        assert!(!report.said.contains(['\n', '\r', '\0']));
+    }
+}
+
+#[test]
+fn ehlo_falls_back_to_helo_and_nothing_is_assumed_then() {
+    let sink = plain(|e| match e.stage {
+        Stage::Hello => Action::Say("502 5.5.1 what?"),
+        _ => Action::Usual,
+    });
+    assert_eq!(Mta::to(&[(&sink, Scheme::Smtp)]).one(|_| ()).result, DONE);
+    assert_eq!(sink.commands()[1..3], ["HELO our.example", "MAIL FROM:<a@our.example>"]);
+}
+
+#[test]
+fn size_utf8_and_addresses_are_looked_at_before_anything_is_sent() {
+    let sink = Sink::start(Options { offers: vec!["SIZE 10"], ..Options::default() });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    assert_eq!(mta.one(|_| ()).result, Outcome::Perm { subject: 3, detail: 4 });
+    let sink = Sink::start(Options { offers: vec![], ..Options::default() });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    let never = |detail, subject| Outcome::Perm { subject, detail };
+    let reports = mta.send("\r\nx\r\n", &["ä@example", "x\r\nDATA", "x@example"], |_| ());
+    assert_eq!(reports[0].result, never(7, 6));
+    assert_eq!(reports[1].result, never(3, 1));
+    assert_eq!(reports[2].result, DONE);
+    let reports = mta.send("Subject: ä\r\n\r\n", &["x@example"], |job| job.smtputf8 = true);
+    assert_eq!(reports[0].result, never(7, 6));
+    // the client asked for it and did not need it
+    let reports = mta.send("Subject: a\r\n\r\n", &["x@example"], |job| job.smtputf8 = true);
+    assert_eq!(reports[0].result, DONE);
+    assert!(sink.commands().iter().all(|c| c != "DATA" || !c.contains('\n')));
+}
+
+#[test]
+fn parameters_go_to_hosts_that_offer_them() {
+    let offers = vec!["8BITMIME", "SMTPUTF8", "DSN"];
+    let sink = Sink::start(Options { offers, ..Options::default() });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    let report = mta.one(|job| {
+        (job.eight_bit, job.smtputf8) = (true, true);
+        (job.ret_full, job.envid) = (Some(false), Some("a+b c".into()));
+        let notify = crate::ipc::smtp_queue::Notify { success: true, failure: false, delay: true };
+        job.rcpts[0].notify = Some(notify);
+        job.rcpts[0].orcpt = Some(("rfc822".into(), "x=y@example".into()));
+    });
+    assert_eq!(report.result, Outcome::Done { dsn: true });
+    let mail = &sink.mails()[0];
+    assert_eq!(
+        mail.from,
+        "MAIL FROM:<a@our.example> BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb+20c"
+    );
+    assert_eq!(mail.rcpts, ["RCPT TO:<x@example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+3Dy@example"]);
+}
+
+#[test]
+fn a_connection_is_used_again_and_a_dead_one_replaced() {
+    let sink = plain(|e| match (e.stage, e.connection) {
+        // the first connection dies when it is wanted a third time
+        (Stage::Other, 0) if e.line == "RSET" => Action::Usual,
+        _ => Action::Usual,
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    for _ in 0..3 {
+        assert_eq!(mta.one(|_| ()).result, DONE);
+    }
+    assert_eq!((sink.mails().len(), sink.connections()), (3, 1));
+    let counts = &mta.shared.counts;
+    assert_eq!(counts.reused.load(Ordering::Relaxed), 2);
+    let dies = plain(|e| if e.line == "RSET" { Action::Close } else { Action::Usual });
+    let mta = Mta::to(&[(&dies, Scheme::Smtp)]);
+    assert_eq!(mta.one(|_| ()).result, DONE);
+    assert_eq!(mta.one(|_| ()).result, DONE);
+    assert_eq!((dies.mails().len(), dies.connections()), (2, 2));
+}
+
+#[test]
+fn the_host_says_how_many_recipients_a_transaction_takes() {
+    let offers = vec!["PIPELINING", "LIMITS RCPTMAX=2"];
+    let sink = Sink::start(Options { offers, ..Options::default() });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    let to = ["a@example", "b@example", "c@example", "d@example", "e@example"];
+    let reports = mta.send("\r\nhi\r\n", &to, |_| ());
+    assert!(reports.iter().all(|r| r.result == DONE));
+    let sizes: Vec<usize> = sink.mails().iter().map(|m| m.rcpts.len()).collect();
+    assert_eq!(sizes, [2, 2, 1]);
+}
+
+#[test]
+fn tls_is_used_where_offered_and_its_failure_costs_nothing() {
+    let made = testcert::make(&["mx.example"], testcert::ec_key(), None);
+    let sink = Sink::start(Options { tls: Some(context(&made)), ..Options::default() });
+    assert_eq!(Mta::to(&[(&sink, Scheme::Smtp)]).one(|_| ()).result, DONE);
+    assert!(sink.mails()[0].tls);
+    // STARTTLS that leads nowhere: the next connection is in clear
+    let broken = Sink::start(Options { offers: vec!["STARTTLS"], ..Options::default() });
+    assert_eq!(Mta::to(&[(&broken, Scheme::Smtp)]).one(|_| ()).result, DONE);
+    assert!(!broken.mails()[0].tls && broken.connections() == 2);
+}
+
+#[test]
+fn tls_that_is_demanded_must_be_there_and_hold() {
+    let ca = testcert::make(&[], testcert::ec_key(), None);
+    let good = testcert::make(&["mx.example"], testcert::ec_key(), Some(&ca));
+    let other = testcert::make(&["other.example"], testcert::ec_key(), Some(&ca));
+    let own = testcert::make(&["mx.example"], testcert::ec_key(), None);
+    let cas = [ca.cert.clone()];
+    let sink = |made: &testcert::Made, implicit| {
+        Sink::start(Options { tls: Some(context(made)), implicit, ..Options::default() })
+    };
+    for (scheme, implicit) in [(Scheme::SmtpTls, false), (Scheme::Smtps, true)] {
+        let s = sink(&good, implicit);
+        assert_eq!(Mta::to_with(&[(&s, scheme)], None, &cas).one(|_| ()).result, DONE);
+        assert!(s.mails()[0].tls);
+        for bad in [&other, &own] {
+            let s = sink(bad, implicit);
+            let report = Mta::to_with(&[(&s, scheme)], None, &cas).one(|_| ());
+            assert_eq!(report.result, Outcome::Temp { subject: 7, detail: 5 }, "{report:?}");
+            assert!(s.mails().is_empty());
+        }
+    }
+    // `tls` of the action
+    let s = sink(&good, false);
+    let mta = Mta::to_with(&[(&s, Scheme::Smtp)], None, &cas);
+    assert_eq!(mta.one(|job| job.action = "tls".into()).result, DONE);
+    let clear = plain(|_| Action::Usual);
+    let mta = Mta::to_with(&[(&clear, Scheme::Smtp)], None, &cas);
+    let report = mta.one(|job| job.action = "tls".into());
+    assert_eq!(report.result, Outcome::Temp { subject: 7, detail: 5 });
+    // and never where it is forbidden
+    let s = sink(&good, false);
+    assert_eq!(Mta::to(&[(&s, Scheme::SmtpNoTls)]).one(|_| ()).result, DONE);
+    assert!(!s.mails()[0].tls);
+}
+
+#[test]
+fn bytes_after_the_reply_to_starttls_end_the_connection() {
+    let made = testcert::make(&["mx.example"], testcert::ec_key(), None);
+    let sink = Sink::start(Options {
+        tls: Some(context(&made)),
+        script: Box::new(|e| match e.stage {
+            Stage::StartTls => Action::Raw(b"220 go\r\n250-evil.example\r\n250 AUTH PLAIN\r\n"),
+            _ => Action::Usual,
+        }),
+        ..Options::default()
+    });
+    let report = Mta::to(&[(&sink, Scheme::Smtp)]).one(|_| ());
+    assert_eq!(report.result, Outcome::Temp { subject: 5, detail: 0 }, "{report:?}");
+}
+
+#[test]
+fn passwords_are_sent_inside_tls_only() {
+    let ca = testcert::make(&[], testcert::ec_key(), None);
+    let made = testcert::make(&["mx.example"], testcert::ec_key(), Some(&ca));
+    let cas = [ca.cert.clone()];
+    let offers = || vec!["AUTH LOGIN PLAIN"];
+    let s =
+        Sink::start(Options { offers: offers(), tls: Some(context(&made)), ..Options::default() });
+    let mta = Mta::to_with(&[(&s, Scheme::SmtpTls)], Some("me"), &cas);
+    assert_eq!(mta.one(|_| ()).result, DONE);
+    assert_eq!(s.mails()[0].login.as_deref(), Some("AUTH PLAIN AG1lAHNlY3JldA=="));
+    let clear = Sink::start(Options { offers: offers(), ..Options::default() });
+    let mta = Mta::to_with(&[(&clear, Scheme::Smtp)], Some("me"), &cas);
+    assert_eq!(mta.one(|_| ()).result, Outcome::Temp { subject: 7, detail: 5 });
+    assert!(clear.commands().iter().all(|c| !c.starts_with("AUTH")));
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient() {
+    let sink = Sink::start(Options {
+        lmtp: true,
+        script: Box::new(|e| match (e.stage, e.line) {
+            (Stage::End, "RCPT TO:<full>") => Action::Say("452 4.2.2 full"),
+            (Stage::End, "RCPT TO:<gone@example>") => Action::Say("550 5.1.1 gone"),
+            _ => Action::Usual,
+        }),
+        ..Options::default()
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Lmtp)]);
+    let reports = mta.send("\r\nhi\r\n", &["joe", "full", "gone@example"], |_| ());
+    assert_eq!(reports[0].result, DONE);
+    assert_eq!(reports[1].result, Outcome::Temp { subject: 2, detail: 2 });
+    assert_eq!(reports[2].result, Outcome::Perm { subject: 1, detail: 1 });
+    assert_eq!(sink.commands()[0], "LHLO our.example");
+}
+
+#[test]
+fn what_the_dns_says_for_good_is_permanent_and_the_rest_waits() {
+    use mta_lookup::NoRoute;
+    let routes: [(NoRoute, Outcome); 4] = [
+        (NoRoute::NoDomain, Outcome::Perm { subject: 1, detail: 2 }),
+        (NoRoute::NullMx, Outcome::Perm { subject: 1, detail: 10 }),
+        (NoRoute::Loop, Outcome::Perm { subject: 4, detail: 6 }),
+        (NoRoute::Temporary { why: "x".into() }, Outcome::Temp { subject: 4, detail: 3 }),
+    ];
+    for (no, outcome) in routes {
+        let mta = Mta::new(Box::new(move |_| Err(no.clone())), &[]);
+        assert_eq!(mta.one(|_| ()).result, outcome);
+    }
+    let sink = plain(|_| Action::Usual);
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    let report = mta.one(|job| job.action = "gone".into());
+    assert!(matches!(report.result, Outcome::Temp { .. }));
+}
+
+#[test]
+fn mail_from_replaces_the_sender_but_not_the_null_path() {
+    let sink = plain(|_| Action::Usual);
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    mta.one(|job| job.action = "named".into());
+    mta.one(|job| (job.action, job.sender) = ("named".into(), String::new()));
+    let from: Vec<String> = sink.mails().iter().map(|m| m.from.clone()).collect();
+    assert!(from[0].starts_with("MAIL FROM:<list@our.example>"));
+    assert!(from[1].starts_with("MAIL FROM:<>"));
+}
+
+#[test]
+fn a_host_that_says_nothing_is_given_up_in_time() {
+    let sink = plain(|e| match e.stage {
+        Stage::Greeting => Action::Raw(b""),
+        _ => Action::Usual,
+    });
+    let begun = std::time::Instant::now();
+    let report = Mta::to(&[(&sink, Scheme::Smtp)]).one(|_| ());
+    assert_eq!(report.result, Outcome::Temp { subject: 4, detail: 1 });
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
