@@ -157,10 +157,13 @@ impl Session {
         let name = name.strip_prefix("IPv6:").unwrap_or(name);
         let verify = opening.tls.verify();
         let deadline = Deadline::after(opening.limits.command);
-        let info = self
-            .lines
-            .start_tls_client(opening.client, name, verify, deadline)
-            .map_err(|e| Lost::Tls(e.to_string()))?;
+        let info = self.lines.start_tls_client(opening.client, name, verify, deadline).map_err(
+            |e| match e {
+                StreamError::Tls(text) => Lost::Tls(text),
+                // A host that hangs up on a handshake fails at TLS as well.
+                other => Lost::Tls(other.to_string()),
+            },
+        )?;
         if verify == Verify::Yes && !info.verified {
             return Err(Lost::Tls(info.verdict.unwrap_or("certificate does not hold").into()));
         }
