@@ -48,10 +48,19 @@ pub enum Failed {
 /// Sends a message; blocks until the daemon has it on disk.
 pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
     let mut session = Session::open(socket)?;
-    session.expect(b"", 220)?;
+    let greeting = session.expect(b"", 220)?;
+    // The greeting begins with the server's name, which completes addresses
+    // without a domain.  RFC 5321 4.2.
+    let name = greeting.split_ascii_whitespace().next().unwrap_or("localhost").to_string();
+    let complete = |address: &str| match address {
+        "" => String::new(),
+        a if a.contains('@') => a.to_string(),
+        a => format!("{a}@{name}"),
+    };
+    let sender = complete(&mail.sender);
     session.expect(format!("EHLO {}\r\n", host()).as_bytes(), 250)?;
-    let mut from = format!("MAIL FROM:<{}>", mail.sender);
-    if !mail.sender.is_ascii() || mail.recipients.iter().any(|r| !r.is_ascii()) {
+    let mut from = format!("MAIL FROM:<{sender}>");
+    if !sender.is_ascii() || mail.recipients.iter().any(|r| !r.is_ascii()) {
         from.push_str(" SMTPUTF8");
     }
     if mail.message.iter().any(|b| *b >= 0x80) {
@@ -65,7 +74,7 @@ pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
     }
     session.expect(format!("{from}\r\n").as_bytes(), 250)?;
     for recipient in &mail.recipients {
-        let mut to = format!("RCPT TO:<{recipient}>");
+        let mut to = format!("RCPT TO:<{}>", complete(recipient));
         if let Some(notify) = &mail.notify {
             to.push_str(&format!(" NOTIFY={notify}"));
         }
@@ -74,8 +83,8 @@ pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
     session.expect(b"DATA\r\n", 354)?;
     let mut body = Vec::with_capacity(mail.message.len() + 64);
     let mut stuffer = Stuffer::new();
-    if let Some(name) = made_from(mail) {
-        stuffer.feed(name.as_bytes(), &mut body);
+    if let Some(from) = made_from(mail, &sender) {
+        stuffer.feed(from.as_bytes(), &mut body);
     }
     stuffer.feed(&mail.message, &mut body);
     stuffer.finish(&mut body);
@@ -85,13 +94,12 @@ pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A From field for a message that has none, when a name was given; the daemon
-/// completes the address.
-fn made_from(mail: &Mail) -> Option<String> {
+/// A From field for a message that has none, when a name was given.
+fn made_from(mail: &Mail, sender: &str) -> Option<String> {
     let name = mail.full_name.as_ref()?;
     let has = crate::proto::mime::field::Fields::new(&mail.message).any(|f| f.is(b"from"));
     let plain = !has && name.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\');
-    plain.then(|| format!("From: \"{name}\" <{}>\r\n", mail.sender))
+    plain.then(|| format!("From: \"{name}\" <{sender}>\r\n"))
 }
 
 /// xtext of RFC 3461 4.
@@ -125,8 +133,8 @@ impl Session {
         Ok(Session { lines: LineReader::new(stream, Deadline::NEVER) })
     }
 
-    /// Sends bytes, and reads a reply that must have this code.
-    fn expect(&mut self, bytes: &[u8], code: u16) -> Result<(), Failed> {
+    /// Sends bytes, and reads a reply that must have this code; gives its text.
+    fn expect(&mut self, bytes: &[u8], code: u16) -> Result<String, Failed> {
         let deadline = Deadline::after(PATIENCE);
         self.lines.put(bytes);
         let mut reader = ReplyReader::new();
@@ -142,7 +150,7 @@ impl Session {
             }
         };
         match reply.code {
-            c if c == code => Ok(()),
+            c if c == code => Ok(reply.text()),
             400..=499 => Err(Failed::Temporary(reply.text())),
             _ => Err(Failed::Refused(reply.text())),
         }
