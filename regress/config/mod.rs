@@ -1,5 +1,229 @@
-//! Tests of kind config.
-use crate::Test;
+//! Tests of kind config: the language of rmail.conf, as files.
+//!
+//! `good/` and `refused/` have a file for each line of the lists that `rmaild
+//! -n -v` prints; `broken/` has mistakes, each `NAME.conf` with what is said of
+//! it in `NAME.expect`; `howto/` has the how-to's smtpd.conf and the sed script
+//! that makes it ours.
+
+use crate::{Env, Outcome, Test};
+use rmail::conf::{self, ast::Config, FEATURES};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The tests of this kind.
-pub const TESTS: &[Test] = &[];
+pub const TESTS: &[Test] = &[
+    Test { name: "broken-files-say-what-and-where", run: broken },
+    Test { name: "every-feature-has-its-file", run: features },
+    Test { name: "howto-after-the-sed-script", run: howto },
+    Test { name: "howto-unchanged", run: howto_unchanged },
+    Test { name: "print-and-parse-round-trip", run: round_trip },
+    Test { name: "shipped-files-are-good", run: shipped },
+];
+
+fn folder(env: &Env) -> PathBuf {
+    env.root().join("regress/config")
+}
+
+/// Reads a file; what it includes lies in `good/included`.
+fn parse(env: &Env, path: &Path) -> Result<Config, Vec<String>> {
+    let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let included = folder(env).join("good/included");
+    let mut source = |name: &str| {
+        let base = Path::new(name).file_name().unwrap_or_default();
+        std::fs::read(included.join(base)).map_err(|_| "No such file or directory".to_string())
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    conf::parse(&name, &text, &[], &mut source)
+        .map_err(|all| all.iter().map(ToString::to_string).collect())
+}
+
+/// `action relay helo-src` is in `action-relay-helo-src.conf`.
+fn file_of(env: &Env, works: bool, name: &str) -> PathBuf {
+    let slug: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    folder(env).join(if works { "good" } else { "refused" }).join(format!("{slug}.conf"))
+}
+
+fn confs(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut all: Vec<PathBuf> = entries
+        .map(|e| e.expect("a directory entry").path())
+        .filter(|p| p.extension().is_some_and(|e| e == "conf"))
+        .collect();
+    all.sort();
+    all
+}
+
+fn outcome(wrong: Vec<String>) -> Outcome {
+    if wrong.is_empty() {
+        Outcome::Passed
+    } else {
+        Outcome::Failed(wrong.join("\n"))
+    }
+}
+
+fn features(env: &Env) -> Outcome {
+    let mut wrong = Vec::new();
+    for feature in FEATURES {
+        let path = file_of(env, feature.works, feature.name);
+        if !path.is_file() {
+            wrong.push(format!("{} is missing", path.display()));
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        match parse(env, &path) {
+            Ok(_) if feature.works => {}
+            Ok(_) => wrong.push(format!("{}: was taken", feature.name)),
+            Err(e) if feature.works => wrong.push(format!("{}: {}", feature.name, e.join("; "))),
+            Err(e) => {
+                let right = format!("{}: not supported yet: ", feature.name);
+                if e.len() != 1 || !e[0].contains(&right) {
+                    wrong.push(format!("{}: said {}", feature.name, e.join("; ")));
+                }
+            }
+        }
+        // The file must be about its feature: it has the name's words that are
+        // words of the language.
+        let words = feature.name.split(' ').filter(|w| {
+            !["inline", "macro", "from", "stdin", "without", "a", "table", "external"].contains(w)
+        });
+        for word in words {
+            if !text.contains(word) {
+                wrong.push(format!("{}: its file has no \"{word}\"", feature.name));
+            }
+        }
+    }
+    for (dir, works) in [("good", true), ("refused", false)] {
+        let known: Vec<PathBuf> = FEATURES
+            .iter()
+            .filter(|f| f.works == works)
+            .map(|f| file_of(env, works, f.name))
+            .collect();
+        for path in confs(&folder(env).join(dir)) {
+            if !known.contains(&path) {
+                wrong.push(format!("{} belongs to no feature", path.display()));
+            }
+        }
+    }
+    outcome(wrong)
+}
+
+fn broken(env: &Env) -> Outcome {
+    let files = confs(&folder(env).join("broken"));
+    let mut wrong = Vec::new();
+    if files.len() < 30 {
+        wrong.push(format!("only {} broken files", files.len()));
+    }
+    for path in files {
+        let said = match parse(env, &path) {
+            Ok(_) => "was taken\n".to_string(),
+            Err(all) => all.iter().map(|line| format!("{line}\n")).collect(),
+        };
+        let expect = path.with_extension("expect");
+        let expected = std::fs::read_to_string(&expect).unwrap_or_default();
+        if said != expected {
+            wrong.push(format!("{}: said\n{said}expected\n{expected}", path.display()));
+        }
+    }
+    outcome(wrong)
+}
+
+fn round_trip(env: &Env) -> Outcome {
+    let mut wrong = Vec::new();
+    let mut files = confs(&folder(env).join("good"));
+    files.extend(confs(&env.root().join("etc")));
+    files.extend(confs(&env.root().join("etc/examples")));
+    for path in files {
+        let Ok(config) = parse(env, &path) else { continue };
+        let printed = config.print();
+        match conf::parse("printed", printed.as_bytes(), &[], &mut conf::NoFiles) {
+            Ok(again) if config.stmts().eq(again.stmts()) && again.print() == printed => {}
+            Ok(again) => {
+                wrong.push(format!("{}:\n{printed}became\n{}", path.display(), again.print()));
+            }
+            Err(e) => wrong.push(format!("{}: {}", path.display(), e[0])),
+        }
+    }
+    outcome(wrong)
+}
+
+fn shipped(env: &Env) -> Outcome {
+    let mut files = confs(&env.root().join("etc"));
+    files.extend(confs(&env.root().join("etc/examples")));
+    let mut wrong = Vec::new();
+    if files.len() < 2 {
+        wrong.push("etc/ has no examples".to_string());
+    }
+    for path in files {
+        if let Err(e) = parse(env, &path) {
+            wrong.push(format!("{}: {}", path.display(), e.join("; ")));
+        }
+    }
+    outcome(wrong)
+}
+
+/// The how-to's smtpd.conf after the sed script, with ports and paths put in.
+fn howto(env: &Env) -> Outcome {
+    let howto = folder(env).join("howto");
+    let sed = Command::new("sed")
+        .arg("-f")
+        .arg(howto.join("smtpd.sed"))
+        .arg(howto.join("smtpd.conf"))
+        .output();
+    let out = match sed {
+        Ok(out) if out.status.success() => String::from_utf8_lossy(&out.stdout).into_owned(),
+        Ok(out) => return Outcome::Failed(String::from_utf8_lossy(&out.stderr).into_owned()),
+        Err(e) => return Outcome::Failed(format!("sed: {e}")),
+    };
+    let own = std::fs::read_to_string(howto.join("own.conf")).unwrap_or_default();
+    let fill = |text: &str| {
+        let mut text = text.replace("@DIR@", "/tmp/howto");
+        for (i, port) in ["SUBMISSION", "SMTP", "SUBMISSIONS", "IMAPS"].iter().enumerate() {
+            text = text.replace(&format!("@{port}@"), &(2500 + i).to_string());
+        }
+        text
+    };
+    let mut source = |_: &str| Ok(fill(&own).into_bytes());
+    let config = match conf::parse("smtpd.conf", fill(&out).as_bytes(), &[], &mut source) {
+        Ok(config) => config,
+        Err(e) => return Outcome::Failed(format!("{}\n{}", e[0], fill(&out))),
+    };
+    let ports: Vec<u16> = config.listeners().map(|l| l.port).collect();
+    let mut wrong = Vec::new();
+    if ports != [2500, 2501, 2502, 2503] {
+        wrong.push(format!("ports {ports:?}"));
+    }
+    if config.rules().count() != 4 || config.mailboxes().count() != 5 {
+        wrong.push(config.print());
+    }
+    if config.queue_key().is_none() || !config.queue_compression() {
+        wrong.push("the queue is neither compressed nor encrypted".to_string());
+    }
+    outcome(wrong)
+}
+
+/// Unchanged, it has four things that we cannot do, and each says where.
+fn howto_unchanged(env: &Env) -> Outcome {
+    let path = folder(env).join("howto/smtpd.conf");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let line = |start: &str| text.lines().position(|l| l.starts_with(start)).unwrap_or(0) + 1;
+    let said = match parse(env, &path) {
+        Ok(_) => return Outcome::Failed("it was taken".to_string()),
+        Err(said) => said,
+    };
+    let expected = [
+        (line("filter "), "filter: not supported yet"),
+        (line("queue encryption "), "the key has 31 characters; it must have 32, or be 64 hexadecimal digits: make one with \"openssl rand -hex 32\""),
+        (line("listen on all port submission"), "listen on filter: not supported yet"),
+        (line("listen on all tls"), "listen on filter: not supported yet"),
+    ];
+    let right = said.len() == expected.len()
+        && said.iter().zip(expected).all(|(said, (line, text))| {
+            said.starts_with(&format!("smtpd.conf:{line}: ")) && said.contains(text)
+        });
+    if right {
+        Outcome::Passed
+    } else {
+        Outcome::Failed(said.join("\n"))
+    }
+}

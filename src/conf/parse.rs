@@ -14,6 +14,9 @@ use super::{Error, Source};
 /// How many errors a run reports.
 const ERRORS_MAX: usize = 100;
 
+/// Stands for every kind of thing that a statement may have declared.
+const ANY: &str = "";
+
 /// A rule failed, and has recorded why.
 #[derive(Debug)]
 pub(super) struct Failed;
@@ -35,7 +38,7 @@ pub(super) struct Finished {
 impl Finished {
     /// Records that a name is declared nowhere, unless it was, with a mistake.
     pub(super) fn missing(&mut self, kind: &str, name: &str, at: &Pos, text: String) {
-        if !self.broken.iter().any(|(k, n)| *k == kind && n == name) {
+        if !self.broken.iter().any(|(k, n)| (*k == kind || *k == ANY) && n == name) {
             self.errors.push(Error { at: at.clone(), text });
         }
     }
@@ -57,6 +60,8 @@ pub(super) struct Parser<'s> {
     seen: Vec<&'static str>,
     /// What the statement in work declares: its kind and name.
     declares: Option<(&'static str, String)>,
+    /// True after a mistake at which the next statement begins already.
+    pub(super) at_statement: bool,
     /// What was declared with a mistake: to use it is not another one.
     broken: Vec<(&'static str, String)>,
 }
@@ -83,6 +88,7 @@ pub(super) fn run<'s>(
         errors,
         seen: Vec::new(),
         declares: None,
+        at_statement: false,
         broken: Vec::new(),
     };
     while !p.is(&Token::End) && p.errors.len() < ERRORS_MAX {
@@ -130,7 +136,16 @@ fn statement(p: &mut Parser<'_>) -> Parsed<()> {
         "socket" => own::socket(p),
         "srs" => features::refuse(p, "srs", "remove it, and srs from the relay actions"),
         "table" => table::parse(p),
-        _ => p.unexpected("no statement begins so"),
+        _ => {
+            let at = p.here();
+            p.advance();
+            if p.is(&Token::Sign(b'=')) {
+                let text =
+                    format!("{word} is a keyword: give the macro another name, such as my_{word}");
+                return p.fail_at(at, text);
+            }
+            p.fail_at(at, format!("unexpected {word}: no statement begins so"))
+        }
     }
 }
 
@@ -232,7 +247,7 @@ impl Parser<'_> {
 
     /// True if this was declared, but with a mistake.
     pub(super) fn is_broken(&self, kind: &str, name: &str) -> bool {
-        self.broken.iter().any(|(k, n)| *k == kind && n == name)
+        self.broken.iter().any(|(k, n)| (*k == kind || *k == ANY) && n == name)
     }
 
     /// True if the statement in work had this option.
@@ -251,6 +266,8 @@ impl Parser<'_> {
             Token::Keyword(k) => {
                 let text =
                     format!("expected {what}; {k} is a keyword: to use it so, quote it: \"{k}\"");
+                // Perhaps it was to be declared here.
+                self.declares.get_or_insert((ANY, (*k).to_string()));
                 self.fail(text)
             }
             _ => self.unexpected(&format!(
@@ -296,7 +313,7 @@ impl Parser<'_> {
     }
 
     /// A number within a range.
-    pub(super) fn number<T: TryFrom<i64> + PartialOrd>(
+    pub(super) fn number<T: TryFrom<i64> + PartialOrd + std::fmt::Display>(
         &mut self,
         what: &str,
         from: T,
@@ -309,14 +326,16 @@ impl Parser<'_> {
         self.advance();
         match T::try_from(n) {
             Ok(v) if v >= from => Ok(v),
-            _ => self.fail_at(at, format!("{what} {n} is out of range")),
+            _ => {
+                self.fail_at(at, format!("{what} {n} is out of range: it must be at least {from}"))
+            }
         }
     }
 
     /// A duration: digits and one of s, m, h, d (and ms for rmail's own).
     pub(super) fn delay(&mut self, what: &str, ms: bool) -> Parsed<Duration> {
         let at = self.here();
-        let units = if ms { "ms, s, m, h or d, such as 500ms" } else { "s, m, h or d, such as 4h" };
+        let units = if ms { "s, m, h, d or ms, such as 4h" } else { "s, m, h or d, such as 4h" };
         let s = self.string(what)?;
         match super::scalar::delay(&s, ms) {
             Some(d) => Ok(d),
@@ -465,7 +484,8 @@ impl Parser<'_> {
 
     /// Goes to the end of the line after a mistake.
     fn resync(&mut self) {
-        if !self.at_end_of_line() {
+        let begun = std::mem::take(&mut self.at_statement);
+        if !begun && !self.at_end_of_line() {
             self.token = self.lex.skip_line();
             self.errors.append(&mut self.lex.errors);
         }

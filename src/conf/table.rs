@@ -198,6 +198,7 @@ fn entries(p: &mut Parser<'_>) -> Parsed<Entries> {
             Token::End | Token::Keyword("action" | "listen" | "match" | "pki" | "table" | "queue")
         );
         if statement {
+            p.at_statement = true;
             return p.fail_at(opened, "the { opened here is not closed by }");
         }
         let at = p.here();
