@@ -44,6 +44,8 @@ mod sieve;
 #[path = "../smtp/mod.rs"]
 mod smtp;
 mod svtest;
+#[path = "../tls/mod.rs"]
+mod tls;
 
 pub mod daemon;
 
@@ -116,6 +118,7 @@ const KINDS: &[(&str, &[Test])] = &[
     ("sandbox", sandbox::TESTS),
     ("sieve", sieve::TESTS),
     ("smtp", smtp::TESTS),
+    ("tls", tls::TESTS),
 ];
 
 fn main() -> ExitCode {
