@@ -1,5 +1,6 @@
-//! Tests of kind imap.
-use crate::Test;
+//! IMAP against a running daemon: a raw client, and Python's imaplib.
 
-/// The tests of this kind.
-pub const TESTS: &[Test] = &[];
+mod client;
+pub mod login;
+pub mod mail;
+pub mod python;

@@ -234,13 +234,13 @@ pub const IMAP_LIST_PATTERN: Limit = limit(
 );
 /// IMAP connections in all.
 pub const IMAP_CONNECTIONS: Limit =
-    limit("imap-connections", 1000, Unit::Count, "threads and descriptors", "BYE, closed");
+    setting("imap-connections", 1000, Unit::Count, "threads and descriptors", "BYE, closed");
 /// IMAP connections of one address.  A household's clients have five each.
 pub const IMAP_CONNECTIONS_PEER: Limit =
-    limit("imap-connections-peer", 100, Unit::Count, "one peer, not all places", "BYE, closed");
+    setting("imap-connections-peer", 100, Unit::Count, "one peer, not all places", "BYE, closed");
 /// How long a client may take to log in.
 pub const IMAP_LOGIN_TIME: Limit =
-    limit("imap-login-time", 180_000, Unit::Millis, "RFC 3501 5.4", "BYE, closed");
+    setting("imap-login-time", 180_000, Unit::Millis, "RFC 3501 5.4", "BYE, closed");
 /// How long an IMAP session may be silent, in IDLE too.
 pub const IMAP_IDLE: Limit =
     limit("imap-idle", 1_800_000, Unit::Millis, "RFC 3501 5.4", "BYE, closed");

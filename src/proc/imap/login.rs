@@ -25,8 +25,8 @@ use crate::proto::imap::response::{self, Code, Status};
 use crate::proto::limits;
 use crate::proto::smtp::sasl::{self, Credentials, Dialogue, Mechanism, Step};
 use crate::sys::rand;
-use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, Shutdown};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a relay waits when neither side says anything: longer than the
 /// store, which says BYE first.
 const RELAY: Duration = Duration::from_secs(35 * 60);
+
+/// What is said when the daemon stops.
+const STOPPING: &str = "Server shutting down.";
 
 /// A connection that has not logged in.
 pub struct Session<'s> {
@@ -105,7 +108,14 @@ impl<'s> Session<'s> {
     }
 
     /// Serves it to its end.
-    pub fn serve(mut self) {
+    pub fn serve(self) {
+        let (shared, sid) = (self.shared, self.sid);
+        shared.wake_by(sid, self.io.stream().as_fd(), Shutdown::Read);
+        self.serve_to_its_end();
+        shared.forget(sid);
+    }
+
+    fn serve_to_its_end(mut self) {
         log::info!("imap", sid = self.id(), event = "connect", client = self.peer);
         match self.dialogue() {
             Ok(Flow::Welcome(welcome)) => return self.relay(*welcome),
@@ -114,7 +124,9 @@ impl<'s> Session<'s> {
             }
             Ok(Flow::On) => {}
             Err(e) => {
-                if e.is_timeout() {
+                if self.shared.is_stopping() {
+                    self.bye(STOPPING);
+                } else if e.is_timeout() {
                     self.bye("Disconnected: no login in time.");
                 } else if e == LineError::BareLf {
                     self.bye("Line ends must be CRLF.");
@@ -447,7 +459,10 @@ impl<'s> Session<'s> {
             Some(store)
         });
         let (end, count) = match opened {
-            Some(mut store) => relay(&mut client, &mut store, early, RELAY),
+            Some(mut store) => {
+                shared.wake_by(sid, store.as_fd(), Shutdown::Write);
+                relay(&mut client, &mut store, early, RELAY)
+            }
             None => (End::Store, super::relay::Count::default()),
         };
         if end == End::Store && count.down == 0 {
@@ -456,6 +471,12 @@ impl<'s> Session<'s> {
             response::refuse(&mut out, Some(&welcome.tag), Problem::Unavailable.into());
             // A client that is gone needs no answer.
             let _ = client.write_all(&out, Deadline::after(GOODBYE));
+        }
+        if end == End::Store && shared.is_stopping() {
+            // The store has ended its last answer, so this is said between two.
+            let mut out = Vec::new();
+            response::untagged(&mut out, Status::Bye, None, STOPPING);
+            let _ = client.write_all(&out, Deadline::after(GOODBYE)); // as above
         }
         let why = match end {
             End::Store => "store closed",

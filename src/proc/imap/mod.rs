@@ -24,17 +24,29 @@ use crate::proc::start::{Events, Greeted, StartError};
 use crate::proc::table::Kind;
 use crate::proto::imap::response::{self, Code, Status};
 use crate::sys::errno::SysError;
+use crate::sys::net;
 use config::Snapshot;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long running sessions are waited for when the daemon stops: their stores
-/// say BYE at the same time.
+/// How long running sessions are waited for when the daemon stops.
 const STOP: Duration = Duration::from_secs(30);
+
+/// A second handle of what a connection waits for, and the direction whose end
+/// makes it leave.
+struct Wake(OwnedFd, Shutdown);
+
+impl Wake {
+    fn ring(&self) {
+        // One that has just closed needs no waking.
+        let _ = net::shutdown(self.0.as_fd(), self.1);
+    }
+}
 
 /// What all threads share.
 pub struct Shared {
@@ -46,6 +58,9 @@ pub struct Shared {
     listeners: Listeners<u32>,
     sockets: Mutex<Vec<(Socket, OwnedFd)>>,
     hostname: String,
+    /// What wakes each connection when the process stops.
+    wakes: Mutex<HashMap<u64, Wake>>,
+    stopping: AtomicBool,
     connections: AtomicU64,
     sessions: AtomicU64,
     refused: AtomicU64,
@@ -63,10 +78,34 @@ impl Shared {
             listeners: Listeners::new()?,
             sockets: Mutex::new(Vec::new()),
             hostname,
+            wakes: Mutex::new(HashMap::new()),
+            stopping: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }))
+    }
+
+    /// True once no session is to go on.
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Says what ends a connection's wait: the end of the client's input before
+    /// login, and of the store's after it, for the store then ends what it is
+    /// saying and closes.
+    fn wake_by(&self, sid: u64, fd: BorrowedFd<'_>, how: Shutdown) {
+        let Ok(fd) = fd.try_clone_to_owned() else { return };
+        let wake = Wake(fd, how);
+        if self.is_stopping() {
+            wake.ring();
+        }
+        lock(&self.wakes).insert(sid, wake);
+    }
+
+    /// The connection is over.
+    fn forget(&self, sid: u64) {
+        lock(&self.wakes).remove(&sid);
     }
 
     fn logged_in(&self) {
@@ -187,7 +226,11 @@ impl Events for Main {
     }
 
     fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.listeners.stop();
+        for wake in lock(&self.shared.wakes).values() {
+            wake.ring();
+        }
         let gate = Arc::clone(&self.shared.gate);
         let wait = move || {
             gate.wait_empty(Deadline::after(STOP));

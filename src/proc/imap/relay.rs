@@ -3,7 +3,7 @@
 //! Runs in imap, after login: TLS ends here, the store speaks plaintext over
 //! a socketpair.  One thread, one poll(2), two bounded buffers that exist only
 //! while they hold something, so an idle session costs its stack and its TLS
-//! state.  Half-close passes both ways.  The store owns the session's
+//! state.  The client's half-close reaches the store.  The store owns the session's
 //! deadlines; the relay's own is longer and only catches a store that died
 //! without closing.
 
@@ -44,6 +44,9 @@ struct Way {
     ended: bool,
     passed_on: bool,
     octets: u64,
+    /// Where it ends, its target's input is closed.  Not so towards the client,
+    /// who may still have to be told something.
+    half_close: bool,
 }
 
 impl Way {
@@ -77,8 +80,10 @@ impl Way {
         if self.ended && !self.passed_on && self.buffer.is_empty() && to.is_flushed() {
             self.passed_on = true;
             moved = true;
-            // A peer that closed meanwhile has nothing left to be told.
-            let _ = to.shutdown(Deadline::now());
+            if self.half_close {
+                // A peer that closed meanwhile has nothing left to be told.
+                let _ = to.shutdown(Deadline::now());
+            }
         }
         Ok(moved)
     }
@@ -111,7 +116,7 @@ pub fn relay(
     idle: Duration,
 ) -> (End, Count) {
     let octets = u64::try_from(early.len()).unwrap_or(0);
-    let mut up = Way { buffer: early, octets, ..Way::default() };
+    let mut up = Way { buffer: early, octets, half_close: true, ..Way::default() };
     let mut down = Way::default();
     let end = run(client, store, &mut up, &mut down, idle);
     (end, Count { up: up.octets, down: down.octets })
