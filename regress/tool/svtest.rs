@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rmail::proto::addr::{Charset, ReversePath};
+use rmail::proto::addr::{list, Charset, ReversePath};
 use rmail::proto::date::DateTime;
 use rmail::proto::sieve::action::{Action, Input, Program, Record, RecordKind, Store};
 use rmail::proto::sieve::check::{compile, Check};
@@ -291,7 +291,10 @@ impl Bench {
             "sieve_include_max_nesting_depth" => {
                 set.include_nesting = count(fresh.include_nesting);
             }
-            "sieve_max_cpu_time" => {}
+            // A unit of fuel is a few nanoseconds.
+            "sieve_max_cpu_time" => {
+                set.fuel = value.and_then(period).map_or(fresh.fuel, |secs| secs * 4_000_000);
+            }
             "sieve_vacation_min_period" => set.vacation_min_secs = secs(fresh.vacation_min_secs),
             "sieve_vacation_max_period" => set.vacation_max_secs = secs(fresh.vacation_max_secs),
             "sieve_vacation_default_period" => {
@@ -681,7 +684,17 @@ fn run_set<'a>(run: &mut Run<'a>, op: &'a Op) -> Done<'a> {
         }))
     };
     match what.as_str() {
-        "message" => run.message = Message::new(Arc::new(value)),
+        "message" => {
+            run.message = Message::new(Arc::new(value));
+            // The envelope is what the header says until it is set.
+            let first = |run: &Run<'_>, name: &[u8]| {
+                let value = run.message.values(name).next()?;
+                let address = list::mailboxes(value).next()?;
+                Some([address.local, address.domain].join(&b'@'))
+            };
+            run.envelope.from = first(run, b"from").or(run.envelope.from.take());
+            run.envelope.to = first(run, b"to").or(run.envelope.to.take());
+        }
         "envelope.from" => run.envelope.from = path(),
         "envelope.to" => run.envelope.to = path(),
         "envelope.orig_to" => run.envelope.orig_to = path(),
@@ -748,6 +761,11 @@ impl Bench {
         let script = path.parent().unwrap_or(&self.dir).to_path_buf();
         let mut library = Files { dir: self.dir.clone(), global, script };
         match compile(&source, &Language::default(), &mut library) {
+            Ok(script) if script.warnings.iter().any(|w| w.text.contains("is no script")) => {
+                self.errors.extend(script.warnings.iter().map(|warning| warning.text.clone()));
+                self.errors.push(format!("{file}: validation failed"));
+                None
+            }
             Ok(script) => {
                 let script = Arc::new(script);
                 self.compiled = Some(script.clone());
@@ -796,7 +814,7 @@ fn test_multiscript<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
         }
     }
     let scripts: Vec<&Script> = scripts.iter().map(|script| &**script).collect();
-    Ok(run_scripts(run, &scripts, Results::default()))
+    Ok(run_scripts(run, &scripts, Results::default()) && test_result_execute(run, op)?)
 }
 
 /// Offers values to the keys of a test; with `:index` only one of them.
@@ -874,12 +892,8 @@ fn test_message<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
 }
 
 fn run_message<'a>(run: &mut Run<'a>, op: &'a Op) -> Done<'a> {
-    if !test_message(run, op)? {
-        let why = format!("line {}: there is no such message", op.pos.line);
-        bench(run).fail(&why);
-        let depth = run.find_block(|block| block.verb.name == "test");
-        return Ok(depth.map_or(Flow::Next, Flow::Leave));
-    }
+    // Without such a message the current one stays.
+    test_message(run, op)?;
     Ok(Flow::Next)
 }
 

@@ -60,6 +60,7 @@ pub fn compile(
         }
     }
     circles(&shared.units, &units, &mut errors);
+    missing(&units, &mut shared.warnings);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -111,6 +112,27 @@ fn unit(
         .filter(|(_, on)| **on)
         .filter_map(|(i, _)| language.extension(i).map(|e| e.name));
     Unit { name: String::new(), ops, locals, requires: requires.collect(), missing: false }
+}
+
+/// Included scripts that are not there yet are worth a remark, once for each include.
+fn missing(units: &[Unit], warnings: &mut Vec<Error>) {
+    for unit in units {
+        let mut blocks = vec![&unit.ops];
+        while let Some(op) = blocks.pop() {
+            for op in op {
+                let Noted::Unit(n) = op.noted else {
+                    blocks.push(&op.block);
+                    continue;
+                };
+                let name = units.get(n).filter(|u| u.missing && !op.has("optional"));
+                if let Some(included) = name {
+                    let script = Some(unit.name.clone()).filter(|name| !name.is_empty());
+                    let text = format!("there is no script '{}'", included.name);
+                    warnings.push(Error { script, pos: op.pos, text });
+                }
+            }
+        }
+    }
 }
 
 /// Scripts that include themselves, through others or not, are errors.  RFC 6609 3.2.

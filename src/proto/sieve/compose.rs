@@ -28,7 +28,9 @@ pub fn vacation(vacation: &Vacation, stamp: &Stamp<'_>) -> Vec<u8> {
     common(&mut out, stamp);
     address(&mut out, "From", &vacation.from);
     address(&mut out, "To", &vacation.to);
-    text(&mut out, "Subject", &vacation.subject);
+    // A script may give the subject encoded already.
+    let subject = super::message::decoded(&vacation.subject);
+    text(&mut out, "Subject", &subject);
     if let Some(id) = &vacation.in_reply_to {
         ids(&mut out, "In-Reply-To", id);
     }

@@ -27,17 +27,14 @@ pub struct Results {
 pub type Refused = String;
 
 impl Results {
-    /// Adds keep or fileinto.  A second one for the same mailbox only adds its flags.
+    /// Adds keep or fileinto.  A second one for the same mailbox only brings its flags.
     pub fn store(&mut self, store: Store, set: &Settings) -> Result<(), Refused> {
         self.compatible("keep or fileinto", Action::is_reject)?;
         for action in &mut self.actions {
             if let Action::Store(other) = action {
                 if same_mailbox(other, &store) {
-                    for flag in store.flags {
-                        if !other.flags.iter().any(|f| f.eq_ignore_ascii_case(&flag)) {
-                            other.flags.push(flag);
-                        }
-                    }
+                    // RFC 5232 5: the last list of flags wins.
+                    other.flags = store.flags;
                     other.create |= store.create;
                     return Ok(());
                 }

@@ -69,10 +69,11 @@ pub fn sequence(
 ) -> (Results, Option<Fault>) {
     for (i, script) in scripts.iter().enumerate() {
         if i > 0 || !results.is_fresh() {
-            if !results.keeps() {
+            if results.keeps() {
+                results.take_keep();
+            } else if i > 0 {
                 break;
             }
-            results.take_keep();
         }
         let before = results.clone();
         let envelope = envelope.clone();

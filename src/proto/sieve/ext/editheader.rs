@@ -129,6 +129,10 @@ fn run_deleteheader<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended
     Ok(Flow::Next)
 }
 
+/// The subject can always be changed: that is what the extension is for.  RFC 5293 6.
 fn listed(names: &[String], name: &[u8]) -> bool {
+    if name.eq_ignore_ascii_case(b"subject") {
+        return false;
+    }
     names.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
 }

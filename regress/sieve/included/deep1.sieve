@@ -1,0 +1,3 @@
+require "include";
+include "deep2";
+include "deep2";

@@ -1,0 +1,3 @@
+require "include";
+include "deep11";
+include "deep11";

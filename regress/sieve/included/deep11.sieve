@@ -1,0 +1,3 @@
+require "include";
+include "deep12";
+include "deep12";

@@ -1,0 +1,3 @@
+require "include";
+include "deep13";
+include "deep13";

@@ -1,0 +1,3 @@
+require "include";
+include "deep3";
+include "deep3";

@@ -1,0 +1,3 @@
+require "include";
+include "deep4";
+include "deep4";

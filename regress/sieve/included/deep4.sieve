@@ -1,0 +1,3 @@
+require "include";
+include "deep5";
+include "deep5";

@@ -1,0 +1,3 @@
+require "include";
+include "deep6";
+include "deep6";

@@ -1,0 +1,3 @@
+require "include";
+include "deep7";
+include "deep7";

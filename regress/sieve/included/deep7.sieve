@@ -1,0 +1,3 @@
+require "include";
+include "deep8";
+include "deep8";

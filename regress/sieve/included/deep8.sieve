@@ -1,0 +1,3 @@
+require "include";
+include "deep9";
+include "deep9";

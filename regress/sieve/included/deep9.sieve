@@ -1,0 +1,3 @@
+require "include";
+include "deep10";
+include "deep10";

@@ -1,0 +1,4 @@
+require ["include", "fileinto"];
+fileinto "b";
+return;
+fileinto "c";

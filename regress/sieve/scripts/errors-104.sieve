@@ -1,0 +1,2 @@
+require "mime";
+if header :mime :type :param "x" "a" "b" { keep; }

@@ -1,0 +1,2 @@
+require ["fcc", "vacation", "imap4flags"];
+vacation :flags "x" "y";

@@ -1,0 +1,2 @@
+require ["special-use", "mailboxid", "fileinto"];
+fileinto :specialuse "\\Junk" :mailboxid "x" "y";

@@ -1,0 +1,2 @@
+require "redirect-dsn";
+redirect :notify "SOMETIMES" "a@example.com";

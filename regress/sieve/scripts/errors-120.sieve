@@ -1,0 +1,2 @@
+require "redirect-deliverby";
+redirect :bymode "N" "a@example.com";

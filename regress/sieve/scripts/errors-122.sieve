@@ -1,0 +1,2 @@
+require "envelope";
+if envelope "envid" "x" { keep; }

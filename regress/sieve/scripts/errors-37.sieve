@@ -1,0 +1,1 @@
+if header :frop "a" "b" { keep; }

@@ -1,0 +1,2 @@
+require "relational";
+if header :count "xx" "a" "1" { keep; }

@@ -1,0 +1,1 @@
+if header :value "gt" "a" "1" { keep; }

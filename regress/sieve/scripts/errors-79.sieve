@@ -1,0 +1,2 @@
+require "vacation-seconds";
+vacation :days 3 :seconds 3 "x";

@@ -1,0 +1,2 @@
+require "ihave";
+if ihave "nonsense" { frobnicate :x 3; } else { keep; }

@@ -1,0 +1,2 @@
+require "ihave";
+if allof (ihave "nonsense", frobnicate "x") { keep; }

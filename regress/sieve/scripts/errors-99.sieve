@@ -1,0 +1,2 @@
+require "mailbox";
+redirect :create "a@example.com";

@@ -1,0 +1,4 @@
+require ["include","variables","fileinto"];
+set "n" "outer";
+include "local";
+fileinto "${n}";

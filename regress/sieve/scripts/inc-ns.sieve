@@ -1,0 +1,3 @@
+require ["include","variables","fileinto"];
+include "counts";
+fileinto "${global.n}";

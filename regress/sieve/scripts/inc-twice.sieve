@@ -1,0 +1,5 @@
+require ["include","variables","fileinto"];
+global "n";
+include "counts";
+include "counts";
+fileinto "${n}";

@@ -1,0 +1,2 @@
+require ["fileinto","imap4flags","mailbox"];
+fileinto :create "m1";
