@@ -108,6 +108,12 @@ pub fn is_keyword(name: &str) -> bool {
         })
 }
 
+/// Fuzz target: a whole file; what was read is what is written.
+pub fn fuzz_keywords(bytes: &[u8]) {
+    let keywords = Keywords::parse(bytes);
+    assert_eq!(Keywords::parse(&keywords.write()).write(), keywords.write());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

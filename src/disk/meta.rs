@@ -134,6 +134,15 @@ fn number_of(c: &mut Cursor<'_>) -> Option<u32> {
     (known && c.eat(b' ')).then_some(n)
 }
 
+/// Fuzz target: a whole file.
+pub fn fuzz_meta(bytes: &[u8]) {
+    if let Ok(meta) = Meta::parse(bytes) {
+        // A second reading loses nothing more.
+        let once = Meta::parse(&meta.write());
+        assert_eq!(once.as_ref().map(Meta::write), Ok(meta.write()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

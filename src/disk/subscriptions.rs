@@ -141,6 +141,12 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Fuzz target: a whole file; names survive being written.
+pub fn fuzz_subscriptions(bytes: &[u8]) {
+    let list = Subscriptions::parse(bytes);
+    assert_eq!(Subscriptions::parse(&list.write()).names(), list.names());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

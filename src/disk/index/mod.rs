@@ -297,6 +297,16 @@ pub fn ranges(uids: impl IntoIterator<Item = u32>) -> Vec<Range> {
     all
 }
 
+/// Fuzz target: a whole file.
+pub fn fuzz_index(bytes: &[u8]) {
+    if let Ok((header, sum, seed)) = codec::read_header(bytes) {
+        // Whatever it gives is ascending: all of the mailbox relies on that.
+        if let Some((loaded, _, _)) = replay(bytes, &header, sum, seed) {
+            assert!(loaded.attrs.is_sorted_by(|a, b| a.uid < b.uid));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

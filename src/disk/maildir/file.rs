@@ -183,6 +183,16 @@ pub fn is_message(name: &[u8]) -> bool {
         && !name.iter().any(|b| matches!(b, b'\r' | b'\n' | b'/' | 0))
 }
 
+/// Fuzz target: a file name; flags survive being written, and so does the rest.
+pub fn fuzz_name(bytes: &[u8]) {
+    let (base, info) = split(bytes);
+    let (flags, letters) = parse_info(info);
+    let again = set_info(info, flags, letters);
+    assert_eq!(parse_info(&again), (flags, letters));
+    assert_eq!(set_info(&again, flags, letters), again);
+    let _ = (size_field(base, b'S'), uid_order(base, info), is_message(bytes));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -188,6 +188,23 @@ pub fn write_record(uid: u32, ext: &[u8], base: &[u8], out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Fuzz target: a whole file.  What is read and written again reads the same.
+pub fn fuzz_list(bytes: &[u8]) {
+    let cut = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+    let (first, rest) = bytes.split_at_checked(cut).unwrap_or_default();
+    let Some(header) = parse_header(first) else { return };
+    let lines = parse_records(rest.get(1..).unwrap_or_default(), header.current, 0);
+    let mut out = Vec::new();
+    write_header(&header, &mut out);
+    let head = out.len();
+    for r in &lines.records {
+        write_record(r.uid, &r.ext, &r.base, &mut out);
+    }
+    let again = parse_records(out.get(head..).unwrap_or_default(), true, 0);
+    assert_eq!(again.records, lines.records);
+    assert_eq!(again.bad, 0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,8 @@
 //! mark that is synced, so a power cut never makes HIGHESTMODSEQ go back.
 
 mod change;
+#[cfg(test)]
+mod hostile;
 mod load;
 mod save;
 mod scan;
@@ -325,11 +327,14 @@ impl Mailbox {
     }
 
     fn write_index(&mut self) -> Result<()> {
+        // Records whose file has not been found yet must be looked for again
+        // after a crash: the next reader takes those below for expunged.
+        let next_uid = self.pending.values().copied().min().unwrap_or(self.next_uid);
         let all = Loaded {
             attrs: self.messages.iter().map(|m| m.attrs).collect(),
             modseq: self.modseq,
             floor: self.floor,
-            next_uid: self.next_uid,
+            next_uid,
             expunged: self.expunged.clone(),
             stamp: self.stamp,
         };

@@ -363,26 +363,27 @@ impl Mailbox {
             return Ok(true);
         }
         let mut all = true;
-        let (mut numbered, mut fresh) = self.sort_found(found, &mut all);
+        let (numbered, fresh) = self.sort_found(found, &mut all);
+        // Into the model first: the uidlist may be written anew below, from the model.
+        self.enter(numbered, changes)?;
+        if fresh.is_empty() {
+            return Ok(all);
+        }
         // The lock keeps others from giving the same UIDs until ours are in the file.
-        let _lock = if fresh.is_empty() {
-            None
-        } else {
-            let lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
-            let news = self.list.refresh()?;
-            self.take_news(news, changes)?;
-            // Another program may just have given some of them a UID.
-            let (given, rest): (Vec<_>, Vec<_>) =
-                fresh.into_iter().partition(|(f, _)| self.pending.contains_key(&f.base));
-            numbered.extend(given.into_iter().filter_map(|(f, meta)| {
-                let uid = self.pending.remove(&f.base)?;
-                Some((uid, f, meta))
-            }));
-            fresh = rest;
-            fresh.sort_by(|(a, _), (b, _)| file::uid_order(&a.base, &b.base));
-            Some(lock)
-        };
-        let mut records = Vec::new();
+        let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
+        let news = self.list.refresh()?;
+        self.take_news(news, changes)?;
+        // Another program may just have given some of them a UID.
+        let (given, mut fresh): (Vec<_>, Vec<_>) =
+            fresh.into_iter().partition(|(f, _)| self.pending.contains_key(&f.base));
+        let given = given.into_iter().filter_map(|(f, meta)| {
+            let uid = self.pending.remove(&f.base)?;
+            Some((uid, f, meta))
+        });
+        let given = given.collect();
+        self.enter(given, changes)?;
+        fresh.sort_by(|(a, _), (b, _)| file::uid_order(&a.base, &b.base));
+        let (mut records, mut numbered) = (Vec::new(), Vec::new());
         for (f, meta) in fresh {
             let uid = self.take_uid()?;
             records.push(Record { uid, ext: Box::default(), base: f.base.clone() });
@@ -391,8 +392,18 @@ impl Mailbox {
         if !records.is_empty() {
             self.write_records(&records)?;
         }
+        self.enter(numbered, changes)?;
+        Ok(all)
+    }
+
+    /// Takes files that have a UID into the model and the journal.
+    fn enter(
+        &mut self,
+        mut numbered: Vec<(u32, Found, fs::Metadata)>,
+        changes: &mut Changes,
+    ) -> Result<()> {
         if numbered.is_empty() {
-            return Ok(all);
+            return Ok(());
         }
         numbered.sort_by_key(|(uid, _, _)| *uid);
         let modseq = self.issue()?;
@@ -410,7 +421,7 @@ impl Mailbox {
         let entry = Entry::Add(new.iter().map(|m| m.attrs).collect());
         self.insert(new);
         self.journal(&[(modseq, entry)]);
-        Ok(all)
+        Ok(())
     }
 
     /// Looks at new files, and parts those that the uidlist knows from those that it does not.
