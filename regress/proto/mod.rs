@@ -2,6 +2,7 @@
 use crate::Test;
 
 mod arc;
+mod authcheck;
 mod dkim;
 mod spf;
 mod yaml;
@@ -10,6 +11,7 @@ mod yaml;
 pub const TESTS: &[Test] = &[
     Test { name: "arc-signing-suite", run: arc::signing },
     Test { name: "arc-validation-suite", run: arc::validation },
+    Test { name: "auth-check", run: authcheck::check },
     Test { name: "dkim-dkimpy-signs", run: dkim::dkimpy_signs },
     Test { name: "dkim-dkimpy-verifies", run: dkim::dkimpy_verifies },
     Test { name: "dkim-empty-bodies", run: dkim::empty_bodies },

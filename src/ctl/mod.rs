@@ -5,6 +5,7 @@
 //! abbreviated as long as they stay unambiguous.  Some speak to the daemon
 //! over its control socket ([`client`]), the others work without one.
 
+mod auth;
 pub mod client;
 mod daemon;
 mod encrypt;
@@ -48,6 +49,11 @@ const fn command(
 
 /// Every sub-command, in alphabetical order.
 pub const COMMANDS: &[Command] = &[
+    command(
+        &["auth", "check"],
+        "[-j] [-c address] [-h helo] [-m sender] [--zone file] file",
+        auth::check,
+    ),
     command(&["check"], "", daemon::check),
     command(&["encrypt"], "[password]", encrypt::run),
     command(&["hold"], "qid | envelope | all", queue::hold),

@@ -18,6 +18,7 @@
 
 pub mod addr;
 pub mod arc;
+pub mod assess;
 pub mod authres;
 pub mod chars;
 pub mod cursor;

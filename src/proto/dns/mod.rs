@@ -12,6 +12,7 @@ pub mod answer;
 pub mod message;
 pub mod name;
 pub mod step;
+pub mod zone;
 
 pub use answer::{Answer, Failure, Reading, Status};
 pub use message::{Data, Message, Record, Type};

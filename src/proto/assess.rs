@@ -1,0 +1,211 @@
+//! Everything that authenticates one message, evaluated together.
+//!
+//! *Runs in* filter and in `rmailctl auth check`.  SPF, DKIM, ARC and DMARC
+//! share the pass over the body, the set of DNS answers and so the budget: who
+//! drives [`Message::evaluate`] looks up what is needed and calls again (see
+//! [`crate::proto::dns::step`]).  [`Findings::results`] says it in the words of
+//! RFC 8601.
+
+use crate::proto::arc;
+use crate::proto::authres::{Method, Results};
+use crate::proto::dkim::signature::FieldIndex;
+use crate::proto::dkim::{self, Crypto, Sha256};
+use crate::proto::dmarc::{self, AuthorFault};
+use crate::proto::dns::{Answers, Name, Step};
+use crate::proto::mime::Fields;
+use crate::proto::spf::{self, Identity};
+
+/// Fields that may occur once.  RFC 5322 3.6.
+const SINGLE: &[&[u8]] = &[
+    b"from",
+    b"sender",
+    b"reply-to",
+    b"to",
+    b"cc",
+    b"message-id",
+    b"in-reply-to",
+    b"references",
+    b"subject",
+    b"date",
+    b"content-type",
+    b"content-transfer-encoding",
+    b"mime-version",
+];
+
+/// A message whose body is being read.
+pub struct Reader<'a, D> {
+    sender: Option<spf::Sender>,
+    author: Result<Name, AuthorFault>,
+    duplicates: bool,
+    index: FieldIndex<'a>,
+    chain: arc::Chain<'a>,
+    dkim: dkim::Verifier<'a, D>,
+}
+
+impl<'a, D: Sha256> Reader<'a, D> {
+    /// Reads the header.  `sender` is what SPF needs, if it is known; `now` is
+    /// seconds since 1970.
+    pub fn new(
+        header: &'a [u8],
+        sender: Option<spf::Sender>,
+        policy: dkim::Policy,
+        now: u64,
+    ) -> Reader<'a, D> {
+        let most = crate::proto::limits::HEADER_FIELDS.size();
+        let fields: Vec<_> = Fields::new(header).take(most).collect();
+        let author = dmarc::author_domain(&fields);
+        let mut verifier = dkim::Verifier::new(header, author.as_ref().ok(), policy, now);
+        let index = FieldIndex::new(&fields);
+        let chain = arc::Chain::new(&index);
+        chain.want(verifier.hashes());
+        let duplicates = SINGLE.iter().any(|name| index.named(name).len() > 1);
+        Reader { sender, author, duplicates, index, chain, dkim: verifier }
+    }
+
+    /// Takes the next bytes of the body.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        self.dkim.feed(chunk);
+    }
+
+    /// The end of the body.
+    pub fn finish(self) -> Message {
+        let (dkim, body) = self.dkim.finish();
+        let arc = self.chain.check::<D>(&self.index, &body);
+        let Reader { sender, author, duplicates, .. } = self;
+        Message { sender, author, duplicates, dkim, arc }
+    }
+}
+
+/// A message that was read: what is left asks the DNS.
+pub struct Message {
+    sender: Option<spf::Sender>,
+    author: Result<Name, AuthorFault>,
+    duplicates: bool,
+    dkim: dkim::Checked,
+    arc: arc::Checked,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// SPF of HELO, and of MAIL FROM; `None` if the client is not known.
+    pub spf: Option<(spf::Outcome, spf::Outcome)>,
+    /// The HELO name and reverse-path, as they came.
+    pub sender: Option<spf::Sender>,
+    /// Each signature, in the order of the header.
+    pub dkim: Vec<dkim::Verified>,
+    /// The chain.
+    pub arc: arc::Outcome,
+    /// The Author Domain.
+    pub author: Result<Name, AuthorFault>,
+    /// DMARC.
+    pub dmarc: dmarc::Outcome,
+    /// A field that may occur once occurs twice.
+    pub duplicates: bool,
+}
+
+impl Message {
+    /// Evaluates all of it.
+    pub fn evaluate(&self, crypto: &impl Crypto, answers: &Answers) -> Step<Findings> {
+        macro_rules! done {
+            ($step:expr) => {
+                match $step {
+                    Step::Done(done) => done,
+                    Step::Need(query) => return Step::Need(query),
+                }
+            };
+        }
+        let spf = match &self.sender {
+            Some(sender) => Some((
+                done!(spf::check(Identity::Helo, sender, answers)),
+                done!(spf::check(Identity::MailFrom, sender, answers)),
+            )),
+            None => None,
+        };
+        let dkim = done!(self.dkim.evaluate(crypto, answers));
+        let arc = done!(self.arc.evaluate(crypto, answers));
+        let domain = |text: &str| Name::from_dotted(text.as_bytes()).ok();
+        // RFC 9989 4.4.2: MAIL FROM counts, HELO only for the null path, for
+        // which the check of MAIL FROM was one of HELO.
+        let passed = |o: &spf::Outcome| o.verdict == spf::Verdict::Pass;
+        let identifiers = dmarc::Identifiers {
+            spf: spf.as_ref().filter(|(_, m)| passed(m)).and_then(|(_, m)| domain(&m.domain)),
+            dkim: dkim
+                .iter()
+                .filter(|v| v.verdict == dkim::Verdict::Pass)
+                .filter_map(|v| domain(&v.domain))
+                .collect(),
+        };
+        let dmarc = match &self.author {
+            Ok(author) => done!(dmarc::evaluate(author, &identifiers, answers)),
+            Err(_) => dmarc::Outcome::without(dmarc::Verdict::PermError),
+        };
+        Step::Done(Findings {
+            spf,
+            sender: self.sender.clone(),
+            dkim,
+            arc,
+            author: self.author.clone(),
+            dmarc,
+            duplicates: self.duplicates,
+        })
+    }
+}
+
+impl Findings {
+    /// As an Authentication-Results field.  `disposition` is what was decided
+    /// about a message that fails DMARC.
+    pub fn results(&self, authserv_id: &str, disposition: dmarc::Disposition) -> Results {
+        let mut methods = Vec::new();
+        if let (Some((helo, mail_from)), Some(sender)) = (&self.spf, &self.sender) {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            if sender.mail_from.is_empty() || helo.verdict != spf::Verdict::None {
+                methods.push(spf_method(helo).with("smtp", "helo", &text(&sender.helo)));
+            }
+            if !sender.mail_from.is_empty() {
+                let path = text(&sender.mail_from);
+                methods.push(spf_method(mail_from).with("smtp", "mailfrom", &path));
+            }
+        }
+        for v in &self.dkim {
+            let algorithm = v.algorithm.map_or("", dkim::Algorithm::word);
+            methods.push(
+                Method::new("dkim", v.verdict.word())
+                    .because(v.fault.map(|f| f.to_string()))
+                    .with("header", "d", &v.domain)
+                    .with("header", "s", &v.selector)
+                    .with("header", "a", algorithm)
+                    .with("header", "b", &v.b_prefix),
+            );
+        }
+        if self.dkim.is_empty() {
+            methods.push(Method::new("dkim", "none"));
+        }
+        let mut method = Method::new("dmarc", self.dmarc.verdict.word());
+        match &self.author {
+            Ok(author) => {
+                if self.dmarc.policy.is_some() {
+                    let (asked, done) = (self.dmarc.requested.word(), disposition.word());
+                    method.comment = Some(format!("p={asked} dis={done}"));
+                }
+                method = method.with("header", "from", &author.to_string());
+            }
+            Err(fault) => method = method.because(Some(fault.to_string())),
+        }
+        methods.push(method);
+        if self.arc.validation != arc::Validation::None {
+            methods.push(
+                Method::new("arc", self.arc.validation.word())
+                    .because(self.arc.fault.map(|f| f.to_string())),
+            );
+        }
+        Results { authserv_id: authserv_id.into(), methods }
+    }
+}
+
+fn spf_method(outcome: &spf::Outcome) -> Method {
+    let reason = outcome
+        .problem
+        .filter(|_| matches!(outcome.verdict, spf::Verdict::TempError | spf::Verdict::PermError));
+    Method::new("spf", outcome.verdict.word()).because(reason.map(|p| p.to_string()))
+}
