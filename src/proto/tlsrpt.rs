@@ -1,1 +1,0 @@
-//! SMTP TLS reporting. RFC 8460.
