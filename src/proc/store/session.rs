@@ -377,17 +377,13 @@ impl Session {
     /// there names nothing.  RFC 3501 6.4.8.
     pub fn messages(&self, set: &SeqSet, uid: bool) -> Result<Vec<(u32, u32)>, Reply> {
         let Some(selected) = &self.selected else { return Err(Problem::NotSelected.into()) };
-        let uids = selected.view.uids();
-        let last = if uid {
-            uids.last().copied().unwrap_or(0)
-        } else {
-            u32::try_from(uids.len()).unwrap_or(u32::MAX)
-        };
+        let view = &selected.view;
+        let last = if uid { view.last_uid() } else { view.len() };
         if !uid && (set.largest_number() > last || (set.has_star() && last == 0)) {
             return Err(Fault::SeqSet.into());
         }
         let wanted = set.resolve(last);
-        let numbered = (1u32..).zip(uids.iter().copied());
+        let numbered = (1u32..).zip(view.uids());
         let chosen = |&(seq, id): &(u32, u32)| wanted.contains(if uid { id } else { seq });
         Ok(numbered.filter(chosen).collect())
     }

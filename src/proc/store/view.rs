@@ -12,13 +12,15 @@ use super::account::Open;
 use super::notify::Waker;
 use crate::disk::keywords::Keywords;
 use crate::disk::maildir::{Error, FlagOp, Flags, Mailbox, Result, Stored};
+use crate::proto::imap::uidmap::UidMap;
 use crate::sys::errno::SysError;
 
 /// A selected mailbox as a session sees it.  Owner only: the session's thread.
 pub struct View {
     open: Arc<Open>,
-    /// The messages in the session's numbering: UIDs, ascending.
-    uids: Vec<u32>,
+    /// The messages in the session's numbering, as runs of UIDs: an idle
+    /// session with a hundred thousand messages is still small.
+    uids: UidMap,
     /// The highest UID ever seen by this session.
     last: u32,
     /// The UIDs that are `\Recent` here, ascending.
@@ -67,7 +69,7 @@ impl View {
     pub(super) fn new(open: Arc<Open>, read_only: bool) -> Result<View> {
         let mut view = View {
             open: open.clone(),
-            uids: Vec::new(),
+            uids: UidMap::new(),
             last: 0,
             recent: Vec::new(),
             seen: 0,
@@ -102,7 +104,7 @@ impl View {
     }
 
     /// How many messages the session knows: the last EXISTS.
-    pub fn len(&self) -> usize {
+    pub fn len(&self) -> u32 {
         self.uids.len()
     }
 
@@ -111,20 +113,24 @@ impl View {
         self.uids.is_empty()
     }
 
-    /// The UIDs in the session's numbering; the first has sequence number 1.
-    pub fn uids(&self) -> &[u32] {
-        &self.uids
+    /// The UIDs in the session's numbering, ascending; the first has sequence number 1.
+    pub fn uids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.uids.uids()
+    }
+
+    /// The largest UID that the session knows; 0 without messages.
+    pub fn last_uid(&self) -> u32 {
+        self.uids.last_uid()
     }
 
     /// The UID of a sequence number.
     pub fn uid(&self, seq: u32) -> Option<u32> {
-        self.uids.get(usize::try_from(seq.checked_sub(1)?).ok()?).copied()
+        self.uids.uid(seq)
     }
 
     /// The sequence number of a UID.
     pub fn seq(&self, uid: u32) -> Option<u32> {
-        let at = self.uids.binary_search(&uid).ok()?;
-        u32::try_from(at).ok()?.checked_add(1)
+        self.uids.seq(uid)
     }
 
     /// True if a message is `\Recent` in this session.
@@ -158,7 +164,7 @@ impl View {
     fn compare(&mut self, m: &mut Mailbox, expunge: bool) -> Result<News> {
         let mut news = News::default();
         let known = m.messages().partition_point(|x| x.attrs.uid <= self.last);
-        if expunge && known != self.uids.len() {
+        if expunge && u32::try_from(known) != Ok(self.uids.len()) {
             self.drop_gone(m, &mut news);
         }
         if m.highest_modseq() > self.seen {
@@ -183,9 +189,9 @@ impl View {
             m.messages().get(known..).unwrap_or_default().iter().map(|x| x.attrs.uid).collect();
         if !new.is_empty() {
             let first = new.first().copied().unwrap_or(0);
-            self.uids.extend(&new);
-            self.last = self.last.max(self.uids.last().copied().unwrap_or(0));
-            news.exists = u32::try_from(self.uids.len()).ok();
+            new.iter().for_each(|uid| self.uids.push(*uid));
+            self.last = self.last.max(self.uids.last_uid());
+            news.exists = Some(self.uids.len());
             let fresh = recent(m, first, self.read_only)?;
             if !fresh.is_empty() {
                 self.recent.extend(fresh);
@@ -204,19 +210,15 @@ impl View {
     /// Takes what the model does not have any more out of the numbering.
     fn drop_gone(&mut self, m: &Mailbox, news: &mut News) {
         let mut there = m.messages().iter().map(|x| x.attrs.uid).peekable();
-        let mut seq = 0u32;
-        let (vanished, expunged) = (&mut news.vanished, &mut news.expunged);
-        self.uids.retain(|uid| {
-            seq = seq.saturating_add(1);
-            while there.next_if(|t| t < uid).is_some() {}
-            let stays = there.next_if(|t| t == uid).is_some();
-            if !stays {
-                vanished.push(*uid);
-                expunged.push(seq);
+        for uid in self.uids.uids() {
+            while there.next_if(|t| *t < uid).is_some() {}
+            if there.next_if_eq(&uid).is_none() {
+                news.vanished.push(uid);
             }
-            stays
-        });
-        expunged.reverse();
+        }
+        let vanished = &news.vanished;
+        news.expunged = vanished.iter().rev().filter_map(|uid| self.uids.seq(*uid)).collect();
+        self.uids.remove(vanished);
         self.recent.retain(|uid| vanished.binary_search(uid).is_err());
     }
 
@@ -378,7 +380,7 @@ mod tests {
         assert_eq!((second.uid(3), second.seq(4)), (Some(3), Some(4)));
         let news = second.poll(true).unwrap();
         assert_eq!((news.expunged, news.vanished), (vec![3, 1], vec![1, 3]));
-        assert_eq!(second.uids(), [2, 4, 5]);
+        assert_eq!(second.uids().collect::<Vec<_>>(), [2, 4, 5]);
         assert_eq!(first.poll(true).unwrap().expunged, [3, 1]);
     }
 

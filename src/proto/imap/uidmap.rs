@@ -75,8 +75,8 @@ impl UidMap {
         self.runs.iter().flat_map(|r| r.first..=r.last)
     }
 
-    /// Takes messages out and gives the numbers for EXPUNGE, each as it is
-    /// after those before it.  `gone` is ascending.  RFC 3501 7.4.1.
+    /// Takes messages out and gives the numbers for EXPUNGE from the lowest up,
+    /// each as it is after those before it.  `gone` is ascending.  RFC 3501 7.4.1.
     pub fn remove(&mut self, gone: &[u32]) -> Vec<u32> {
         let mut numbers = Vec::new();
         let mut rest = UidMap::new();

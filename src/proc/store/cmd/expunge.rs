@@ -13,7 +13,7 @@ pub fn run(s: &mut Session, tag: &[u8], set: Option<&SeqSet>) -> Ran {
     if view.read_only {
         return s.refuse(tag, Problem::ReadOnly);
     }
-    let wanted = set.map(|set| set.resolve(view.uids().last().copied().unwrap_or(0)));
+    let wanted = set.map(|set| set.resolve(view.last_uid()));
     let done = deleted(view, wanted.as_ref()).and_then(|uids| view.expunge(&uids));
     match done.map(|done| done.failed) {
         Ok(None) => s.ok(tag, "Expunge completed."),

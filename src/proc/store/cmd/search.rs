@@ -22,14 +22,14 @@ use crate::proto::text::{charset, encoded_word, transfer};
 pub fn run(s: &mut Session, tag: &[u8], uid: bool, search: &Search<'_>) -> Ran {
     let Some(selected) = &s.selected else { return s.refuse(tag, Problem::NotSelected) };
     let view = &selected.view;
-    let last = u32::try_from(view.len()).unwrap_or(u32::MAX);
+    let last = view.len();
     if search.program.largest_seq() > last {
         return s.refuse(tag, Fault::SeqSet);
     }
-    let bound = search.program.bind(last, view.uids().last().copied().unwrap_or(0));
+    let bound = search.program.bind(last, view.last_uid());
     let mut found = Ranges::new();
     let mut trouble = None;
-    for (seq, id) in (1u32..).zip(view.uids().iter().copied()) {
+    for (seq, id) in (1u32..).zip(view.uids()) {
         let looked = view.with(|m| {
             let attrs = m.get(id).map(|x| x.attrs);
             Ok(attrs.map(|a| (a, m.keywords().names(a.keywords))))

@@ -33,13 +33,13 @@ pub fn run(s: &mut Session, tag: &[u8], mailbox: &Mailbox<'_>, read_only: bool) 
         Err(e) => return s.fail(tag, &e),
     };
     write_flags(&mut s.out, &view);
-    response::exists(&mut s.out, count(view.len()));
+    response::exists(&mut s.out, view.len());
     response::recent(&mut s.out, count(view.recent()));
     let mut told = |code, text: &str| {
         response::untagged(&mut s.out, Status::Ok, Some(code), text);
     };
     // The first message without \Seen, if the session knows it.
-    if let Some(at) = unseen.filter(|at| *at < view.len()) {
+    if let Some(at) = unseen.filter(|at| count(*at) < view.len()) {
         told(Code::Unseen(count(at).saturating_add(1)), "First unseen.");
     }
     told(Code::UidValidity(view.uidvalidity), "UIDs valid.");
