@@ -98,6 +98,7 @@ fn imports_follow_the_layers(env: &Env) -> Outcome {
 }
 
 fn no_process_imports_another(env: &Env) -> Outcome {
+    // The table, the start of a child, and the TLS side of a listener.
     let shared = ["table", "start", "tls_server"];
     let mut found = Vec::new();
     for (file, lines) in code(env) {

@@ -6,12 +6,17 @@
 //! for the commit) and answers.  Replies are gathered and leave in one write
 //! when the client's next input is waited for.  A fault of ours is 4xx.
 //!
-//! RFC 5321, RFC 2033, RFC 2920 (PIPELINING), RFC 3030, RFC 3207, RFC 4954.
+//! [`login`] is AUTH, [`handover`] what becomes of a message that was read.
+//!
+//! RFC 5321, RFC 2033, RFC 2920 (PIPELINING), RFC 3030, RFC 3207.
+
+mod handover;
+mod login;
 
 use super::config::{Limits, Listener};
-use super::message::{Complete, Incoming, Start};
+use super::message::Incoming;
 use super::Shared;
-use crate::base::clock::{Deadline, WallTime};
+use crate::base::clock::Deadline;
 use crate::base::line::{LineError, LineReader};
 use crate::base::listen::Slot;
 use crate::base::log::{self, Show};
@@ -20,17 +25,11 @@ use crate::base::tls::TlsInfo;
 use crate::ipc::smtp_lookup::{Answer, Ask, Origin, Rdns, Verdict};
 use crate::ipc::smtp_queue as queue;
 use crate::proto::addr::{Charset, Domain, Mailbox};
-use crate::proto::date::DateTime;
 use crate::proto::limits;
-use crate::proto::secret;
-use crate::proto::smtp::command::{Mail, Rcpt, Ret};
+use crate::proto::smtp::command::{Mail, Rcpt};
 use crate::proto::smtp::data::{Fed, Framing};
-use crate::proto::smtp::edit::{Edit, Edits};
-use crate::proto::smtp::fixup::{self, FixupError, Rules};
 use crate::proto::smtp::reply::{table, Enhanced, Reply};
-use crate::proto::smtp::sasl::{Credentials, Dialogue, Mechanism, Step};
 use crate::proto::smtp::server::{Action, Chunk, Server, TlsPolicy};
-use crate::proto::smtp::trace::{Peer, Trace, With};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -255,92 +254,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// RFC 4954 4.
-    fn auth(&mut self, mechanism: Mechanism, initial: Option<Vec<u8>>) -> Result<Action, Lost> {
-        if self.is_blocked() {
-            log::info!("smtp", sid = self.sid(), auth = "blocked");
-            return Ok(self.server.reply(table::AUTH_TEMPORARY));
-        }
-        let mut initial = initial;
-        let begun = Dialogue::begin(mechanism, initial.as_deref());
-        initial.as_deref_mut().map(secret::wipe);
-        let (mut dialogue, mut step) = match begun {
-            Ok(begun) => begun,
-            Err(e) => return Ok(self.server.reply(e.into())),
-        };
-        let mut line = Vec::new();
-        let credentials = loop {
-            let challenge = match step {
-                Step::Done(credentials) => break credentials,
-                Step::Challenge(challenge) => challenge,
-            };
-            self.put(&Reply::plain(334, challenge));
-            match self.io.read_line(&mut line, limits::SASL_RESPONSE.size(), self.soon()) {
-                Ok(()) => {}
-                Err(e) => return self.bad_line(e),
-            }
-            let next = dialogue.response(&line);
-            secret::wipe(&mut line);
-            match next {
-                Ok(next) => step = next,
-                Err(e) => return Ok(self.server.reply(e.into())),
-            }
-        };
-        Ok(self.login(credentials))
-    }
-
-    /// Asks whether the password is right.
-    fn login(&mut self, credentials: Credentials) -> Action {
-        let Some(table) = self.listener.credentials.clone() else {
-            return self.server.reply(table::NOT_OFFERED);
-        };
-        let Credentials { user: name, password } = credentials;
-        let ask = Ask::Login { table, user: name.clone(), password };
-        match self.shared.ask(&ask) {
-            Ok(Answer::Login { user: Ok(Some(user)) }) => {
-                log::info!("smtp", sid = self.sid(), auth = "ok", user = user);
-                if let Client::Net { peer, .. } = self.client {
-                    self.shared.logins.succeeded(peer);
-                }
-                if let Some(slot) = &mut self.slot {
-                    slot.promote();
-                }
-                self.server.auth_ok(user)
-            }
-            Ok(Answer::Login { user: Ok(None) }) => {
-                log::info!("smtp", sid = self.sid(), auth = "failed", user = name);
-                self.login_failed()
-            }
-            Ok(Answer::Login { user: Err(e) }) => {
-                log::warn!("smtp", sid = self.sid(), auth = "unavailable", error = e.why);
-                self.server.reply(table::AUTH_TEMPORARY)
-            }
-            // Busy is our affair, never a wrong password.
-            Ok(_) | Err(_) => self.server.reply(table::AUTH_TEMPORARY),
-        }
-    }
-
-    fn login_failed(&mut self) -> Action {
-        self.failures = self.failures.saturating_add(1);
-        if let Client::Net { peer, .. } = self.client {
-            self.shared.logins.failed(peer, self.limits.login_window);
-        }
-        std::thread::sleep(self.limits.login_delay);
-        if self.failures >= self.limits.login_failures {
-            return Action::Close(table::TOO_MANY_LOGINS);
-        }
-        self.server.reply(table::AUTH_FAILED)
-    }
-
-    fn is_blocked(&self) -> bool {
-        match self.client {
-            Client::Net { peer, .. } => {
-                self.shared.logins.is_blocked(peer, self.limits.login_failures_peer)
-            }
-            Client::Local { .. } => false,
-        }
-    }
-
     /// RFC 5321 3.3.
     fn mail(&mut self, mail: Mail) -> Action {
         // The null path is nobody's: clients send receipts with it (RFC 8098).
@@ -528,170 +441,6 @@ impl<'a> Session<'a> {
         Ok(self.server.reply(table::CHUNK_OK))
     }
 
-    /// Has queue open a file for the message.
-    fn open(&self, framing: Framing) -> Result<Incoming, Reply> {
-        let submission = self.is_submission();
-        let start = Start {
-            framing,
-            bare: self.listener.bare(submission),
-            max_size: self.listener.server.max_size,
-            sid: self.sid,
-            size: self.server.transaction().and_then(|m| m.size).unwrap_or(0),
-        };
-        let rules = submission.then(|| Rules {
-            domain: self.domain(),
-            author: self.author(),
-            authserv_id: self.listener.authserv_id.clone(),
-            mask_src: self.listener.mask_src,
-            now: local_time(WallTime::now()),
-            unique: String::new(),
-        });
-        Incoming::begin(&self.shared.intake, &start, rules)
-    }
-
-    /// The message was read to its end: hands it over, and says what to answer.
-    fn accept(&mut self, incoming: Incoming) -> Reply {
-        let qid = incoming.ticket.qid.clone();
-        let mut size = None;
-        let result = incoming.finish().and_then(|complete| {
-            size = Some(complete.summary.size);
-            self.commit(complete)
-        });
-        let reply = match result {
-            Ok(()) => Reply::new(250, Enhanced::new(2, 0, 0), format!("{qid} Message accepted")),
-            Err(reply) => reply,
-        };
-        let from = self.server.transaction().map(|m| m.from.to_string());
-        for (_, rcpt) in &self.rcpts {
-            log::info!(
-                "smtp",
-                sid = self.sid(),
-                qid = qid,
-                from = from,
-                to = rcpt.rcpt,
-                size = size,
-                tls = self.tls_text(),
-                result = Show(&reply)
-            );
-        }
-        reply
-    }
-
-    fn commit(&mut self, complete: Complete) -> Result<(), Reply> {
-        let Complete { summary, fixup, end, mut ticket, secs } = complete;
-        let mail = self.server.transaction().cloned().ok_or(table::LOCAL_ERROR)?;
-        let submission = fixup.is_some();
-        // A message that one of these recipients has had already goes in a circle.
-        let had = |m: &Mailbox| summary.delivered_to.contains(&m.key());
-        if !submission && self.rcpts.iter().any(|(m, _)| had(m)) {
-            return Err(table::LOOP);
-        }
-        let mut edits = match fixup {
-            Some(fixup) => {
-                let owned = self.owned(fixup.authors())?;
-                let may: &dyn Fn(&Mailbox) -> bool = &|m| owned.contains(&m.key());
-                fixup.finish(summary.header, self.is_held_to_senders().then_some(may))?
-            }
-            None => {
-                let mut edits = Edits::new();
-                fixup::separate(&mut edits, summary.header).map_err(FixupError::from)?;
-                edits
-            }
-        };
-        let now = local_time(WallTime::from_secs(secs));
-        let received = self.received(&mail, &ticket.qid, now);
-        edits.prepend(received.into_bytes()).map_err(FixupError::from)?;
-        let message = queue::Message {
-            sender: mail.from.to_string(),
-            smtputf8: mail.smtputf8,
-            eight_bit: summary.eight_bit,
-            ret_full: mail.ret.map(|ret| ret == Ret::Full),
-            envid: mail.envid.clone(),
-            session: self.facts(&mail),
-            rcpts: self.rcpts.iter().map(|(_, rcpt)| rcpt.clone()).collect(),
-            edits: edits.as_slice().iter().map(change).collect(),
-            verdict: None,
-            body: end.body,
-            file: end.file,
-        };
-        let committed = self.shared.intake.commit(&ticket.qid, message);
-        if committed.is_ok() {
-            ticket.done();
-            self.shared.accepted();
-        }
-        committed
-    }
-
-    /// Those of the authors that the user may write as, where that matters.
-    fn owned<'m>(&self, authors: impl Iterator<Item = &'m Mailbox>) -> Result<Vec<String>, Reply> {
-        let mut owned = Vec::new();
-        if !self.is_held_to_senders() {
-            return Ok(owned);
-        }
-        for author in authors.take(limits::HEADER_AUTHORS.size()) {
-            if self.may_send(&author.to_string())? {
-                owned.push(author.key());
-            }
-        }
-        Ok(owned)
-    }
-
-    fn received(&mut self, mail: &Mail, qid: &str, date: DateTime) -> String {
-        let tls = self.tls_text();
-        let helo = self.server.hello().map(|h| h.name.clone());
-        let (from, rdns);
-        match self.client {
-            Client::Net { peer, .. } => {
-                rdns = self.rdns(peer);
-                let (helo, rdns) = (helo.as_ref(), rdns.as_deref());
-                from = Peer::Host { helo, rdns, address: peer.to_canonical() };
-            }
-            Client::Local { uid } => from = Peer::Local { uid },
-        }
-        let recipient = match self.rcpts.as_slice() {
-            [(mailbox, _)] => Some(mailbox),
-            _ => None,
-        };
-        Trace {
-            from: (!self.listener.mask_src).then_some(from),
-            by: &self.server.config().hostname,
-            with: self.with(mail),
-            tls: tls.as_deref(),
-            user: self.server.user().filter(|_| self.listener.received_auth),
-            id: qid,
-            recipient,
-            date,
-        }
-        .field()
-    }
-
-    fn with(&self, mail: &Mail) -> With {
-        With {
-            lmtp: self.listener.server.lmtp,
-            esmtp: self.server.hello().is_some_and(|h| h.esmtp),
-            utf8: mail.smtputf8,
-            tls: self.server.is_tls(),
-            auth: self.server.user().is_some(),
-        }
-    }
-
-    /// For queue's log and notifications.
-    fn facts(&self, mail: &Mail) -> queue::Session {
-        queue::Session {
-            sid: self.sid,
-            helo: self.helo(),
-            rdns: self.rdns.clone().flatten(),
-            client: match self.client {
-                Client::Net { peer, .. } => Some(peer),
-                Client::Local { .. } => None,
-            },
-            protocol: self.with(mail).name(),
-            tls: self.tls_text(),
-            user: self.server.user().map(str::to_owned).or_else(|| self.local_user.clone()),
-            tag: self.listener.tag.clone(),
-        }
-    }
-
     /// Ends the transaction; in LMTP every recipient gets the reply.
     fn done(&mut self, reply: Reply) -> Action {
         let (action, times) = self.server.message_done(reply);
@@ -707,14 +456,6 @@ impl<'a> Session<'a> {
     /// Logged in, or a user of this machine.
     fn is_submission(&self) -> bool {
         self.listener.local || self.server.user().is_some()
-    }
-
-    /// The address that a From which is missing gets.
-    fn author(&self) -> Option<Mailbox> {
-        let user = self.server.user().or(self.local_user.as_deref())?;
-        Mailbox::parse(user.as_bytes(), Charset::Utf8)
-            .or_else(|_| Mailbox::new(user, self.domain()))
-            .ok()
     }
 
     /// Our name as a domain.
@@ -745,20 +486,5 @@ impl<'a> Session<'a> {
 
     fn sid(&self) -> String {
         format!("{:016x}", self.sid)
-    }
-}
-
-/// Where the clocks on the wall are.
-fn local_time(now: WallTime) -> DateTime {
-    let offset = now.local().and_then(|l| i16::try_from(l.offset_secs / 60).ok());
-    DateTime { unix: now.secs, offset: offset.unwrap_or(0) }
-}
-
-fn change(edit: &Edit) -> queue::Change {
-    match edit {
-        Edit::Insert { offset, bytes } => {
-            queue::Change::Insert { offset: *offset, bytes: bytes.clone() }
-        }
-        Edit::Delete { offset, len } => queue::Change::Delete { offset: *offset, len: *len },
     }
 }
