@@ -5,6 +5,8 @@
 //! it in `NAME.expect`; `howto/` has the how-to's smtpd.conf and the sed script
 //! that makes it ours.
 
+mod manual;
+
 use crate::{Env, Outcome, Test};
 use rmail::conf::{self, ast::Config, FEATURES};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,9 @@ pub const TESTS: &[Test] = &[
     Test { name: "every-feature-has-its-file", run: features },
     Test { name: "howto-after-the-sed-script", run: howto },
     Test { name: "howto-unchanged", run: howto_unchanged },
+    Test { name: "limits-of-the-manual", run: manual::limits },
+    Test { name: "manual-is-lint-clean", run: manual::lint },
+    Test { name: "manual-knows-every-feature", run: manual::features },
     Test { name: "print-and-parse-round-trip", run: round_trip },
     Test { name: "shipped-files-are-good", run: shipped },
 ];
