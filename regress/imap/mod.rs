@@ -1,6 +1,6 @@
 //! IMAP against a running daemon: a raw client, and Python's imaplib.
 
-mod client;
+pub mod client;
 pub mod login;
 pub mod mail;
 pub mod python;
