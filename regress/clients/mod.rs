@@ -1,5 +1,16 @@
-//! Tests of kind clients.
+//! Real clients against the running daemon.
+
 use crate::Test;
 
+mod howto;
+mod sendmail;
+
 /// The tests of this kind.
-pub const TESTS: &[Test] = &[];
+pub const TESTS: &[Test] = &[
+    Test { name: "howto-mail-is-read-by-every-client", run: howto::mail_is_read_by_every_client },
+    Test { name: "sendmail-delivers-through-the-daemon", run: sendmail::delivers },
+    Test { name: "sendmail-header-recipients-lose-bcc", run: sendmail::header_recipients },
+    Test { name: "sendmail-refused-recipient-is-69", run: sendmail::refused },
+    Test { name: "sendmail-speaks-smtp-on-stdin", run: sendmail::speaks_smtp },
+    Test { name: "demo-ends-with-success", run: howto::demo },
+];

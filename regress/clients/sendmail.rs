@@ -1,0 +1,113 @@
+//! sendmail(8) over the control socket.
+
+use crate::daemon::Daemon;
+use crate::{Env, Outcome};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Who a virtual user's mail belongs to: as root nobody, else whoever runs.
+fn owner() -> (u32, u32) {
+    let id = |what: &str, user: &str| {
+        let out = Command::new("id").arg(what).args((!user.is_empty()).then_some(user)).output();
+        let text = String::from_utf8_lossy(&out.expect("id").stdout).trim().to_string();
+        text.parse::<u32>().expect("a number")
+    };
+    match id("-u", "") {
+        0 => (id("-u", "nobody"), id("-g", "nobody")),
+        uid => (uid, id("-g", "")),
+    }
+}
+
+fn start(env: &Env) -> Daemon {
+    let (uid, gid) = owner();
+    let mail = env.dir.join("mail");
+    std::fs::create_dir_all(&mail).expect("mkdir");
+    // Without root it is ours already.
+    let _ = std::os::unix::fs::chown(&mail, Some(uid), Some(gid));
+    let config = format!(
+        "hostname \"mail.example.com\"\n\
+         table people {{ \"joe\" = \"{uid}:{gid}:@DIR@/mail\" }}\n\
+         table boxes {{ \"joe@example.com\" = \"joe\", \"ann@example.com\" = \"joe\" }}\n\
+         listen on 127.0.0.1 port 0\n\
+         action \"in\" maildir \"@DIR@/mail/%{{dest.user}}\" virtual <boxes> userbase <people>\n\
+         match from any for domain \"example.com\" action \"in\"\n"
+    );
+    Daemon::start(env, &config)
+}
+
+fn send(env: &Env, daemon: &Daemon, args: &[&str], message: &str) -> Output {
+    let mut child = Command::new(env.sendmail())
+        .arg("-S")
+        .arg(&daemon.socket)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("sendmail");
+    child.stdin.take().expect("stdin").write_all(message.as_bytes()).expect("write");
+    child.wait_with_output().expect("sendmail")
+}
+
+/// The messages below a Maildir.
+pub fn messages(maildir: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for sub in ["new", "cur"] {
+        let entries = std::fs::read_dir(maildir.join(sub));
+        for entry in entries.into_iter().flatten().flatten() {
+            all.push(String::from_utf8_lossy(&std::fs::read(entry.path()).expect("read")).into());
+        }
+    }
+    all
+}
+
+fn mailbox(daemon: &Daemon, user: &str) -> PathBuf {
+    daemon.dir.join("mail").join(user)
+}
+
+pub fn delivers(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let out = send(env, &daemon, &["-i", "joe@example.com"], "Subject: one\n\n.\nlast\n");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    daemon.drained();
+    let all = messages(&mailbox(&daemon, "joe"));
+    assert_eq!(all.len(), 1, "{}", daemon.log());
+    assert!(all[0].contains("Subject: one\n"), "{}", all[0]);
+    assert!(all[0].ends_with("\n\n.\nlast\n"), "{}", all[0]);
+    assert!(all[0].contains("\nDate: ") && all[0].contains("\nMessage-ID: <"), "{}", all[0]);
+    Outcome::Passed
+}
+
+pub fn header_recipients(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let message = "To: joe@example.com\nBcc: ann@example.com\nSubject: two\n\nx\n";
+    let out = send(env, &daemon, &["-t"], message);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    daemon.drained();
+    for user in ["joe", "ann"] {
+        let all = messages(&mailbox(&daemon, user));
+        assert_eq!(all.len(), 1, "{user}: {}", daemon.log());
+        assert!(!all[0].contains("Bcc"), "{}", all[0]);
+    }
+    Outcome::Passed
+}
+
+pub fn refused(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let out = send(env, &daemon, &["nobody-here@example.com"], "Subject: x\n\nx\n");
+    assert_eq!(out.status.code(), Some(69), "{}", String::from_utf8_lossy(&out.stderr));
+    Outcome::Passed
+}
+
+pub fn speaks_smtp(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let dialogue = "EHLO here\r\nMAIL FROM:<joe@example.com>\r\nRCPT TO:<joe@example.com>\r\n\
+                    DATA\r\nSubject: three\r\n\r\nx\r\n.\r\nQUIT\r\n";
+    let out = send(env, &daemon, &["-bs"], dialogue);
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(text.contains("\r\n354 ") && text.contains("\r\n221 "), "{text}");
+    daemon.drained();
+    assert_eq!(messages(&mailbox(&daemon, "joe")).len(), 1);
+    Outcome::Passed
+}
