@@ -92,5 +92,5 @@ pub fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
             session.quit(Deadline::after(QUIT));
         }
     };
-    std::thread::Builder::new().name("idle".into()).stack_size(128 * 1024).spawn(run).map(drop)
+    std::thread::Builder::new().name("idle".into()).stack_size(512 * 1024).spawn(run).map(drop)
 }

@@ -44,7 +44,7 @@ pub fn spawn(
     let shared = Arc::clone(shared);
     std::thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(256 * 1024)
+        .stack_size(512 * 1024)
         .spawn(move || run(&shared))
         .map(drop)
         .map_err(|e| SysError::of("pthread_create", &e))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Stack of a local delivery's thread.
-const STACK: usize = 256 * 1024;
+const STACK: usize = 512 * 1024;
 /// Something is looked at so often, whatever the schedule says: the sleep
 /// between may have been cut short of what a stopped machine slept through.
 const TICK: Duration = Duration::from_secs(60);
