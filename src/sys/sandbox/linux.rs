@@ -20,7 +20,7 @@ const NEWEST: ABI = ABI::V5;
 pub fn enter(promises: &[Promise], unveils: &[Unveil]) -> Result<Vec<String>, SysError> {
     // The C library reads files and memory maps for the first thread.
     std::thread::Builder::new()
-        .spawn(|| {})
+        .spawn(grow_and_shrink)
         .map_err(|e| SysError::of("pthread_create", &e))?
         .join()
         .map_err(|_| SysError::new("pthread_create", libc::EAGAIN))?;
@@ -191,3 +191,13 @@ fn install_handler() -> Result<(), SysError> {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+/// Makes the C library's second heap grow by 4 MB and shrink again.  The first
+/// time that a heap shrinks, glibc reads /proc/sys/vm/overcommit_memory to know
+/// whether it may, and remembers; after the sandbox that read would be the end
+/// of the process.
+fn grow_and_shrink() {
+    // Below the size that is mapped by itself, so that it comes from the heap.
+    let blocks: Vec<Vec<u8>> = (0..64).map(|_| std::hint::black_box(vec![0; 64 * 1024])).collect();
+    drop(std::hint::black_box(blocks));
+}
