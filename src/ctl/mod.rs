@@ -12,6 +12,7 @@ mod encrypt;
 pub mod json;
 mod queue;
 mod show;
+mod sieve;
 
 use crate::base::exits::sysexits;
 use std::ffi::OsString;
@@ -72,6 +73,13 @@ pub const COMMANDS: &[Command] = &[
     command(&["show", "procs"], "", show::procs),
     command(&["show", "queue"], "", queue::show),
     command(&["show", "stats"], "", show::stats),
+    command(&["sieve", "check"], "[-p] [-g directory] script", sieve::check),
+    command(
+        &["sieve", "test"],
+        "[-v] [-f sender] [-t recipient] [-o recipient] [-u address] [-m mailbox] [-g directory] \
+         script message",
+        sieve::test,
+    ),
     command(&["stop"], "", daemon::stop),
     command(&["update", "table"], "name", daemon::update_table),
     command(&["wait"], "idle | delivered qid | queue-empty [seconds]", daemon::wait),
