@@ -197,7 +197,7 @@ fn parentheses(env: &Env) -> Outcome {
 }
 
 fn little_time(env: &Env) -> Outcome {
-    let daemon = daemon(env, &format!("{QUICK}\nlimit imap-login-time 500ms"));
+    let daemon = daemon(env, &format!("{QUICK}\nlimit imap-login-time 3s"));
     let mut c = Client::tls(daemon.address("imaps", 0));
     c.line();
     assert_eq!(c.line(), "* BYE Disconnected: no login in time.");

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "a-file-from-elsewhere-is-found", run: a_file_from_elsewhere },
     Test { name: "what-was-appended-survives-a-restart", run: survives_a_restart },
     Test { name: "a-slow-reader-gets-all-of-a-large-message", run: a_large_message },
+    Test { name: "a-large-mailbox", run: a_large_mailbox },
     Test { name: "a-silent-client-keeps-its-session", run: a_silent_client_keeps_its_session },
 ];
 
@@ -153,5 +154,28 @@ fn a_silent_client_keeps_its_session(env: &Env) -> Outcome {
     let mut c = Client::logged_in(&daemon);
     std::thread::sleep(Duration::from_millis(1500));
     assert!(c.answer("NOOP").starts_with("OK"));
+    Outcome::Passed
+}
+
+/// A mailbox of this many messages.
+const MANY: usize = 3000;
+
+fn a_large_mailbox(env: &Env) -> Outcome {
+    let daemon = daemon(env, "");
+    drop(Client::logged_in(&daemon)); // the store makes the mail root
+    let owner = owner_of(env);
+    for i in 0..MANY {
+        let path = env.dir.join(format!("mail/joe/new/{}.M{i}P1.foreign", 1_000_000_000 + i));
+        std::fs::write(&path, format!("Subject: number {i}\n\nbody {i}\n")).expect("write");
+        std::os::unix::fs::chown(&path, owner, None).expect("chown");
+    }
+    let mut c = Client::logged_in(&daemon);
+    assert!(c.ok("SELECT INBOX").contains(&format!("* {MANY} EXISTS")));
+    assert_eq!(c.ok("FETCH 1:* (UID FLAGS)").len(), MANY);
+    assert_eq!(c.ok("SEARCH SUBJECT \"number 2999\""), [format!("* SEARCH {MANY}")]);
+    assert_eq!(c.ok("STORE 1:* +FLAGS \\Seen").len(), MANY);
+    c.ok("STORE 1:2000 +FLAGS.SILENT \\Deleted");
+    assert_eq!(c.ok("EXPUNGE").len(), 2000);
+    assert_eq!(c.ok("FETCH 1 UID"), ["* 1 FETCH (UID 2001)"]);
     Outcome::Passed
 }

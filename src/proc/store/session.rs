@@ -40,6 +40,9 @@ const HELLO: Duration = Duration::from_secs(10);
 /// How much of an answer is gathered before it is written.
 const FLIGHT: usize = 64 * 1024;
 
+/// How much of a buffer a waiting session keeps.
+const KEPT: usize = 1024;
+
 /// Why a session ends.
 #[derive(Debug)]
 pub enum Stop {
@@ -185,6 +188,10 @@ impl Session {
     /// Gathers a command: lines, and literals that are asked for.
     fn collect(&mut self) -> Result<Next, Stop> {
         self.collector.clear();
+        // A session that waits keeps no large buffers.
+        self.out.shrink_to(KEPT);
+        self.line.clear();
+        self.line.shrink_to(KEPT);
         loop {
             let idle = Deadline::after(limits::IMAP_IDLE.duration());
             match self.io.read_line(&mut self.line, limits::IMAP_LINE.size(), idle) {
@@ -427,7 +434,6 @@ impl Session {
         if !self.out.is_empty() {
             self.io.put(&self.out);
             self.out.clear();
-            self.out.shrink_to(FLIGHT);
         }
     }
 
