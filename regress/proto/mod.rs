@@ -4,6 +4,8 @@ use crate::Test;
 mod arc;
 mod authcheck;
 mod dkim;
+mod fuzz;
+mod reports;
 mod spf;
 mod yaml;
 
@@ -12,6 +14,9 @@ pub const TESTS: &[Test] = &[
     Test { name: "arc-signing-suite", run: arc::signing },
     Test { name: "arc-validation-suite", run: arc::validation },
     Test { name: "auth-check", run: authcheck::check },
+    Test { name: "aggregate-reports", run: reports::aggregate },
+    Test { name: "auth-fuzz-seeds", run: fuzz::seeds },
+    Test { name: "tls-reports", run: reports::tls },
     Test { name: "dkim-dkimpy-signs", run: dkim::dkimpy_signs },
     Test { name: "dkim-dkimpy-verifies", run: dkim::dkimpy_verifies },
     Test { name: "dkim-empty-bodies", run: dkim::empty_bodies },

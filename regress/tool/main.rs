@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::Instant;
 
+#[path = "../bench/mod.rs"]
+mod bench;
 #[path = "../clients/mod.rs"]
 mod clients;
 #[path = "../compat/mod.rs"]
@@ -104,6 +106,7 @@ impl Env {
 }
 
 const KINDS: &[(&str, &[Test])] = &[
+    ("bench", bench::TESTS),
     ("clients", clients::TESTS),
     ("compat", compat::TESTS),
     ("control", control::TESTS),
@@ -134,6 +137,10 @@ fn main() -> ExitCode {
     let patterns: Vec<&String> = args.iter().filter(|a| !a.starts_with("--")).collect();
     let mut chosen = Vec::new();
     for (kind, tests) in KINDS {
+        // A measurement is worth something only alone and in a release build.
+        if *kind == "bench" && std::env::var_os("BENCH").is_none() {
+            continue;
+        }
         for test in *tests {
             let name = format!("{kind}/{}", test.name);
             if patterns.is_empty() || patterns.iter().any(|p| name.contains(p.as_str())) {

@@ -40,3 +40,4 @@ pub mod spf;
 mod testing;
 pub mod text;
 pub mod tlsrpt;
+pub mod unpack;

@@ -2,7 +2,8 @@
 //! ask for if not?  RFC 9989.
 //!
 //! *Runs in* filter and in `rmailctl auth check`; input is hostile.  [`author`]
-//! finds the Author Domain, [`record`] reads policy records, [`walk`] is the
+//! finds the Author Domain, [`record`] reads policy records, [`report`] writes
+//! and reads aggregate reports, [`walk`] is the
 //! DNS tree walk that replaced the public suffix list, [`evaluate`] puts SPF and
 //! DKIM beside it.  No list of suffixes is needed, and none is used.
 //!
@@ -11,7 +12,9 @@
 pub mod author;
 pub mod evaluate;
 pub mod record;
+pub mod report;
 pub mod walk;
+pub mod xml;
 
 pub use author::{author_domain, AuthorFault};
 pub use evaluate::{dispose, evaluate, Disposition, Exception, Identifiers, Outcome, Verdict};
