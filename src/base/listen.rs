@@ -400,6 +400,73 @@ mod tests {
         let _e = gate.admit(None).unwrap();
     }
 
+    /// The other side of [`running_out_of_descriptors_is_survived`].
+    #[test]
+    fn probe() {
+        if std::env::var_os("RMAIL_LISTEN_PROBE").is_none() {
+            return;
+        }
+        let listener = net::listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = net::local_addr(&listener).unwrap();
+        let gate = Gate::new(Caps { total: 1000, reserve: 0, per_peer: 1000 });
+        let listeners = Arc::new(Listeners::new().unwrap());
+        listeners.replace(vec![(listener, ())]);
+        let serve: Serve<()> = Arc::new(|accepted| {
+            let mut socket = TcpStream::from(accepted.fd);
+            socket.set_nonblocking(false).unwrap();
+            socket.write_all(b"s").unwrap();
+            let _ = socket.read(&mut [0]);
+        });
+        let loop_ = Arc::clone(&listeners);
+        std::thread::spawn(move || {
+            loop_.run(&gate, "test", &serve, &|fd, _, _, why| {
+                let byte: &[u8] = if why == Refused::Descriptors { b"r" } else { b"?" };
+                let _ = std::fs::File::from(fd).write(byte);
+            })
+        });
+        // Each connection takes two descriptors of this one process: it is
+        // refused while the rest is held, and served again when they are free.
+        let mut held = Vec::new();
+        let refused = loop {
+            let Ok(mut socket) = TcpStream::connect(addr) else {
+                // Not even a client's socket is left; give it one.
+                drop(held.pop());
+                continue;
+            };
+            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            let mut byte = [0];
+            match socket.read_exact(&mut byte) {
+                Ok(()) if &byte == b"s" => held.push(socket),
+                Ok(()) => break byte,
+                // The client's side took the descriptor in reserve.
+                Err(_) => drop(held.pop()),
+            }
+        };
+        assert_eq!(&refused, b"r");
+        drop(held);
+        let mut byte = [0];
+        while &byte != b"s" {
+            let _ = TcpStream::connect(addr).and_then(|mut s| {
+                s.set_read_timeout(Some(Duration::from_millis(300)))?;
+                s.read_exact(&mut byte)
+            });
+        }
+        crate::sys::spawn::exit_now(42);
+    }
+
+    #[test]
+    fn running_out_of_descriptors_is_survived() {
+        let me = std::env::current_exe().unwrap();
+        let status = std::process::Command::new("/bin/sh")
+            .args(["-c", "ulimit -n 40; exec \"$0\" base::listen::tests::probe --nocapture"])
+            .arg(me)
+            .env("RMAIL_LISTEN_PROBE", "1")
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(42));
+    }
+
     #[test]
     fn connections_are_served_refused_and_survive_panics() {
         let listener = net::listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();

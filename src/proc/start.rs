@@ -248,6 +248,13 @@ impl Greeted {
         let Greeted { process, part, hostname, job, control, inbox, dirs } = self;
         sys::time::tzset();
         crate::base::tls::init();
+        // On Linux it reads a file of /proc: before chroot.
+        match &job {
+            Some(Job::Account(a)) => {
+                sys::title::set("rmaild", &format!("{} {}", process.name, a.name));
+            }
+            _ => sys::title::set("rmaild", process.name),
+        }
         let root = sys::user::is_root();
         let mut spool = dirs.spool.clone();
         let new_root: Option<&Path> = match process.root {
@@ -278,8 +285,6 @@ impl Greeted {
             make_directory(&account.mail_root)?;
         }
         let unveiled = unveils(process, &dirs, &spool, job.as_ref());
-        // It may read files.
-        sys::title::set(process.name, "");
         let unenforced = sandbox::enter(process.promises, &unveiled)?;
         let parent = Parent { control };
         Ok(Child { process, part, hostname, job, parent, spool, inbox, unenforced })
