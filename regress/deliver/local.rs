@@ -210,3 +210,29 @@ pub fn mda(env: &Env) -> Outcome {
     assert_eq!(std::fs::metadata(&file).unwrap().uid(), id);
     Outcome::Passed
 }
+
+/// A file that an alias names is a system mailbox in all but its place: the same process writes it.
+pub fn mbox(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("writing another user's mailbox needs root".into());
+    }
+    std::fs::create_dir(env.dir.join("box")).unwrap();
+    let rules = "table aliases { box = \"@DIR@/box/file\" }\n\
+                 action \"mb\" mbox alias <aliases>\n\
+                 match from any for domain \"mbox.example\" action \"mb\"\n";
+    let daemon = daemon(env, "", rules);
+    for _ in 0..2 {
+        post(&daemon, "box@mbox.example", &format!("{TEXT}\r\nFrom here on\r\n"));
+        daemon.drained();
+    }
+    let file = env.dir.join("box/file");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    let begins = text.lines().filter(|l| l.starts_with("From ")).count();
+    assert_eq!(begins, 2, "{text}");
+    assert!(text.starts_with("From a@sender.example "), "{text}");
+    assert!(text.ends_with("\n.dot\n\n>From here on\n\n") && !text.contains('\r'), "{text}");
+    let meta = std::fs::metadata(&file).unwrap();
+    assert!(meta.uid() != 0 && meta.mode() & 0o777 == 0o600);
+    assert!(!env.dir.join("box/file.lock").exists());
+    Outcome::Passed
+}

@@ -14,5 +14,6 @@ pub const TESTS: &[Test] = &[
     Test { name: "killed-stores-deliver-exactly-once", run: local::exactly_once },
     Test { name: "full-disk-holds-the-message", run: local::full_disk },
     Test { name: "locked-account-holds-the-message", run: local::locked },
+    Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
 ];
