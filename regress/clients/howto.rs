@@ -182,8 +182,8 @@ pub fn mail_is_read_by_every_client(env: &Env) -> Outcome {
 
     let sync = format!(
         "IMAPStore far\nHost localhost\nPort {imaps}\nUser {LOGIN}\nPass \"{PASSWORD}\"\n\
-         SSLType IMAPS\nCertificateFile {cert}\nMaildirStore near\nPath {dir}/near/\n\
-         Inbox {dir}/near/INBOX\nSubFolders Verbatim\nChannel all\nFar :far:\nNear :near:\n\
+         SSLType IMAPS\nCertificateFile {cert}\n\nMaildirStore near\nPath {dir}/near/\n\
+         Inbox {dir}/near/INBOX\nSubFolders Verbatim\n\nChannel all\nFar :far:\nNear :near:\n\
          Patterns INBOX\nCreate Near\nSync Pull\nSyncState *\n"
     );
     write(&env.dir.join("mbsyncrc"), sync);
@@ -201,18 +201,20 @@ pub fn mail_is_read_by_every_client(env: &Env) -> Outcome {
     ok(fetchmail.env("HOME", &env.dir), &daemon);
     both("fetchmail", &std::fs::read_to_string(env.dir.join("fetched")).unwrap_or_default());
 
+    // Each message is shown by a pager that keeps it.
+    let pager = env.dir.join("pager");
+    write(&pager, format!("#!/bin/sh\ncat \"$1\" >> {dir}/copied\n"));
     let muttrc = format!(
-        "set ssl_ca_certificates_file=\"{cert}\"\nset certificate_file=\"{cert}\"\n\
-         set ssl_usesystemcerts=no\nset imap_user=\"{LOGIN}\"\nset imap_pass=\"{PASSWORD}\"\n\
-         set folder=\"imaps://localhost:{imaps}/\"\nset spoolfile=\"imaps://localhost:{imaps}/INBOX\"\n\
-         set copy=no\nset confirmappend=no\nset delete=no\nset quit=yes\nset wait_key=no\n\
-         set mbox_type=mbox\n\
-         push \"<tag-pattern>~A<enter><tag-prefix><copy-message>{dir}/copied<enter><enter-command>unset quit<enter><quit>\"\n"
+        "set certificate_file=\"{cert}\"\nset imap_user=\"{LOGIN}\"\n\
+         set imap_pass=\"{PASSWORD}\"\nset folder=\"imaps://localhost:{imaps}/\"\n\
+         set spoolfile=\"imaps://localhost:{imaps}/INBOX\"\n\
+         set pager=\"sh {dir}/pager\"\nset prompt_after=no\nset wait_key=no\nset sort=mailbox-order\n\
+         push \"1<enter><display-message>2<enter><display-message><exit>\"\n"
     );
     write(&env.dir.join("muttrc"), muttrc);
     let script = format!("TERM=xterm mutt -n -F {dir}/muttrc");
     let mut mutt = Command::new("timeout");
-    mutt.args(["60", "script", "-qec"]).arg(script).arg("/dev/null");
+    mutt.args(["30", "script", "-qec"]).arg(script).arg("/dev/null");
     let out = run(mutt.env("HOME", &env.dir).env("LC_ALL", "C"));
     let copied = std::fs::read_to_string(env.dir.join("copied")).unwrap_or_default();
     assert!(
