@@ -4,6 +4,7 @@ use crate::Test;
 mod arc;
 mod authcheck;
 mod dkim;
+mod dmarc;
 mod fuzz;
 mod reports;
 mod spf;
@@ -22,5 +23,6 @@ pub const TESTS: &[Test] = &[
     Test { name: "dkim-empty-bodies", run: dkim::empty_bodies },
     Test { name: "dkim-key-forms", run: dkim::key_forms },
     Test { name: "dkim-rfc-vectors", run: dkim::rfc_vectors },
+    Test { name: "dmarc-discovery", run: dmarc::discovery },
     Test { name: "spf-suite", run: spf::suite },
 ];
