@@ -1,11 +1,11 @@
-//! Every fuzz target of mail authentication over seeds and their mutations.
+//! The fuzz targets of mail authentication and IMAP over seeds and their mutations.
 //!
 //! A few seconds at each run of the suite; the targets are the same functions
 //! that a fuzzer calls, and a finding is a panic.
 
 use std::path::Path;
 
-use rmail::proto::{authres, dkim, dmarc, dns, mime, mtasts, spf, text, tlsrpt, unpack};
+use rmail::proto::{authres, dkim, dmarc, dns, imap, mime, mtasts, spf, text, tlsrpt, unpack};
 
 use crate::{Env, Outcome};
 
@@ -27,6 +27,8 @@ const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("mta-sts", mtasts::fuzz_policy),
     ("tlsrpt", tlsrpt::fuzz_report),
     ("unpack", unpack::fuzz_unpack),
+    ("imap-command", imap::fuzz_command),
+    ("imap-message", imap::fuzz_message),
 ];
 
 /// Small seeds that have the shape of what each target reads.
@@ -40,6 +42,10 @@ const SHAPES: &[&[u8]] = &[
     b"version: STSv1\nmode: enforce\nmx: *.example.org\nmax_age: 1\n",
     b"{\"policies\":[{\"policy\":{\"policy-string\":[\"a\"]},\"summary\":{}}],\"date-range\":{}}",
     b"<feedback><record><row><count>1</count></row></record></feedback>",
+    b"a SEARCH RETURN (MIN ALL) CHARSET UTF-8 OR (SEEN NOT 1:3) HEADER X \"y\" SUBJECT {4}\r\na\r\nb\r\n",
+    b"a UID FETCH 1:*,4 (FLAGS BODY.PEEK[1.HEADER.FIELDS (From {2}\r\nTo)]<0.100>)\r\n",
+    b"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a \"b c\" d%*) RETURN (STATUS (MESSAGES))\r\n",
+    b"a APPEND INBOX (\\Seen $x) \" 1-Feb-2020 12:00:00 +0000\" {310}\r\n",
     b"=?utf-8?Q?=C3=A9?= =?iso-8859-1?B?6Q==?= a",
     b"\x12\x34\x81\x80\0\x01\0\x02\0\0\0\0\x07example\x03org\0\0\x10\0\x01\xc0\x0c\0\x10\0\x01\0\0\0\x3c\0\x04\x03abc\xc0\x0c\0\x0f\0\x01\0\0\0\x3c\0\x04\0\x0a\xc0\x0c",
 ];
