@@ -23,6 +23,7 @@ pub mod compose;
 pub mod ere;
 pub mod ext;
 pub mod fault;
+pub mod fuzz;
 pub mod glob;
 pub mod html;
 pub mod language;
