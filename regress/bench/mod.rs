@@ -2,6 +2,8 @@
 use crate::Test;
 
 mod auth;
+mod sieve;
 
 /// The tests of this kind.
-pub const TESTS: &[Test] = &[Test { name: "mail-auth", run: auth::run }];
+pub const TESTS: &[Test] =
+    &[Test { name: "mail-auth", run: auth::run }, Test { name: "sieve", run: sieve::bench }];

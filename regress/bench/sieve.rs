@@ -1,0 +1,188 @@
+//! Sieve: compile and run, and the same scripts under Debian's Pigeonhole.
+//!
+//! Three named scripts (200 header rules, wildcards and expressions, body and
+//! MIME) over ten messages of about 5 KB; medians.  `sieve-test` compiles and
+//! runs once for each process, so that its figure has the start of a process in
+//! it; ours is given both ways, the second through `rmailctl sieve test`.
+
+use crate::{Env, Outcome};
+use rmail::proto::sieve::check::compile;
+use rmail::proto::sieve::language::Language;
+use rmail::proto::sieve::message::Message;
+use rmail::proto::sieve::run;
+use rmail::proto::sieve::settings::Settings;
+use rmail::proto::sieve::surroundings::{Envelope, NoLibrary};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often each is measured.
+const ROUNDS: usize = 200;
+
+pub fn bench(env: &Env) -> Outcome {
+    if std::env::var_os("BENCH").is_none() {
+        return Outcome::Skipped("set BENCH, or make bench".into());
+    }
+    let messages: Vec<Vec<u8>> = (0..10).map(message).collect();
+    let language = Language::default();
+    let settings = Settings::default();
+    let envelope = Envelope {
+        from: Some(b"sue@example.com".to_vec()),
+        to: Some(b"me@example.org".to_vec()),
+        ..Envelope::default()
+    };
+    for (name, script) in scripts() {
+        let mut compiling = Vec::new();
+        let mut running = Vec::new();
+        for round in 0..ROUNDS {
+            let bytes = Arc::new(messages[round % messages.len()].clone());
+            let begun = Instant::now();
+            let compiled = match compile(script.as_bytes(), &language, &mut NoLibrary) {
+                Ok(compiled) => compiled,
+                Err(errors) => return Outcome::Failed(format!("{name}: {}", errors[0])),
+            };
+            compiling.push(begun.elapsed());
+            let begun = Instant::now();
+            let mut world = crate::svtest::world();
+            let message = Message::new(bytes);
+            let outcome = run::run(&compiled, message, &envelope, &settings, &mut *world);
+            running.push(begun.elapsed());
+            if outcome.fault.is_some() || outcome.actions.is_empty() {
+                return Outcome::Failed(format!("{name}: {:?}", outcome.fault));
+            }
+        }
+        let (compile, run) = (median(compiling), median(running));
+        let file = env.dir.join(format!("{name}.sieve"));
+        let files: Vec<_> = (0..messages.len()).map(|i| env.dir.join(format!("{i}.eml"))).collect();
+        let written = std::fs::write(&file, &script).is_ok()
+            && files.iter().zip(&messages).all(|(file, m)| std::fs::write(file, m).is_ok());
+        if !written {
+            return Outcome::Failed("cannot write".into());
+        }
+        let ours = process(env.rmailctl(), &["sieve", "test"], &file, &files);
+        let theirs = process(Path::new("sieve-test"), &["-C"], &file, &files);
+        let empty = env.dir.join("empty.sieve");
+        if std::fs::write(&empty, "keep;\n").is_err() {
+            return Outcome::Failed("cannot write".into());
+        }
+        let start = process(Path::new("sieve-test"), &["-C"], &empty, &files);
+        let mut line = format!("{name}: compile {compile:?}, run {run:?}");
+        if let Some(ours) = ours {
+            let _ = write!(line, "; as a process {ours:?}");
+        }
+        match (theirs, start) {
+            (Some(theirs), Some(start)) => {
+                let work = theirs.saturating_sub(start);
+                let ratio = theirs.as_secs_f64() / ours.unwrap_or(theirs).as_secs_f64();
+                let pure = work.as_secs_f64() / (compile + run).as_secs_f64();
+                let _ = write!(
+                    line,
+                    "; Pigeonhole as a process {theirs:?} ({ratio:.1} times), without its start \
+                     {work:?} ({pure:.1} times)"
+                );
+            }
+            _ => line.push_str("; no sieve-test (Debian: dovecot-sieve)"),
+        }
+        println!("{line}");
+        if name == "rules" && compile + run > Duration::from_millis(1) && !cfg!(debug_assertions) {
+            return Outcome::Failed(format!("{:?} is over 1 ms", compile + run));
+        }
+    }
+    Outcome::Passed
+}
+
+/// The median time of a process over the messages; `None` if it cannot be run.
+fn process(
+    program: &Path,
+    words: &[&str],
+    script: &Path,
+    messages: &[std::path::PathBuf],
+) -> Option<Duration> {
+    let mut times = Vec::new();
+    for round in 0..30 {
+        let begun = Instant::now();
+        let status = Command::new(program)
+            .args(words)
+            .arg(script)
+            .arg(&messages[round % messages.len()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .ok()?;
+        if !status.success() {
+            return None;
+        }
+        times.push(begun.elapsed());
+    }
+    Some(median(times))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn scripts() -> [(&'static str, String); 3] {
+    let mut rules = "require [\"fileinto\", \"imap4flags\"];\n".to_string();
+    for i in 0..200 {
+        let test = match i % 4 {
+            0 => format!("header :contains \"subject\" [\"topic{i}\", \"matter{i}\"]"),
+            1 => format!("address :is [\"from\", \"sender\"] \"user{i}@lists.example.com\""),
+            2 => format!("header :is \"list-id\" \"<list{i}.example.com>\""),
+            _ => format!(
+                "allof (header :contains \"x-spam\" \"yes{i}\", not size :over {}K)",
+                i + 100
+            ),
+        };
+        let _ = writeln!(rules, "if {test} {{ addflag \"f{i}\"; fileinto \"box/{i}\"; stop; }}");
+    }
+    let mut patterns = "require [\"fileinto\", \"regex\", \"variables\"];\n".to_string();
+    for i in 0..40 {
+        let _ = writeln!(
+            patterns,
+            "if header :matches \"subject\" \"*[topic{i}]*end\" {{ fileinto \"${{1}}\"; }}\n\
+             if header :regex \"subject\" \"^(re|aw): .*{i}x[0-9]+$\" {{ fileinto \"${{1}}\"; }}"
+        );
+    }
+    let mut body = "require [\"fileinto\", \"body\"];\n".to_string();
+    for i in 0..20 {
+        let _ = writeln!(
+            body,
+            "if body :text :contains \"phrase number {i}x\" {{ fileinto \"b{i}\"; }}\n\
+             if body :content \"text/html\" :contains \"<blink{i}>\" {{ fileinto \"h{i}\"; }}"
+        );
+    }
+    [("rules", rules), ("patterns", patterns), ("body", body)]
+}
+
+/// A message of about 5 KB: a usual header, text and HTML.
+fn message(number: usize) -> Vec<u8> {
+    let mut out = String::new();
+    for i in 0..5 {
+        let _ = write!(
+            out,
+            "Received: from relay{i}.example.net (relay{i}.example.net [192.0.2.{i}])\r\n\
+             \tby mx{i}.example.org with ESMTPS id {number}abc{i};\r\n\
+             \tMon, 7 Jul 2025 23:59:5{i} +0200\r\n"
+        );
+    }
+    let _ = write!(
+        out,
+        "From: \"Sue Example\" <sue{number}@example.com>\r\nTo: me@example.org\r\n\
+         Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= about subject {number}\r\n\
+         Date: Mon, 7 Jul 2025 23:59:58 +0200\r\nMessage-ID: <{number}@example.com>\r\n\
+         MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=xyz\r\n\r\n\
+         --xyz\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    );
+    for i in 0..20 {
+        let _ = write!(out, "Line {i} of the text of message {number}, as long as lines are.\r\n");
+    }
+    out.push_str("--xyz\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html><body>\r\n");
+    for i in 0..20 {
+        let _ = write!(out, "<p class=\"c\">Line <b>{i}</b> of message {number}, as HTML.</p>\r\n");
+    }
+    out.push_str("</body></html>\r\n--xyz--\r\n");
+    out.into_bytes()
+}
