@@ -8,6 +8,7 @@ use crate::base::tls::{
     Client, ClientCertificate, ClientConfig, Identity, Server, ServerConfig, Verify, Versions,
 };
 use crate::sys::fdpass::socketpair;
+use std::sync::Mutex;
 use std::time::Duration;
 
 fn soon() -> Deadline {
@@ -212,6 +213,64 @@ fn keys_of_another_process_sign_handshakes() {
     remotekey::install(Arc::new(|_, _, _| panic!("the closure may panic")));
     let (server, client, name) = &servers[0];
     assert!(meet(server, client, name, Verify::Yes).0.is_err());
+}
+
+/// A ticket is taken back by the listener that gave it and by no other, though
+/// both show the same certificate.
+#[test]
+fn tickets_do_not_cross_listeners() {
+    use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslSession, SslSessionCacheMode};
+    let leaf = make(&["mx.example.org"], ec_key(), None);
+    let server = |name: &[u8]| {
+        Server::new(&ServerConfig {
+            identities: vec![identity(&leaf)],
+            listener: name,
+            ..Default::default()
+        })
+        .unwrap()
+    };
+    let (smtp, imap) = (server(b"smtp"), server(b"imap"));
+    let ticket: Arc<Mutex<Option<SslSession>>> = Arc::default();
+    let mut builder = SslContextBuilder::new(SslMethod::tls_client()).unwrap();
+    builder.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
+    let keep = Arc::clone(&ticket);
+    builder.set_new_session_callback(move |_, session| {
+        *keep.lock().unwrap() = Some(session);
+    });
+    let context = builder.build();
+    let visit = |server: &Server, session: Option<SslSession>| {
+        let (a, b) = socketpair().unwrap();
+        let mut s = Stream::new(a).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                s.start_tls_server(server, soon()).unwrap();
+                s.write_all(b"x", soon()).unwrap();
+                let _ = s.read(&mut [0], soon());
+            });
+            let mut ssl = Ssl::new(&context).unwrap();
+            if let Some(session) = session {
+                // SAFETY: the session comes from this very context.
+                #[allow(unsafe_code, reason = "the crate's only way to resume")]
+                unsafe {
+                    ssl.set_session(&session).unwrap();
+                }
+            }
+            let socket = std::os::unix::net::UnixStream::from(b);
+            let mut client = SslStream::new(ssl, socket).unwrap();
+            client.connect().unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            let reused = client.ssl().session_reused();
+            // A connection that is cut off takes its session with it.
+            let _ = client.shutdown();
+            reused
+        })
+    };
+    assert!(!visit(&smtp, None));
+    let given = ticket.lock().unwrap().take();
+    assert!(given.is_some(), "a ticket was given");
+    assert!(visit(&smtp, given), "the listener knows its own ticket");
+    let given = ticket.lock().unwrap().take();
+    assert!(!visit(&imap, given));
 }
 
 #[test]
