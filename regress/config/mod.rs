@@ -15,6 +15,8 @@ use std::process::Command;
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
     Test { name: "broken-files-say-what-and-where", run: broken },
+    Test { name: "check-tells-bad-table-lines", run: bad_table },
+    Test { name: "check-tells-logins-without-mailbox", run: logins },
     Test { name: "every-feature-has-its-file", run: features },
     Test { name: "howto-after-the-sed-script", run: howto },
     Test { name: "howto-unchanged", run: howto_unchanged },
@@ -231,4 +233,58 @@ fn howto_unchanged(env: &Env) -> Outcome {
     } else {
         Outcome::Failed(said.join("\n"))
     }
+}
+
+/// Runs `rmaild -n` over a configuration with one passwd table; its status, and
+/// what it said.
+fn check_passwd(env: &Env, passwd: &str) -> (bool, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let (conf, table) = (env.dir.join("rmail.conf"), env.dir.join("passwd"));
+    let (c, t) = (env.dir.join("cert.pem"), table.display());
+    let key = env.dir.join("key.pem");
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-subj", "/CN=mx.example.org", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&c)
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let text = format!(
+        "table users passwd:{t}\ntable v {{ \"joe@example.org\" = nobody }}\n\
+         pki mx.example.org cert \"{}\" key \"{}\"\n\
+         listen on lo imaps port 0 pki mx.example.org auth <users>\n\
+         action in maildir \"/m/%{{dest.user}}\" virtual <v>\n\
+         match from any for domain example.org action in\n",
+        c.display(),
+        key.display()
+    );
+    std::fs::write(&conf, text).expect("write");
+    std::fs::write(&table, passwd).expect("write");
+    for secret in [&table, &key] {
+        std::fs::set_permissions(secret, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    }
+    let out = Command::new(env.rmaild()).arg("-n").arg("-f").arg(&conf).output().expect("rmaild");
+    let said = [out.stdout, out.stderr].concat();
+    (out.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn logins(env: &Env) -> Outcome {
+    let passwd = "joe@example.org:$2b$04$x:65534:65534::/h\n\
+                  ann@example.org:$2b$04$x:65534:65534::/h\n";
+    let (ok, said) = check_passwd(env, passwd);
+    if ok && said.contains("ann@example.org: the login opens no mailbox") && !said.contains("joe@")
+    {
+        return Outcome::Passed;
+    }
+    Outcome::Failed(said)
+}
+
+fn bad_table(env: &Env) -> Outcome {
+    let (ok, said) = check_passwd(env, "# a comment\njoe@example.org\n");
+    if !ok && said.contains("passwd:2: \"joe@example.org\" has no password field") {
+        return Outcome::Passed;
+    }
+    Outcome::Failed(said)
 }

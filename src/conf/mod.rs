@@ -27,6 +27,7 @@ mod action;
 pub mod ast;
 mod features;
 pub mod format;
+mod keywords;
 mod lex;
 mod listen;
 mod matches;

@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
         verbose: u8::try_from(found.opt_count("v")).unwrap_or(u8::MAX),
     };
     if found.opt_present("n") {
-        return parent::check(&options);
+        return parent::check(&options, lookup::check_logins);
     }
     parent::run(options)
 }

@@ -474,6 +474,16 @@ fn report_logins(shared: &Arc<Shared>) {
     }
 }
 
+/// For `rmaild -n`, which runs no process: each login of a passwd table that
+/// opens no mailbox, or another than its mail goes to.
+pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
+    match Policy::build(part, hostname) {
+        Ok(policy) => Expander { rules: policy.rules(), users: &users::Direct }
+            .check_logins(Deadline::after(ANSWER)),
+        Err(e) => vec![e],
+    }
+}
+
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     // resolv.conf is read here too: it may be a link to where unveil does not reach.

@@ -12,6 +12,7 @@ use crate::disk::table::{Id, Service, Unavailable, UserInfo, Value};
 use crate::ipc::openings::Slots;
 use crate::ipc::parent::{SystemUser, Up};
 use crate::proc::start::Parent;
+use crate::sys::user::{Group, User};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -157,6 +158,27 @@ impl Users for System {
             let found = fields.next() == Some(name);
             fields.nth(1).filter(|_| found)?.parse().ok()
         }))
+    }
+}
+
+/// The users of the system for a check that no confined process makes.
+pub struct Direct;
+
+impl Users for Direct {
+    fn system(&self, name: &str, _: Deadline) -> Result<Option<Person>, Unavailable> {
+        let found = User::by_name(name).map_err(|e| Unavailable(e.to_string()))?;
+        Ok(found.map(|u| Person {
+            name: u.name,
+            uid: u.uid,
+            gid: u.gid,
+            home: u.home,
+            shell: Some(u.shell),
+        }))
+    }
+
+    fn group(&self, name: &str) -> Result<Option<u32>, Unavailable> {
+        let found = Group::by_name(name).map_err(|e| Unavailable(e.to_string()))?;
+        Ok(found.map(|g| g.gid))
     }
 }
 

@@ -372,17 +372,27 @@ fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<(), String>
     Ok(())
 }
 
+/// What says of lookup's part, and the machine's name, which logins lead nowhere.
+pub type LoginCheck = fn(&Part, &str) -> Vec<String>;
+
 /// `rmaild -n`: checks everything and prints what is wrong; with `-v` also what
-/// the language has, with `-vv` the canonical form.
-pub fn check(options: &Options) -> ExitCode {
+/// the language has, with `-vv` the canonical form.  `logins` is lookup's check
+/// of the logins of passwd tables; what it finds is no error.
+pub fn check(options: &Options, logins: LoginCheck) -> ExitCode {
     log::init("rmaild", log::Dest::Stderr);
     match load(options, 1) {
-        Ok(loaded) => match print(&loaded, options.verbose) {
-            Ok(()) => ExitCode::SUCCESS,
-            // Whoever reads has read enough.
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(sysexits::IOERR),
-        },
+        Ok(loaded) => {
+            let hostname = crate::sys::net::hostname().unwrap_or_default();
+            for line in logins(&loaded.part(Kind::Lookup), &hostname) {
+                log::warn!("login", msg = line.as_str());
+            }
+            match print(&loaded, options.verbose) {
+                Ok(()) => ExitCode::SUCCESS,
+                // Whoever reads has read enough.
+                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+                Err(_) => ExitCode::from(sysexits::IOERR),
+            }
+        }
         Err(lines) => {
             let mut err = std::io::stderr().lock();
             for line in lines {
