@@ -4,6 +4,7 @@ use crate::Test;
 
 mod local;
 mod post;
+mod remote;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
@@ -16,4 +17,16 @@ pub const TESTS: &[Test] = &[
     Test { name: "locked-account-holds-the-message", run: local::locked },
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
+    Test { name: "smarthost-gets-the-message-whole", run: remote::smarthost },
+    Test { name: "refused-for-now-is-tried-until-taken", run: remote::retries },
+    Test { name: "failure-comes-back-as-a-report-on-that-recipient", run: remote::failure },
+    Test { name: "report-that-fails-is-not-answered", run: remote::never_twice },
+    Test { name: "old-message-is-warned-of-and-expires", run: remote::expiry },
+    Test { name: "connection-lost-before-and-after-the-dot", run: remote::lost_connections },
+    Test { name: "killed-queue-and-mta-lose-nothing", run: remote::killed },
+    Test { name: "administrator-shows-holds-and-removes", run: remote::administered },
+    Test { name: "full-queue-is-452-and-leaves-nothing", run: remote::full_disk },
+    Test { name: "damaged-spool-file-is-put-aside", run: remote::damaged },
+    Test { name: "compressed-queue-delivers", run: remote::compressed },
+    Test { name: "mx-order-alias-implicit-and-null", run: remote::mx },
 ];

@@ -50,6 +50,8 @@ mod svtest;
 mod tls;
 
 pub mod daemon;
+mod dns;
+mod sink;
 
 /// What became of a test that did not panic.
 pub enum Outcome {

@@ -12,10 +12,11 @@
 //! processes.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::base::crypto::{self, NONCE_LEN, TAG_LEN};
+use crate::disk::spool::deflate;
 use crate::disk::spool::head::{Key, HEAD};
 use crate::sys::errno::{self, SysError};
 
@@ -113,17 +114,9 @@ fn seal(
     text: &[u8],
 ) -> Result<Vec<u8>, SysError> {
     let mut plain = Vec::with_capacity(text.len().saturating_add(1));
-    if deflate {
-        plain.push(1);
-        let mut z = flate2::write::DeflateEncoder::new(plain, flate2::Compression::fast());
-        plain =
-            z.write_all(text).and_then(|()| z.finish()).map_err(|e| SysError::of("deflate", &e))?;
-    }
-    if plain.is_empty() || plain.len() > text.len() {
-        plain.clear();
-        plain.push(0);
-        plain.extend_from_slice(text);
-    }
+    let shorter = if deflate { deflate::deflate(text, text.len())? } else { None };
+    plain.push(u8::from(shorter.is_some()));
+    plain.extend_from_slice(shorter.as_deref().unwrap_or(text));
     crypto::seal(key.expose(), &nonce(number, last), b"", &plain)
         .map_err(|_| SysError::new("seal", errno::ENOMEM))
 }
@@ -167,7 +160,7 @@ impl<'a> BodyReader<'a> {
         let how = if plain.is_empty() { 2 } else { plain.remove(0) };
         let text = match how {
             0 => plain,
-            1 => inflate(&plain).ok_or_else(damaged)?,
+            1 => deflate::inflate(&plain, CHUNK)?.ok_or_else(damaged)?,
             _ => return Err(damaged()),
         };
         let got = u64::try_from(text.len()).unwrap_or(u64::MAX);
@@ -189,14 +182,6 @@ impl<'a> BodyReader<'a> {
             _ => SysError::of("pread", &e),
         })
     }
-}
-
-/// At most a chunk comes out, whatever goes in.
-fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    let limit = u64::try_from(CHUNK).ok()?.checked_add(1)?;
-    flate2::read::DeflateDecoder::new(bytes).take(limit).read_to_end(&mut text).ok()?;
-    (text.len() <= CHUNK).then_some(text)
 }
 
 #[cfg(test)]

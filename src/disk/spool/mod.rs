@@ -27,6 +27,7 @@
 
 pub mod body;
 pub mod codec;
+mod deflate;
 pub mod head;
 pub mod log;
 pub mod message;

@@ -1,0 +1,314 @@
+//! Deliveries to other servers: routes, retries, reports.
+
+use std::time::Duration;
+
+use super::post::{self, files, post, Client};
+use crate::daemon::{eventually, Daemon};
+use crate::dns::{Dns, Record};
+use crate::sink::{Action, Options, Sink, Stage};
+use crate::{Env, Outcome};
+
+/// As it is sent, with the dot doubled.
+const TEXT: &str = "From: joe@example.com\r\nSubject: out\r\n\r\n..dot\r\nbye\r\n";
+/// As it must arrive.
+const WANT: &str = "From: joe@example.com\r\nSubject: out\r\n\r\n.dot\r\nbye\r\n";
+
+/// A daemon whose action `out` relays as `relay` says.
+fn daemon(env: &Env, relay: &str, more: &str) -> Daemon {
+    let config = post::config(env, "", "");
+    Daemon::start(
+        env,
+        &format!(
+            "{config}queue retry remote 100ms\nqueue retry local 100ms\nhostname our.example\n{more}\
+             action \"out\" relay {relay}\n\
+             match from any for any action \"out\"\n"
+        ),
+    )
+}
+
+fn via(env: &Env, sink: &Sink) -> Daemon {
+    daemon(env, &format!("host \"smtp://{}\"", sink.addr), "")
+}
+
+fn scripted(script: impl Fn(&crate::sink::Event<'_>) -> Action + Send + Sync + 'static) -> Sink {
+    Sink::start(Options { script: Box::new(script), ..Options::default() })
+}
+
+/// Posts as joe, who is at home here, so that he can be told.
+fn send(daemon: &Daemon, to: &str) -> String {
+    Client::connect(daemon.address("smtp", 0)).post("joe@example.com", to, TEXT)
+}
+
+/// The only message in joe's mailbox.
+fn report(env: &Env, daemon: &Daemon) -> String {
+    daemon.drained();
+    let all = files(&env.dir.join("mail/joe"));
+    assert_eq!(all.len(), 1, "{}", daemon.log());
+    std::fs::read_to_string(&all[0]).unwrap()
+}
+
+pub fn smarthost(env: &Env) -> Outcome {
+    let sink = scripted(|_| Action::Usual);
+    let daemon = via(env, &sink);
+    assert!(send(&daemon, "x@far.example").starts_with("250"));
+    let mails = sink.wait(1);
+    assert!(mails[0].text.starts_with("Received: from"), "{}", mails[0].text);
+    assert!(mails[0].text.ends_with(WANT), "{}", mails[0].text);
+    daemon.drained();
+    assert!(files(&env.dir.join("mail/joe")).is_empty(), "{}", daemon.log());
+    Outcome::Passed
+}
+
+pub fn retries(env: &Env) -> Outcome {
+    let sink = scripted(|e| match (e.stage, e.line) {
+        (Stage::Rcpt, "RCPT TO:<x@far.example>") => {
+            static TIMES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+            match TIMES.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0..=2 => Action::Say("451 4.7.1 come back later"),
+                _ => Action::Usual,
+            }
+        }
+        _ => Action::Usual,
+    });
+    let daemon = via(env, &sink);
+    send(&daemon, "x@far.example");
+    assert_eq!(sink.wait(1).len(), 1);
+    daemon.drained();
+    let log = daemon.log();
+    assert_eq!(log.matches("result=later").count(), 3, "{log}");
+    assert!(files(&env.dir.join("mail/joe")).is_empty(), "{log}");
+    Outcome::Passed
+}
+
+pub fn failure(env: &Env) -> Outcome {
+    let sink = scripted(|e| match e.line {
+        "RCPT TO:<no@far.example>" => Action::Say("550 5.1.1 no such <user>"),
+        _ => Action::Usual,
+    });
+    let daemon = via(env, &sink);
+    let mut client = Client::connect(daemon.address("smtp", 0));
+    client.ask("MAIL FROM:<joe@example.com> RET=HDRS ENVID=abc");
+    client.ask("RCPT TO:<no@far.example>");
+    client.ask("RCPT TO:<yes@far.example>");
+    client.ask("DATA");
+    assert!(client.ask(&format!("{TEXT}.")).starts_with("250"));
+    let text = report(env, &daemon);
+    assert_eq!(sink.mails()[0].rcpts, ["RCPT TO:<yes@far.example>"]);
+    for line in [
+        "Return-Path: <>",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        "Auto-Submitted: auto-replied",
+        "Final-Recipient: rfc822; no@far.example",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Original-Envelope-Id: abc",
+        "Subject: out",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(text.contains("550 5.1.1 no such"), "{text}");
+    assert!(!text.contains("\nbye\n") && !text.contains("yes@far.example"), "{text}");
+    Outcome::Passed
+}
+
+pub fn never_twice(env: &Env) -> Outcome {
+    let sink = scripted(|e| match e.stage {
+        Stage::Mail => Action::Say("550 5.7.1 no"),
+        _ => Action::Usual,
+    });
+    let daemon = via(env, &sink);
+    Client::connect(daemon.address("smtp", 0)).post("", "x@far.example", TEXT);
+    daemon.drained();
+    // a sender far away: the report fails there, and nothing answers it
+    Client::connect(daemon.address("smtp", 0)).post("a@far.example", "x@far.example", TEXT);
+    daemon.drained();
+    let reports = sink.commands().iter().filter(|c| c.starts_with("MAIL FROM:<>")).count();
+    assert_eq!(reports, 2, "{:?}", sink.commands());
+    assert!(sink.mails().is_empty());
+    Outcome::Passed
+}
+
+pub fn expiry(env: &Env) -> Outcome {
+    let sink = scripted(|e| match e.stage {
+        Stage::Greeting => Action::Say("421 4.3.2 too busy"),
+        _ => Action::Usual,
+    });
+    let relay = format!("host \"smtp://{}\" ttl 1s", sink.addr);
+    let daemon = daemon(env, &relay, "bounce warn-interval 200ms\n");
+    send(&daemon, "x@far.example");
+    daemon.drained();
+    let texts: Vec<String> = files(&env.dir.join("mail/joe"))
+        .iter()
+        .map(|f| std::fs::read_to_string(f).unwrap())
+        .collect();
+    let of = |action: &str| texts.iter().filter(|t| t.contains(action)).count();
+    assert_eq!((of("\nAction: delayed"), of("\nAction: failed")), (1, 1), "{}", daemon.log());
+    assert!(texts.iter().any(|t| t.contains("\nStatus: 5.4.7")), "{texts:?}");
+    assert!(texts.iter().all(|t| t.contains("too busy")));
+    Outcome::Passed
+}
+
+pub fn lost_connections(env: &Env) -> Outcome {
+    let sink = scripted(|e| match (e.stage, e.connection) {
+        (Stage::Data, 0) | (Stage::End, 1) => Action::Close,
+        _ => Action::Usual,
+    });
+    let daemon = via(env, &sink);
+    send(&daemon, "x@far.example");
+    assert_eq!(sink.wait(1).len(), 1);
+    daemon.drained();
+    assert_eq!((sink.mails().len(), sink.connections()), (1, 3), "{}", daemon.log());
+    Outcome::Passed
+}
+
+pub fn killed(env: &Env) -> Outcome {
+    let sink = scripted(|e| match (e.stage, e.connection) {
+        (Stage::Mail, 0) => Action::Say("451 4.3.0 later"),
+        _ => Action::Usual,
+    });
+    let daemon = via(env, &sink);
+    daemon.ctl_ok(&["pause", "mta"]);
+    for n in 0..5 {
+        assert!(send(&daemon, &format!("x{n}@far.example")).starts_with("250"));
+    }
+    for pid in daemon.pids("queue").into_iter().chain(daemon.pids("mta")) {
+        let _ = std::process::Command::new("kill").arg("-9").arg(pid.to_string()).status();
+    }
+    // a restart ends the pause, and everything is still there
+    let mut rcpts: Vec<String> = sink.wait(5).into_iter().flat_map(|m| m.rcpts).collect();
+    daemon.drained();
+    rcpts.sort();
+    rcpts.dedup();
+    assert_eq!(rcpts.len(), 5, "{}", daemon.log());
+    Outcome::Passed
+}
+
+pub fn administered(env: &Env) -> Outcome {
+    let sink = scripted(|_| Action::Usual);
+    let daemon = via(env, &sink);
+    daemon.ctl_ok(&["pause", "mta"]);
+    send(&daemon, "a@far.example");
+    send(&daemon, "b@far.example");
+    let ids: Vec<String> = std::fs::read_dir(env.dir.join("spool/queue"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    let shown = daemon.ctl_ok(&["show", "queue"]);
+    assert!(ids.iter().all(|id| shown.contains(id.as_str())) && shown.contains("a@far.example"));
+    assert!(daemon.ctl_ok(&["show", "message", &ids[0]]).ends_with(WANT));
+    let envelope = daemon.ctl_ok(&["show", "envelope", &format!("{}.1", ids[0])]);
+    assert!(envelope.contains("action: out"), "{envelope}");
+    daemon.ctl_ok(&["hold", &ids[0]]);
+    daemon.ctl_ok(&["remove", &ids[1]]);
+    daemon.ctl_ok(&["resume", "mta"]);
+    daemon.ctl_ok(&["schedule", "all"]);
+    assert!(daemon.ctl_ok(&["show", "queue"]).contains("held"));
+    assert_eq!(sink.connections(), 0);
+    daemon.ctl_ok(&["release", &ids[0]]);
+    sink.wait(1);
+    daemon.drained();
+    assert_eq!(sink.mails().len(), 1);
+    assert!(!daemon.ctl(&["show", "message", &ids[0]]).status.success());
+    Outcome::Passed
+}
+
+pub fn full_disk(env: &Env) -> Outcome {
+    let sink = scripted(|_| Action::Usual);
+    let relay = format!("host \"smtp://{}\"", sink.addr);
+    let daemon = daemon(env, &relay, "limit queue-free-files 4000000000\n");
+    let mut client = Client::connect(daemon.address("smtp", 0));
+    client.ask("MAIL FROM:<joe@example.com>");
+    client.ask("RCPT TO:<x@far.example>");
+    let said = client.ask("DATA");
+    assert!(said.starts_with("452 4.3.1"), "{said}");
+    assert!(client.ask("NOOP").starts_with("250"));
+    assert_eq!(std::fs::read_dir(env.dir.join("spool/incoming")).unwrap().count(), 0);
+    Outcome::Passed
+}
+
+pub fn damaged(env: &Env) -> Outcome {
+    let sink = scripted(|_| Action::Usual);
+    let daemon = via(env, &sink);
+    daemon.ctl_ok(&["pause", "mta"]);
+    send(&daemon, "a@far.example");
+    send(&daemon, "b@far.example");
+    let dir = daemon.dir.clone();
+    drop(daemon);
+    let queue = dir.join("spool/queue");
+    let mut names: Vec<_> = std::fs::read_dir(&queue).unwrap().map(|e| e.unwrap().path()).collect();
+    names.sort();
+    let file = std::fs::File::options().write(true).open(&names[0]).unwrap();
+    file.set_len(2000).unwrap();
+    let daemon = Daemon::launch(env, &dir);
+    assert_eq!(sink.wait(1)[0].rcpts, ["RCPT TO:<b@far.example>"]);
+    daemon.drained();
+    assert!(dir.join("spool/bad").join(names[0].file_name().unwrap()).exists());
+    assert!(daemon.log().contains("quarantine"), "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// Sinks at port 25 of addresses of this machine, where MX hosts are.
+fn port_25(n: u8, options: Options) -> Option<Sink> {
+    let addr = format!("127.0.0.{n}:25");
+    std::net::TcpListener::bind(&addr).ok()?;
+    Some(Sink::start_on(&addr, options))
+}
+
+pub fn mx(env: &Env) -> Outcome {
+    let usual = Options::default;
+    let (Some(a), Some(b)) = (port_25(71, usual()), port_25(72, usual())) else {
+        return Outcome::Skipped("port 25 cannot be bound without root".into());
+    };
+    let ip = |n| Record::A(std::net::Ipv4Addr::new(127, 0, 0, n));
+    let dns = Dns::start(&[
+        ("order.example", Record::Mx(20, "b.example")),
+        ("order.example", Record::Mx(10, "a.example")),
+        ("order.example", Record::Mx(5, "dead.example")),
+        ("a.example", ip(71)),
+        ("b.example", ip(72)),
+        ("dead.example", ip(73)),
+        ("alias.example", Record::Cname("order.example")),
+        ("implicit.example", ip(72)),
+        ("null.example", Record::Mx(0, ".")),
+        ("later.example", Record::Fail),
+    ]);
+    let daemon = daemon(env, "", &format!("resolver {}\n", dns.addr));
+    send(&daemon, "1@order.example");
+    assert_eq!(a.wait(1).len(), 1);
+    send(&daemon, "2@alias.example");
+    a.wait(2);
+    send(&daemon, "3@implicit.example");
+    assert_eq!(b.wait(1)[0].rcpts, ["RCPT TO:<3@implicit.example>"]);
+    daemon.drained();
+    assert!(files(&env.dir.join("mail/joe")).is_empty(), "{}", daemon.log());
+    for (to, status) in [("4@null.example", "5.1.10"), ("5@nowhere.example", "5.1.2")] {
+        send(&daemon, to);
+        let text = report(env, &daemon);
+        assert!(text.contains(&format!("\nStatus: {status}\n")), "{text}");
+        for file in files(&env.dir.join("mail/joe")) {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    // a server that fails is no answer: the message waits until there is one
+    send(&daemon, "6@later.example");
+    let log = || daemon.log().contains("6@later.example") && daemon.log().contains("4.4.3");
+    assert!(eventually(Duration::from_secs(20), log), "{}", daemon.log());
+    dns.set("later.example", &[Record::Mx(1, "a.example")]);
+    a.wait(3);
+    daemon.drained();
+    assert!(files(&env.dir.join("mail/joe")).is_empty(), "{}", daemon.log());
+    Outcome::Passed
+}
+
+pub fn compressed(env: &Env) -> Outcome {
+    let daemon = daemon(env, "host \"smtp://127.0.0.1:1\"", "queue compression\n");
+    let long = format!("{TEXT}{}", "a line of which there are many\r\n".repeat(20_000));
+    post(&daemon, "joe@example.com", &long);
+    daemon.drained();
+    let all = files(&env.dir.join("mail/joe"));
+    assert_eq!(all.len(), 1, "{}", daemon.log());
+    let text = std::fs::read_to_string(&all[0]).unwrap();
+    assert_eq!(text.matches("a line of which").count(), 20_000);
+    Outcome::Passed
+}
