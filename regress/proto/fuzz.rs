@@ -14,7 +14,10 @@ const MUTATIONS: usize = 60;
 /// Seeds are cut to this, so that the time is spent on many of them.
 const SEED: usize = 4096;
 
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target's name and what it does with bytes.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: &[Target] = &[
     ("dns", dns::fuzz_message),
     ("mime", mime::fuzz_message),
     ("transfer", text::transfer::fuzz_decode),
