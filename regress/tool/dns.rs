@@ -104,7 +104,7 @@ fn answer(query: &[u8], zone: &[(String, Record)]) -> Option<Vec<u8>> {
             };
             if number == kind || number == 5 {
                 let mut rr = wire(&owner);
-                rr.extend_from_slice(&(number as u16).to_be_bytes());
+                rr.extend_from_slice(&number.to_be_bytes());
                 rr.extend_from_slice(&[0, 1, 0, 0, 0, 0]);
                 rr.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
                 rr.extend_from_slice(&data);
