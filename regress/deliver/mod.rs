@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
     Test { name: "smarthost-gets-the-message-whole", run: remote::smarthost },
+    Test { name: "lmtp-server-gets-the-message", run: remote::lmtp },
     Test { name: "refused-for-now-is-tried-until-taken", run: remote::retries },
     Test { name: "failure-comes-back-as-a-report-on-that-recipient", run: remote::failure },
     Test { name: "report-that-fails-is-not-answered", run: remote::never_twice },

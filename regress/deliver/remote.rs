@@ -59,6 +59,28 @@ pub fn smarthost(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+pub fn lmtp(env: &Env) -> Outcome {
+    let sink = Sink::start(Options { lmtp: true, ..Options::default() });
+    let more = format!(
+        "action \"user\" lmtp \"{0}\" userbase <users>\n\
+         action \"address\" lmtp \"{0}\" rcpt-to userbase <users>\n\
+         match from any for domain \"user.example\" action \"user\"\n\
+         match from any for domain \"address.example\" action \"address\"\n",
+        sink.addr
+    );
+    let daemon = daemon(env, "", &more);
+    assert!(send(&daemon, "jim@user.example").starts_with("250"));
+    assert!(send(&daemon, "jim@address.example").starts_with("250"));
+    daemon.drained();
+    let mails = sink.wait(2);
+    let rcpts: Vec<&String> = mails.iter().flat_map(|m| &m.rcpts).collect();
+    assert!(rcpts.iter().any(|r| *r == "RCPT TO:<jim>"), "{rcpts:?}");
+    assert!(rcpts.iter().any(|r| *r == "RCPT TO:<jim@address.example>"), "{rcpts:?}");
+    assert!(mails.iter().all(|m| m.text.ends_with(WANT)), "{}", daemon.log());
+    assert!(sink.commands().iter().any(|c| c.starts_with("LHLO our.example")));
+    Outcome::Passed
+}
+
 pub fn retries(env: &Env) -> Outcome {
     let sink = scripted(|e| match (e.stage, e.line) {
         (Stage::Rcpt, "RCPT TO:<x@far.example>") => {

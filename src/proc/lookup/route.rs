@@ -4,7 +4,9 @@
 use super::dns::Dns;
 use super::tables::Tables;
 use crate::base::clock::Deadline;
-use crate::conf::ast::{Config, Hosts, Method, Relay, RelayUrl, Scheme as UrlScheme, Sources};
+use crate::conf::ast::{
+    Config, Deliver, Hosts, LmtpDest, Method, Relay, RelayUrl, Scheme as UrlScheme, Sources,
+};
 use crate::conf::relay_url;
 use crate::disk::table::{Service, Value};
 use crate::ipc::mta_lookup::{Credentials, Host, NoRoute, Route, Scheme};
@@ -39,8 +41,23 @@ impl Router<'_> {
         }
     }
 
+    /// The server of an action `lmtp "host:port"`: mta delivers to it as to a
+    /// relay, whatever the domain.
+    fn lmtp(&self, action: &str) -> Option<RelayUrl> {
+        let Method::Local(local) = &self.config.action(action)?.method else { return None };
+        let Deliver::Lmtp { dest: LmtpDest::Tcp(host, port), .. } = &local.deliver else {
+            return None;
+        };
+        let (host, port) = (host.clone(), *port);
+        Some(RelayUrl { scheme: UrlScheme::Lmtp, label: None, host, port })
+    }
+
     /// The hosts for a domain; blocks up to `deadline`, for the DNS.
     pub fn route(&self, action: &str, domain: &str, deadline: Deadline) -> Result<Route, NoRoute> {
+        if let Some(lmtp) = self.lmtp(action) {
+            let hosts = self.of_urls(&[lmtp], deadline)?;
+            return Ok(Route { hosts, sources: Vec::new() });
+        }
         let relay = self.relay(action).map_err(temporary)?;
         let sources = self.sources(relay, deadline).map_err(temporary)?;
         let hosts = if let Some(hosts) = &relay.host {
@@ -174,6 +191,9 @@ impl Router<'_> {
         local: IpAddr,
         deadline: Deadline,
     ) -> Result<Option<String>, String> {
+        if self.lmtp(action).is_some() {
+            return Ok(None);
+        }
         let Some(table) = &self.relay(action)?.helo_src else { return Ok(None) };
         for key in keys_of(local) {
             match self.tables.ask(table, Service::Mapping, &key, deadline).map_err(|e| e.0)? {

@@ -57,7 +57,9 @@ mod tests {
         assert!(same("\u{ff21}", "a"));
         assert!(same("\u{ac01}", "\u{1100}\u{1161}\u{11a8}"));
         assert!(!same("a", "b"));
-        assert!(!same("ı", "i"));
+        // RFC 5051 2: the titlecase form of U+0131 is I, whatever the language.
+        assert!(same("ı", "i"));
+        assert!(!same("ß", "s"));
     }
 
     #[test]
