@@ -424,47 +424,56 @@ mod tests {
                 let _ = std::fs::File::from(fd).write(byte);
             })
         });
-        // Each connection takes two descriptors of this one process: it is
-        // refused while the rest is held, and served again when they are free.
-        let mut held = Vec::new();
-        let refused = loop {
-            let Ok(mut socket) = TcpStream::connect(addr) else {
-                // Not even a client's socket is left; give it one.
-                drop(held.pop());
-                continue;
-            };
-            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-            let mut byte = [0];
-            match socket.read_exact(&mut byte) {
-                Ok(()) if &byte == b"s" => held.push(socket),
-                Ok(()) => break byte,
-                // The client's side took the descriptor in reserve.
-                Err(_) => drop(held.pop()),
-            }
-        };
-        assert_eq!(&refused, b"r");
-        drop(held);
-        let mut byte = [0];
-        while &byte != b"s" {
-            let _ = TcpStream::connect(addr).and_then(|mut s| {
-                s.set_read_timeout(Some(Duration::from_millis(300)))?;
-                s.read_exact(&mut byte)
-            });
-        }
+        println!("address={addr}");
+        // Until the other side has seen enough.
+        let _ = std::io::stdin().read(&mut [0]);
         crate::sys::spawn::exit_now(42);
     }
 
     #[test]
     fn running_out_of_descriptors_is_survived() {
+        use std::io::BufRead;
+        use std::process::{Command, Stdio};
         let me = std::env::current_exe().unwrap();
-        let status = std::process::Command::new("/bin/sh")
+        let mut server = Command::new("/bin/sh")
             .args(["-c", "ulimit -n 40; exec \"$0\" base::listen::tests::probe --nocapture"])
             .arg(me)
             .env("RMAIL_LISTEN_PROBE", "1")
-            .stdout(std::process::Stdio::null())
-            .status()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
             .unwrap();
-        assert_eq!(status.code(), Some(42));
+        let stdout = std::io::BufReader::new(server.stdout.take().unwrap());
+        let addr: std::net::SocketAddr = stdout
+            .lines()
+            .find_map(|l| l.unwrap().split_once("address=").map(|(_, a)| a.parse().unwrap()))
+            .unwrap();
+        let ask = || {
+            let mut socket = TcpStream::connect(addr).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            (socket, byte)
+        };
+        // The server has descriptors for fewer than 40 connections: they are
+        // held, the next is refused, and when they are free it serves again.
+        let mut held = Vec::new();
+        let refused = loop {
+            let (socket, byte) = ask();
+            if &byte != b"s" {
+                break byte;
+            }
+            held.push(socket);
+            assert!(held.len() < 40, "more connections than descriptors");
+        };
+        assert_eq!(&refused, b"r");
+        drop(held);
+        let begun = std::time::Instant::now();
+        while &ask().1 != b"s" {
+            assert!(begun.elapsed() < Duration::from_secs(20), "not served again");
+        }
+        drop(server.stdin.take());
+        assert_eq!(server.wait().unwrap().code(), Some(42));
     }
 
     #[test]
