@@ -53,7 +53,6 @@ cat > "$dir/rmail.conf" <<EOF
 hostname "mail.example.com"
 socket "$dir/run/rmaild.sock"
 queue directory "$dir/spool"
-state directory "$dir/state"
 
 pki "mail.example.com" cert "$dir/cert.pem"
 pki "mail.example.com" key "$dir/key.pem"

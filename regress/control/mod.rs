@@ -66,7 +66,7 @@ fn a_bad_configuration_changes_nothing(env: &Env) -> Outcome {
     let out = daemon.ctl(&["reload"]);
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success());
-    assert!(text.contains("rmail.conf:4:"), "{text}");
+    assert!(text.contains("rmail.conf:3:"), "{text}");
     assert_eq!(daemon.address("smtp", 0), before);
     Daemon::configure(&env.dir, CONFIG);
     daemon.ctl_ok(&["reload"]);

@@ -185,7 +185,11 @@ pub fn locked(env: &Env) -> Outcome {
     let file = std::fs::File::open(&lock).unwrap();
     assert!(rmail::sys::file::try_lock(&file, rmail::sys::file::Lock::Exclusive).unwrap());
     post(&daemon, "joe@example.com", TEXT);
-    std::thread::sleep(Duration::from_millis(500));
+    let tried = || {
+        let queue = daemon.ctl_ok(&["show", "queue"]);
+        !queue.is_empty() && !queue.contains(" tries 0 ")
+    };
+    assert!(eventually(Duration::from_secs(20), tried), "not tried: {}", daemon.log());
     assert_eq!(files(&env.dir.join("mail/joe")).len(), 1);
     drop(file);
     let there = || {

@@ -74,8 +74,7 @@ impl Daemon {
         for d in [dir, dir.parent().expect("a parent")] {
             let _ = std::fs::set_permissions(d, std::fs::Permissions::from_mode(0o755));
         }
-        let head = "socket \"@DIR@/run/rmaild.sock\"\nqueue directory \"@DIR@/spool\"\n\
-                    state directory \"@DIR@/state\"\n";
+        let head = "socket \"@DIR@/run/rmaild.sock\"\nqueue directory \"@DIR@/spool\"\n";
         let text = format!("{head}{config}").replace("@DIR@", &dir.display().to_string());
         write(&dir.join("rmail.conf"), text);
     }

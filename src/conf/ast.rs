@@ -125,8 +125,6 @@ pub enum Stmt {
     SmtpSubAddrDelim(char),
     /// `socket PATH`
     Socket(String),
-    /// `state directory PATH`
-    StateDirectory(String),
     /// `table NAME ...`
     Table(Table),
 }
@@ -157,7 +155,6 @@ impl Stmt {
             | Stmt::QueueEncryption(_)
             | Stmt::QueueRetry(..)
             | Stmt::QueueTtl(_) => &[Queue],
-            Stmt::StateDirectory(_) => &[],
             Stmt::Resolver(_) => &[Lookup],
             Stmt::SmtpCiphers(_) => &[Smtp, Imap],
             Stmt::SmtpLimit(..) => &[Smtp],
@@ -186,20 +183,6 @@ pub struct Pki {
     pub cert: String,
     /// The PEM file of the private key.  Only parent's configuration has it.
     pub key: Option<String>,
-    /// Finite-field Diffie-Hellman.
-    pub dhe: Dhe,
-}
-
-/// Finite-field Diffie-Hellman key exchange of a `pki`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Dhe {
-    /// Not offered.
-    #[default]
-    None,
-    /// Parameters of a size that fits the certificate's key.
-    Auto,
-    /// 1024-bit parameters for very old clients, where the library allows them.
-    Legacy,
 }
 
 /// `table NAME ...`

@@ -1,5 +1,5 @@
 //! rmail's own statements, for what smtpd.conf cannot say: `hostname`, `limit`,
-//! `mailbox`, `resolver`, `socket`, `state directory`.
+//! `mailbox`, `resolver`, `socket`.
 //!
 //! Their words are no keywords, so a name that smtpd.conf takes without quotes
 //! is taken here too.
@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::action::mail_root;
 use super::ast::*;
+use super::features;
 use super::format::Place;
 use super::lex::Token;
 use super::parse::{Parsed, Parser};
@@ -69,13 +70,9 @@ pub(super) fn socket(p: &mut Parser<'_>) -> Parsed<()> {
     p.push_single(Stmt::Socket(path), "socket", |s| matches!(s, Stmt::Socket(_)))
 }
 
-/// `state directory PATH`
+/// `state directory PATH`: nothing is kept beside mail and queue so far.
 fn state(p: &mut Parser<'_>) -> Parsed<()> {
-    p.expect("directory")?;
-    let path = p.absolute("the state directory")?;
-    p.push_single(Stmt::StateDirectory(path), "state directory", |s| {
-        matches!(s, Stmt::StateDirectory(_))
-    })
+    features::refuse(p, "state directory", "nothing would be kept there: remove the line")
 }
 
 /// `resolver ADDRESS[:PORT]`
@@ -259,7 +256,6 @@ pub(super) fn print(s: &Stmt, out: &mut Printer) {
         Stmt::MailboxRoot(path) => out.word("mailbox root").text(path.text()),
         Stmt::Resolver(addr) => out.word("resolver").text(&print_resolver(addr)),
         Stmt::Socket(path) => out.word("socket").text(path),
-        Stmt::StateDirectory(path) => out.word("state directory").text(path),
         _ => out,
     };
 }

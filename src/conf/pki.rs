@@ -1,6 +1,7 @@
 //! `pki NAME ...` and `ca NAME cert FILE`
 
 use super::ast::*;
+use super::features;
 use super::parse::{Finished, Parsed, Parser};
 use super::print::Printer;
 use super::scalar;
@@ -26,7 +27,7 @@ pub(super) fn parse(p: &mut Parser<'_>) -> Parsed<()> {
     p.advance();
     let name = name(p)?;
     p.declares("pki", &name);
-    let (mut cert, mut key, mut dhe) = (None, None, None);
+    let (mut cert, mut key) = (None, None);
     if p.at_end_of_line() {
         return p.unexpected("pki has cert FILE, key FILE or dhe none, auto or legacy");
     }
@@ -36,15 +37,15 @@ pub(super) fn parse(p: &mut Parser<'_>) -> Parsed<()> {
         } else if p.option("key")? {
             key = Some(p.absolute("the key's path")?);
         } else if p.option("dhe")? {
-            dhe = Some(if p.eat("none") {
-                Dhe::None
-            } else if p.eat("auto") {
-                Dhe::Auto
-            } else if p.eat("legacy") {
-                Dhe::Legacy
-            } else {
+            // Elliptic curves are all that is offered.
+            for (word, name) in [("auto", "pki dhe auto"), ("legacy", "pki dhe legacy")] {
+                if p.eat(word) {
+                    return features::refused_here(p, name, "clients use ECDHE: remove it");
+                }
+            }
+            if !p.eat("none") {
                 return p.unexpected("dhe is none, auto or legacy");
-            });
+            }
         } else {
             return p.unexpected("pki has cert FILE, key FILE or dhe none, auto or legacy");
         }
@@ -52,7 +53,7 @@ pub(super) fn parse(p: &mut Parser<'_>) -> Parsed<()> {
     let at = p.statement.clone();
     if p.config.pki(&name).is_none() {
         let name = name.clone();
-        p.push(Stmt::Pki(Pki { name, cert: String::new(), key: None, dhe: Dhe::None }));
+        p.push(Stmt::Pki(Pki { name, cert: String::new(), key: None }));
     }
     let mut twice = None;
     for s in &mut p.config.statements {
@@ -71,9 +72,6 @@ pub(super) fn parse(p: &mut Parser<'_>) -> Parsed<()> {
                     twice = Some("key");
                 }
                 old.key = Some(key);
-            }
-            if let Some(dhe) = dhe {
-                old.dhe = dhe;
             }
         }
     }
@@ -123,11 +121,6 @@ pub(super) fn print(p: &Pki, out: &mut Printer) {
     if out.sees_keys() {
         out.option("key", p.key.as_ref());
     }
-    match p.dhe {
-        Dhe::None => out,
-        Dhe::Auto => out.word("dhe auto"),
-        Dhe::Legacy => out.word("dhe legacy"),
-    };
 }
 
 pub(super) fn print_ca(c: &Ca, out: &mut Printer) {

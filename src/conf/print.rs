@@ -61,8 +61,7 @@ fn statement(s: &Stmt, out: &mut Printer) {
         | Stmt::Mailbox(_)
         | Stmt::MailboxRoot(_)
         | Stmt::Resolver(_)
-        | Stmt::Socket(_)
-        | Stmt::StateDirectory(_) => own::print(s, out),
+        | Stmt::Socket(_) => own::print(s, out),
         Stmt::Table(t) => table::print(t, out),
     }
 }

@@ -35,8 +35,6 @@ pub const MAX_SESSION_PER_USER: u32 = 1;
 pub const MAX_DEFERRED: u32 = 100;
 /// `queue directory`.
 pub const QUEUE_DIRECTORY: &str = "/var/spool/rmail";
-/// `state directory`.
-pub const STATE_DIRECTORY: &str = "/var/db/rmail";
 /// `socket`.
 pub const SOCKET: &str = "/var/run/rmaild.sock";
 
@@ -234,11 +232,6 @@ impl Config {
     /// The queue's directory.
     pub fn queue_directory(&self) -> &str {
         find!(self, Stmt::QueueDirectory(d) => d.as_str()).unwrap_or(QUEUE_DIRECTORY)
-    }
-
-    /// The directory of what is remembered beside mail and queue.
-    pub fn state_directory(&self) -> &str {
-        find!(self, Stmt::StateDirectory(d) => d.as_str()).unwrap_or(STATE_DIRECTORY)
     }
 
     /// The control socket.
