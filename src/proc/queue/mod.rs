@@ -16,6 +16,7 @@ mod fair;
 mod intake;
 mod local;
 mod message;
+mod place;
 mod recover;
 mod remote;
 pub mod sched;
@@ -26,9 +27,8 @@ use crate::base::clock::{Deadline, Since, WallTime};
 use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::conf;
-use crate::conf::ast::{Config, Deliver, Distance, MdaLimit, Method};
+use crate::conf::ast::{Config, Distance, MdaLimit};
 use crate::disk::spool::qid::Qid;
-use crate::disk::spool::record::Envelope;
 use crate::disk::spool::Spool;
 use crate::ipc::call::{NoRequests, Peer};
 use crate::ipc::ctl::{Reply, Request};
@@ -40,7 +40,7 @@ use crate::proc::start::{Child, Events, Greeted, StartError};
 use crate::proc::table::Kind;
 use crate::proto::limits;
 use message::Kept;
-use sched::{Class, Dest, Now, Rules, Sched, Settings};
+use sched::{Class, Now, Rules, Sched, Settings};
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -246,27 +246,6 @@ impl Shared {
         Now { wall, mono }
     }
 
-    /// Where a recipient's mail goes: what it is delivered together with.
-    fn dest(config: &Config, envelope: &Envelope) -> Dest {
-        let action = &envelope.action;
-        match config.action(action).map(|a| &a.method) {
-            Some(Method::Local(local)) => match local.deliver {
-                Deliver::Lmtp { .. } => Dest { class: Class::Local, name: action.clone() },
-                _ => Dest { class: Class::Local, name: local_name(envelope) },
-            },
-            // One host takes all that a smarthost's action sends.
-            Some(Method::Relay(relay)) if relay.host.is_some() => {
-                Dest { class: Class::Remote, name: action.clone() }
-            }
-            _ if envelope.user.is_some() => {
-                Dest { class: Class::Local, name: local_name(envelope) }
-            }
-            _ => {
-                Dest { class: Class::Remote, name: format!("{action} {}", envelope.rcpt.domain()) }
-            }
-        }
-    }
-
     /// Logs what only an operator can mend.
     fn trouble(&self, what: &'static str, qid: Qid, error: &dyn std::fmt::Display) {
         log::crit!(what, qid = Show(&qid), error = Show(&error.to_string()));
@@ -276,11 +255,6 @@ impl Shared {
     fn soon() -> Deadline {
         Deadline::after(ASK)
     }
-}
-
-fn local_name(envelope: &Envelope) -> String {
-    let user = envelope.user.as_deref().unwrap_or_default();
-    format!("{} {user}", envelope.action)
 }
 
 fn settings(config: &Config) -> Settings {
