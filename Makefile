@@ -50,7 +50,7 @@ soak: deps
 
 bench: deps
 	${CARGO} build --release ${CARGOFLAGS}
-	BENCH=1 ${CARGO} test --release ${CARGOFLAGS} --test regress -- bench/${T}
+	BENCH=1 JOBS=1 ${CARGO} test --release ${CARGOFLAGS} --test regress -- bench/${T}
 
 fuzz: deps
 	sh regress/fuzz/run.sh ${T}

@@ -1,9 +1,43 @@
 //! Measurements: only with BENCH set, as `make bench` does, in a release build.
+use std::time::Duration;
+
+use nix::time::{clock_gettime, ClockId};
+
 use crate::Test;
 
+mod alloc;
 mod auth;
 mod sieve;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] =
     &[Test { name: "mail-auth", run: auth::run }, Test { name: "sieve", run: sieve::bench }];
+
+/// How often each of some things that take turns is run.
+const RUNS: usize = 20;
+
+/// The median time of each of some things, which take turns so that what the
+/// machine does besides meets all alike.
+///
+/// Time is that of the thread's own work: none of them waits for anything.
+fn medians<const N: usize>(mut things: [&mut dyn FnMut(); N]) -> [Duration; N] {
+    let now = || -> Duration {
+        let clock = ClockId::from_raw(libc::CLOCK_THREAD_CPUTIME_ID);
+        clock_gettime(clock).expect("the thread's clock").into()
+    };
+    let mut times = [const { Vec::new() }; N];
+    for run in 0..=RUNS {
+        for (thing, times) in things.iter_mut().zip(&mut times) {
+            let begun = now();
+            thing();
+            // The first is for the caches.
+            if run > 0 {
+                times.push(now() - begun);
+            }
+        }
+    }
+    times.map(|mut times| {
+        times.sort();
+        times[RUNS / 2]
+    })
+}

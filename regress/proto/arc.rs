@@ -69,7 +69,7 @@ fn validate(message: &str, scenario: &Yaml) -> (Validation, String) {
     hashes.feed(body);
     let checked = chain.check::<Digest>(&index, &hashes.finish());
     let outcome = Answers::new().run(
-        |answers| checked.evaluate(&OpenSsl, answers),
+        |answers| checked.evaluate(&OpenSsl::new(), answers),
         |query| {
             let name = query.name.to_string();
             match scenario.get("txt-records").and_then(|r| r.text(&name)) {

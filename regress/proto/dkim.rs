@@ -28,7 +28,7 @@ fn verify(message: &[u8], now: u64, mut key: impl FnMut(&str) -> Option<Vec<u8>>
     }
     let (checked, _) = verifier.finish();
     Answers::new().run(
-        |answers| checked.evaluate(&OpenSsl, answers),
+        |answers| checked.evaluate(&OpenSsl::new(), answers),
         |query: &Query| match key(&query.name.to_string()) {
             Some(text) => Answer::found(&query.name, 60, vec![Data::txt(&text)]),
             None => Answer::negative(&query.name, Status::NxDomain, 60),

@@ -87,14 +87,15 @@ fn run(request: &Request) -> Result<Vec<u8>, (String, u8)> {
     reader.feed(body);
     let read = reader.finish();
     let mut answers = Answers::new();
+    let openssl = OpenSsl::new();
     let findings = match &zone {
-        Some(zone) => answers.run(|a| read.evaluate(&OpenSsl, a), |q| zone.answer(q)),
+        Some(zone) => answers.run(|a| read.evaluate(&openssl, a), |q| zone.answer(q)),
         None => {
             // Without the file the name server is the one on this machine.
             let conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
             let resolver = Resolver::new(parse_resolv_conf(&conf), TRY_TIME);
             let mut budget = Budget { queries: QUERIES, deadline: Deadline::after(TIME) };
-            answers.run(|a| read.evaluate(&OpenSsl, a), |q| resolver.ask_within(q, &mut budget))
+            answers.run(|a| read.evaluate(&openssl, a), |q| resolver.ask_within(q, &mut budget))
         }
     };
     let list = fields.iter().any(|f| f.is(b"list-id"));
