@@ -2,8 +2,9 @@
 //!
 //! The body is read once for all signatures: [`BodyHashes`] keeps one
 //! canonicaliser for each algorithm that is wanted and one digest for each
-//! (algorithm, length).  Runs of lines that are canonical already, which is
-//! most of any message, go to the digest from the chunk itself, uncopied.
+//! (algorithm, length).  Lines that are canonical as they stand, which is most
+//! of any message, go to the digest from the chunk itself, uncopied, as many at
+//! a time as follow each other.
 //!
 //! A LF alone ends a line and counts as CRLF.  On the wire it does not occur
 //! (SMTP refuses it); a message from a file verifies as it did on the wire.
@@ -33,25 +34,38 @@ pub fn push_field(canon: Canon, raw: &[u8], out: &mut Vec<u8>) {
             let (name, value) = raw.split_at_checked(colon).unwrap_or((raw, &[]));
             out.extend(name.trim_ascii_end().iter().map(u8::to_ascii_lowercase));
             out.push(b':');
-            let mut space = false;
-            let mut begun = false;
-            let mut bytes = value.iter().copied().skip(1).peekable();
-            while let Some(b) = bytes.next() {
-                match b {
-                    b' ' | b'\t' => space = true,
-                    b'\n' => {}
-                    b'\r' if bytes.peek() == Some(&b'\n') => {}
-                    b => {
-                        if space && begun {
-                            out.push(b' ');
-                        }
-                        space = false;
-                        begun = true;
-                        out.push(b);
-                    }
-                }
-            }
+            push_relaxed(value.get(1..).unwrap_or_default(), out);
         }
+    }
+}
+
+/// Appends a value without its line ends, each run of white space as one space,
+/// and none at either end.
+fn push_relaxed(value: &[u8], out: &mut Vec<u8>) {
+    let mut rest = value;
+    let (mut space, mut begun) = (false, false);
+    while let Some(b) = rest.first() {
+        let word = match b {
+            b' ' | b'\t' => {
+                space = true;
+                0
+            }
+            b'\n' => 0,
+            b'\r' if rest.starts_with(CRLF) => 0,
+            b'\r' => 1,
+            _ => rest
+                .iter()
+                .position(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
+                .unwrap_or(rest.len()),
+        };
+        if word > 0 {
+            if std::mem::take(&mut space) && begun {
+                out.push(b' ');
+            }
+            begun = true;
+            out.extend_from_slice(rest.get(..word).unwrap_or_default());
+        }
+        rest = rest.get(word.max(1)..).unwrap_or_default();
     }
 }
 
@@ -170,7 +184,7 @@ struct Body<D> {
 }
 
 /// Bytes gathered before they go to the digests.
-const OUT: usize = 16 << 10;
+const OUT: usize = 4 << 10;
 
 impl<D: Sha256> Body<D> {
     fn new(canon: Canon) -> Body<D> {
@@ -191,108 +205,102 @@ impl<D: Sha256> Body<D> {
         let mut rest = chunk;
         // First the end of a line that began in an earlier chunk.
         if self.in_line {
-            let n = memchr::memchr(b'\n', rest).map_or(rest.len(), |n| n.saturating_add(1));
-            let (line, after) = rest.split_at_checked(n).unwrap_or((rest, &[]));
-            self.slowly(line);
-            rest = after;
+            rest = self.first_line(rest);
         }
-        rest = self.quickly(rest);
-        self.slowly(rest);
+        while !rest.is_empty() {
+            let (lines, after) = split_canonical(self.canon, rest);
+            self.canonical_lines(lines);
+            rest = self.first_line(after);
+        }
     }
 
-    /// Whole lines; gives back what is left of the last one.
-    ///
-    /// A run is a piece of the chunk that is canonical as it stands, but for
-    /// the line ends after it, which are held back.
-    fn quickly<'c>(&mut self, chunk: &'c [u8]) -> &'c [u8] {
-        let mut run = 0_usize..0;
-        let mut at = 0_usize;
-        for newline in memchr::memchr_iter(b'\n', chunk) {
-            let next = newline.saturating_add(1);
-            let line = chunk.get(at..newline).unwrap_or_default();
-            match line.strip_suffix(b"\r") {
-                Some(b"") => self.line_ends = self.line_ends.saturating_add(1),
-                Some(text) if self.is_canonical(text) => {
-                    // The line ends since the run stand in the chunk as they
-                    // would be written: the run goes on.
-                    let held = usize::try_from(self.line_ends.saturating_mul(2)).ok();
-                    if held.and_then(|h| run.end.checked_add(h)) != Some(at) || run.is_empty() {
-                        self.give(chunk.get(run.clone()).unwrap_or_default());
-                        self.give_line_ends();
-                        run.start = at;
-                    }
-                    run.end = at.saturating_add(text.len());
-                    self.line_ends = 1;
-                }
-                _ => {
-                    self.give(chunk.get(run.clone()).unwrap_or_default());
-                    run = 0..0;
-                    self.slowly(chunk.get(at..next).unwrap_or_default());
-                }
+    /// Whole lines that are canonical as they stand, but for the empty ones
+    /// after them, which are held back.
+    fn canonical_lines(&mut self, lines: &[u8]) {
+        let mut text = lines;
+        let mut line_ends = 0_u64;
+        while let Some(before) = text.strip_suffix(CRLF) {
+            text = before;
+            line_ends = line_ends.saturating_add(1);
+        }
+        if !text.is_empty() {
+            self.push(text);
+        }
+        self.line_ends = self.line_ends.saturating_add(line_ends);
+    }
+
+    /// Takes one line, or what there is of it; gives back what follows.
+    fn first_line<'c>(&mut self, bytes: &'c [u8]) -> &'c [u8] {
+        let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |n| n.saturating_add(1));
+        let (line, after) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
+        let mut rest = line;
+        while let Some((b, next)) = rest.split_first() {
+            let whole = std::mem::replace(&mut rest, next);
+            if *b == b'\n' {
+                self.cr = false;
+                self.space = false;
+                self.in_line = false;
+                self.line_ends = self.line_ends.saturating_add(1);
+                continue;
             }
-            at = next;
-        }
-        self.give(chunk.get(run).unwrap_or_default());
-        chunk.get(at..).unwrap_or_default()
-    }
-
-    /// True if the text of a line needs no change.
-    fn is_canonical(&self, text: &[u8]) -> bool {
-        match self.canon {
-            Canon::Simple => true,
-            Canon::Relaxed => !needs_relaxing(text),
-        }
-    }
-
-    /// Byte by byte: what the quick way cannot take.
-    fn slowly(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.byte(*b);
-            if self.out.len() >= OUT {
-                self.flush();
+            self.in_line = true;
+            if std::mem::take(&mut self.cr) {
+                self.push(b"\r");
+            }
+            match b {
+                b'\r' => self.cr = true,
+                b' ' | b'\t' if self.canon == Canon::Relaxed => self.space = true,
+                _ => rest = self.words(whole),
             }
         }
-        self.flush();
+        after
     }
 
-    fn byte(&mut self, b: u8) {
-        if b == b'\n' {
-            self.cr = false;
-            self.space = false;
-            self.in_line = false;
-            self.line_ends = self.line_ends.saturating_add(1);
-            return;
+    /// Takes what stands for itself at the beginning of `bytes`, a single space
+    /// between words included; gives back what follows.
+    fn words<'c>(&mut self, bytes: &'c [u8]) -> &'c [u8] {
+        let is_line_end = |b: u8| (b == b'\r') | (b == b'\n');
+        let end = match self.canon {
+            Canon::Simple => find_pair(bytes, |_, b| is_line_end(b)),
+            Canon::Relaxed => {
+                find_pair(bytes, |before, b| is_line_end(b) | relaxed_changes(before, b))
+            }
+        };
+        let (mut words, after) =
+            bytes.split_at_checked(end.unwrap_or(bytes.len())).unwrap_or((bytes, &[]));
+        let mut space = false;
+        if self.canon == Canon::Relaxed {
+            if let Some(before) = words.strip_suffix(b" ") {
+                (words, space) = (before, true);
+            }
         }
-        self.in_line = true;
-        if std::mem::take(&mut self.cr) {
-            self.push(b'\r');
-        }
-        match b {
-            b'\r' => self.cr = true,
-            b' ' | b'\t' if self.canon == Canon::Relaxed => self.space = true,
-            b => self.push(b),
-        }
+        self.push(words);
+        self.space = space;
+        after
     }
 
-    fn push(&mut self, b: u8) {
-        if self.line_ends > 0 {
-            self.flush();
-            self.give_line_ends();
+    /// Content, after what was held back before it.
+    fn push(&mut self, text: &[u8]) {
+        for _ in 0..std::mem::take(&mut self.line_ends) {
+            self.gather(CRLF);
         }
         if std::mem::take(&mut self.space) {
-            self.out.push(b' ');
+            self.gather(b" ");
         }
-        self.out.push(b);
+        self.gather(text);
     }
 
-    fn give_line_ends(&mut self) {
-        for _ in 0..std::mem::take(&mut self.line_ends) {
-            self.out.extend_from_slice(CRLF);
-            if self.out.len() >= OUT {
-                self.flush();
-            }
+    /// Gathers what is short, for a digest takes long to take little.
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.out.len().saturating_add(bytes.len()) > OUT {
+            self.flush();
         }
-        self.flush();
+        if bytes.len() > OUT / 4 {
+            self.flush();
+            self.give(bytes);
+        } else {
+            self.out.extend_from_slice(bytes);
+        }
     }
 
     fn flush(&mut self) {
@@ -315,7 +323,7 @@ impl<D: Sha256> Body<D> {
 
     fn finish(mut self, hashes: &mut Vec<(Canon, Option<u64>, BodyHash)>) {
         if std::mem::take(&mut self.cr) {
-            self.push(b'\r');
+            self.push(b"\r");
         }
         self.flush();
         // 3.4.3: an empty body is CRLF; 3.4.4: an empty body is empty.
@@ -329,46 +337,53 @@ impl<D: Sha256> Body<D> {
     }
 }
 
-/// True if a line has a tab, two spaces in a row or a space at its end.
-///
-/// Eight bytes at a time: a line of text has a space every few bytes, so that
-/// looking for the next one costs more than looking at all of them.
-fn needs_relaxing(text: &[u8]) -> bool {
-    if matches!(text.last(), Some(b' ' | b'\t')) {
-        return true;
-    }
-    // Within a run of lines, CR is never at the end here, and elsewhere is
-    // content.
-    let mut before_was_space = 0_u64;
-    let mut words = text.chunks_exact(8);
-    for word in &mut words {
-        let Ok(word) = <[u8; 8]>::try_from(word) else { return true };
-        let word = u64::from_le_bytes(word);
-        let spaces = bytes_equal(word, b' ');
-        // The flag of each byte, moved to the byte after it.
-        let after = spaces << 8 | before_was_space;
-        if bytes_equal(word, b'\t') != 0 || spaces & after != 0 {
-            return true;
-        }
-        before_was_space = spaces >> 56;
-    }
-    let mut space = before_was_space != 0;
-    for b in words.remainder() {
-        if *b == b'\t' || (*b == b' ' && space) {
-            return true;
-        }
-        space = *b == b' ';
-    }
-    false
+/// Splits bytes that begin with a line: whole lines that are canonical as they
+/// stand, and the rest.
+fn split_canonical(canon: Canon, bytes: &[u8]) -> (&[u8], &[u8]) {
+    let change = match canon {
+        Canon::Simple => find_pair(bytes, simple_changes),
+        Canon::Relaxed => find_pair(bytes, relaxed_changes),
+    };
+    let unchanged = change.and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+    let end = memchr::memrchr(b'\n', unchanged).map_or(0, |n| n.saturating_add(1));
+    bytes.split_at_checked(end).unwrap_or((&[], bytes))
 }
 
-/// 0x80 in each byte of `word` that is `byte`, exactly.
-fn bytes_equal(word: u64, byte: u8) -> u64 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let x = word ^ u64::from_le_bytes([byte; 8]);
-    // (x & LOW) + LOW carries into the top bit of each byte that is not zero,
-    // and never out of it.
-    !((x & LOW).wrapping_add(LOW) | x | LOW)
+/// What `simple` changes: a LF alone, which stands for CRLF.
+const fn simple_changes(before: u8, b: u8) -> bool {
+    (b == b'\n') & (before != b'\r')
+}
+
+/// What `relaxed` changes besides: a tab, two spaces in a row, a space at the
+/// end of a line.  A CR alone after a space is taken for such an end; the slow
+/// way knows better.
+const fn relaxed_changes(before: u8, b: u8) -> bool {
+    simple_changes(before, b) | (b == b'\t') | ((before == b' ') & ((b == b' ') | (b == b'\r')))
+}
+
+/// Where the first byte is that changes with the byte before it; before the
+/// first there is a line end.
+///
+/// A line has a space every few bytes, so that to go from one to the next with
+/// memchr(3) costs more than to look at every byte; and a block is looked at to
+/// its end, without a jump, for then the compiler does many bytes at a time.
+fn find_pair(bytes: &[u8], changes: impl Fn(u8, u8) -> bool) -> Option<usize> {
+    const BLOCK: usize = 64;
+    let first = bytes.first()?;
+    if changes(b'\n', *first) {
+        return Some(0);
+    }
+    let next = bytes.get(1..)?;
+    let mut at = 1_usize;
+    for (befores, block) in bytes.chunks(BLOCK).zip(next.chunks(BLOCK)) {
+        let pairs = || befores.iter().zip(block);
+        if pairs().fold(false, |any, (before, b)| any | changes(*before, *b)) {
+            let within = pairs().position(|(before, b)| changes(*before, *b))?;
+            return Some(at.saturating_add(within));
+        }
+        at = at.saturating_add(block.len());
+    }
+    None
 }
 
 fn octets(bytes: &[u8]) -> u64 {
