@@ -74,8 +74,7 @@ pub fn seal<D: Sha256, E>(
     let after = format!(
         ";\r\n\tbh={bh};\r\n\tc=relaxed/relaxed; d={domain};\r\n\th={headers};\r\n\ti={instance}; s={selector}; t={now}"
     );
-    let names: Vec<Vec<u8>> = request.headers.iter().map(|h| h.as_bytes().to_vec()).collect();
-    let selected = index.select(&names, usize::MAX);
+    let selected = index.select(request.headers.iter().map(String::as_bytes), usize::MAX);
     let own = format!("{before}{after}");
     let signature = signer(&digest::<D>(Canon::Relaxed, &selected, own.as_bytes()))?;
     let message = join(&before, &signature, &after);

@@ -74,17 +74,27 @@ const RSA_LEAST_BITS: u32 = 1024;
 /// A verification takes time with the square of this and more.
 const RSA_MOST_BITS: u32 = 8192;
 
-/// True if a TXT record looks like a key: other records may share a wildcard.
-pub fn is_key(text: &[u8]) -> bool {
-    TagList::parse(text).map_or_else(
-        |_| text.trim_ascii_start().starts_with(b"v=DKIM1"),
-        |tags| tags.get(b"p").is_some() || tags.get(b"v") == Some(b"DKIM1"),
-    )
+/// Reads a TXT record; `None` if it does not look like a key: other records may
+/// share a wildcard.
+pub fn read(text: &[u8]) -> Option<Result<KeyRecord, Fault>> {
+    match TagList::parse(text) {
+        Ok(tags) => {
+            let is_key = tags.get(b"p").is_some() || tags.get(b"v") == Some(b"DKIM1");
+            is_key.then(|| from_tags(&tags))
+        }
+        Err(_) => {
+            let is_key = text.trim_ascii_start().starts_with(b"v=DKIM1");
+            is_key.then_some(Err(Fault::KeySyntax))
+        }
+    }
 }
 
 /// Reads a key record.
 pub fn parse(text: &[u8]) -> Result<KeyRecord, Fault> {
-    let tags = TagList::parse(text).map_err(|_| Fault::KeySyntax)?;
+    from_tags(&TagList::parse(text).map_err(|_| Fault::KeySyntax)?)
+}
+
+fn from_tags(tags: &TagList<'_>) -> Result<KeyRecord, Fault> {
     // "v" must be the first tag if it is there at all.
     for (i, tag) in tags.0.iter().enumerate() {
         if tag.name == b"v" && (i > 0 || tag.value != b"DKIM1") {
@@ -99,7 +109,7 @@ pub fn parse(text: &[u8]) -> Result<KeyRecord, Fault> {
         words.as_ref().is_some_and(|w| w.iter().any(|w| w == word))
     };
     let p = tags.get(b"p").ok_or(Fault::KeySyntax)?;
-    if without_space(p).is_empty() {
+    if p.is_empty() {
         return Err(Fault::Revoked);
     }
     let hashes = words(b"h");
@@ -109,10 +119,13 @@ pub fn parse(text: &[u8]) -> Result<KeyRecord, Fault> {
     let services = words(b"s");
     let any = services.is_none() || has(&services, b"*") || has(&services, b"email");
     let octets = parse_base64(p).map_err(|_| Fault::KeySyntax)?;
-    let key = match tags.get(b"k").map(<[u8]>::to_ascii_lowercase).as_deref() {
-        None | Some(b"rsa") => PublicKey::Rsa(check_rsa(parse_rsa(&octets)?)?),
-        Some(b"ed25519") => PublicKey::Ed25519(check_ed25519(&octets)?),
-        Some(_) => return Err(Fault::KeyType),
+    let kind = tags.get(b"k").unwrap_or(b"rsa");
+    let key = if kind.eq_ignore_ascii_case(b"rsa") {
+        PublicKey::Rsa(check_rsa(parse_rsa(&octets)?)?)
+    } else if kind.eq_ignore_ascii_case(b"ed25519") {
+        PublicKey::Ed25519(check_ed25519(&octets)?)
+    } else {
+        return Err(Fault::KeyType);
     };
     let flags = words(b"t");
     Ok(KeyRecord {

@@ -66,7 +66,7 @@ pub fn fields_to_sign(index: &FieldIndex<'_>) -> Vec<String> {
     let always = OVERSIGNED.iter().map(|n| (n, true));
     let present = OVERSIGNED_IF_PRESENT.iter().map(|n| (n, false));
     for (name, missing_too) in always.chain(present) {
-        let count = index.named(name.to_ascii_lowercase().as_bytes()).len();
+        let count = index.named(name.as_bytes()).len();
         if count > 0 || missing_too {
             names.extend(std::iter::repeat_n((*name).to_string(), count.saturating_add(1)));
         }
@@ -97,8 +97,8 @@ pub fn sign<D: Sha256, E>(
     tags.push(format!("h={}", names.join(":")));
     tags.push(format!("bh={}", String::from_utf8_lossy(&base64::encode(body_hash))));
     let mut field = fold_tags("DKIM-Signature: ", &tags);
-    let lower: Vec<Vec<u8>> = names.iter().map(|n| n.to_ascii_lowercase().into_bytes()).collect();
-    let digest = digest::<D>(request.header_canon, &index.select(&lower, usize::MAX), &field);
+    let selected = index.select(names.iter().map(String::as_bytes), usize::MAX);
+    let digest = digest::<D>(request.header_canon, &selected, &field);
     push_folded(&mut field, &base64::encode(&signer(&digest)?));
     field.extend_from_slice(b"\r\n");
     Ok(field)

@@ -1,7 +1,9 @@
 //! The DKIM-Signature field.  RFC 6376 3.5.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 use super::canon::push_field;
 use super::tag::{without_space, TagList};
@@ -10,7 +12,7 @@ use crate::proto::cursor::Cursor;
 use crate::proto::dns::Name;
 use crate::proto::limits;
 use crate::proto::mime::Field;
-use crate::proto::text::{base64, idna, transfer};
+use crate::proto::text::{base64, idna};
 
 /// Why a signature did not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,8 +174,8 @@ pub struct Signature {
     pub domain: Name,
     /// `d=` as text, lower case.
     pub domain_text: String,
-    /// `h=`, lower case, in order.
-    pub headers: Vec<Vec<u8>>,
+    /// `h=` without white space: names between colons.
+    pub headers: Vec<u8>,
     /// The domain of `i=`; `None` if it is not given.
     pub identity: Option<Name>,
     /// `l=`
@@ -189,13 +191,17 @@ pub struct Signature {
 impl Signature {
     /// Reads the value of a DKIM-Signature field, folded as it came.
     pub fn parse(value: &[u8]) -> Result<Signature, Fault> {
-        let tags = read_tags(value)?;
+        Signature::from_dkim_tags(&read_tags(value)?)
+    }
+
+    /// Reads the tags of a DKIM-Signature field.
+    pub fn from_dkim_tags(tags: &TagList<'_>) -> Result<Signature, Fault> {
         match tags.get(b"v") {
             Some(b"1") => {}
             Some(_) => return Err(Fault::Version),
             None => return Err(Fault::MissingTag),
         }
-        let mut signature = Signature::from_tags(&tags, Kind::Dkim)?;
+        let mut signature = Signature::from_tags(tags, Kind::Dkim)?;
         if let Some(identity) = tags.get(b"i") {
             // Its local part is quoted-printable and of no interest.
             let at = memchr::memrchr(b'@', identity).ok_or(Fault::Syntax)?;
@@ -250,6 +256,16 @@ impl Signature {
         })
     }
 
+    /// The names of `h=`, in order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        names(&self.headers)
+    }
+
+    /// True if `h=` has this name, ASCII case folded.
+    pub fn signs(&self, name: &[u8]) -> bool {
+        self.names().any(|n| n.eq_ignore_ascii_case(name))
+    }
+
     /// Where the key is.  RFC 6376 3.6.2.1.
     pub fn key_name(&self) -> Result<Name, Fault> {
         let keys = Name::from_dotted(b"_domainkey").map_err(|_| Fault::Syntax)?;
@@ -264,8 +280,8 @@ impl Signature {
     /// purpose, wherever it stands.
     pub fn header_digest<D: Sha256>(&self, fields: &FieldIndex<'_>, own: &Field<'_>) -> [u8; 32] {
         let mut digest = D::new();
-        let mut text = Vec::new();
-        for raw in fields.select(&self.headers, own.at) {
+        let mut text = Vec::with_capacity(TEXT);
+        for raw in fields.select(self.names(), own.at) {
             text.clear();
             push_field(self.header_canon, raw, &mut text);
             text.extend_from_slice(b"\r\n");
@@ -278,11 +294,15 @@ impl Signature {
     }
 }
 
+/// Most fields are no longer than this.
+const TEXT: usize = 1024;
+
 /// A signature field's raw bytes with the value of `b=` removed.
 pub fn without_b(raw: &[u8]) -> Vec<u8> {
     let colon = memchr::memchr(b':', raw).map_or(0, |n| n.saturating_add(1));
     let (name, value) = raw.split_at_checked(colon).unwrap_or((raw, &[]));
-    let mut out = name.to_vec();
+    let mut out = Vec::with_capacity(raw.len());
+    out.extend_from_slice(name);
     match super::tag::b_value(value) {
         Some(range) => {
             out.extend_from_slice(value.get(..range.start).unwrap_or_default());
@@ -293,38 +313,60 @@ pub fn without_b(raw: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The fields of a header by name, so that a selection of n names takes time n.
+/// The fields of a header by name, so that a selection of n names takes time
+/// n log n.
 #[derive(Clone, Debug)]
 pub struct FieldIndex<'a> {
-    by_name: HashMap<Vec<u8>, Vec<Field<'a>>>,
+    /// In the order of their names; those of one name from the top.
+    sorted: Vec<Field<'a>>,
+}
+
+/// An order of names without regard to ASCII case: most differ in their length.
+fn order(a: &[u8], b: &[u8]) -> Ordering {
+    let lower = u8::to_ascii_lowercase;
+    a.len().cmp(&b.len()).then_with(|| a.iter().map(lower).cmp(b.iter().map(lower)))
 }
 
 impl<'a> FieldIndex<'a> {
     /// Indexes fields given from the top.
     pub fn new(fields: &[Field<'a>]) -> FieldIndex<'a> {
-        let mut by_name: HashMap<Vec<u8>, Vec<Field<'a>>> = HashMap::new();
-        for field in fields {
-            by_name.entry(field.name.to_ascii_lowercase()).or_default().push(*field);
-        }
-        FieldIndex { by_name }
+        let mut sorted = fields.to_vec();
+        sorted.sort_by(|a, b| order(a.name, b.name));
+        FieldIndex { sorted }
     }
 
-    /// The fields of that name (in lower case), from the top.
+    fn range(&self, name: &[u8]) -> Range<usize> {
+        let start = self.sorted.partition_point(|field| order(field.name, name).is_lt());
+        let from = self.sorted.get(start..).unwrap_or_default();
+        let count = from.partition_point(|field| order(field.name, name).is_eq());
+        start..start.saturating_add(count)
+    }
+
+    /// The fields of that name, from the top.
     pub fn named(&self, name: &[u8]) -> &[Field<'a>] {
-        self.by_name.get(name).map(Vec::as_slice).unwrap_or_default()
+        self.sorted.get(self.range(name)).unwrap_or_default()
     }
 
     /// The raw fields that a list of names means: each name takes the next one
     /// from the bottom, and is nothing once there are no more.  RFC 6376 5.4.2.
-    pub fn select(&self, names: &[Vec<u8>], except_at: usize) -> Vec<&'a [u8]> {
-        let mut left: HashMap<&[u8], std::slice::Iter<'_, Field<'a>>> = HashMap::new();
-        names
-            .iter()
-            .filter_map(|name| {
-                let from = left.entry(name).or_insert_with(|| self.named(name).iter());
-                from.rfind(|field| field.at != except_at).map(|field| field.raw)
-            })
-            .collect()
+    pub fn select<'n>(
+        &self,
+        names: impl Iterator<Item = &'n [u8]>,
+        except_at: usize,
+    ) -> Vec<&'a [u8]> {
+        // How many of a name were taken, at the place of the first of them.
+        let mut taken = vec![0_usize; self.sorted.len()];
+        let mut next = |name: &[u8]| loop {
+            let range = self.range(name);
+            let taken = taken.get_mut(range.start)?;
+            let left = range.len().checked_sub(*taken)?.checked_sub(1)?;
+            let field = self.sorted.get(range.start.saturating_add(left))?;
+            *taken = taken.saturating_add(1);
+            if field.at != except_at {
+                return Some(field.raw);
+            }
+        };
+        names.filter_map(&mut next).collect()
     }
 }
 
@@ -338,21 +380,23 @@ pub fn read_tags(value: &[u8]) -> Result<TagList<'_>, Fault> {
 
 /// `a=`.
 pub fn parse_algorithm(value: &[u8]) -> Result<Algorithm, Fault> {
-    match value.to_ascii_lowercase().as_slice() {
-        b"rsa-sha256" => Ok(Algorithm::RsaSha256),
-        b"ed25519-sha256" => Ok(Algorithm::Ed25519Sha256),
+    let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
+    match value {
+        _ if is("rsa-sha256") => Ok(Algorithm::RsaSha256),
+        _ if is("ed25519-sha256") => Ok(Algorithm::Ed25519Sha256),
         // RFC 8301 3.1: verifiers MUST NOT.
-        b"rsa-sha1" => Err(Fault::Sha1),
+        _ if is("rsa-sha1") => Err(Fault::Sha1),
         _ => Err(Fault::Algorithm),
     }
 }
 
 /// `c=`: `header/body`, or the header's alone.
 pub fn parse_canon(value: &[u8]) -> Result<(Canon, Canon), Fault> {
-    let word = |w: &[u8]| match w.to_ascii_lowercase().as_slice() {
-        b"simple" => Ok(Canon::Simple),
-        b"relaxed" => Ok(Canon::Relaxed),
-        _ => Err(Fault::Canonicalisation),
+    let word = |w: &[u8]| {
+        let mut known = [Canon::Simple, Canon::Relaxed].into_iter();
+        known
+            .find(|canon| w.eq_ignore_ascii_case(canon.word().as_bytes()))
+            .ok_or(Fault::Canonicalisation)
     };
     let value = without_space(value);
     match memchr::memchr(b'/', &value) {
@@ -372,12 +416,8 @@ pub fn parse_base64(value: &[u8]) -> Result<Vec<u8>, Fault> {
         return Err(Fault::Syntax);
     }
     // Strict but for the unused bits and padding, of which signers make mistakes.
-    let stripped = text.iter().rposition(|b| *b != b'=').map_or(0, |n| n.saturating_add(1));
-    let body = text.get(..stripped).unwrap_or_default();
-    if !body.iter().all(|b| base64::value(*b).is_some()) {
-        return Err(Fault::Syntax);
-    }
-    Ok(transfer::decode(crate::proto::mime::Encoding::Base64, body, body.len()))
+    let end = text.iter().rposition(|b| *b != b'=').map_or(0, |n| n.saturating_add(1));
+    base64::decode_letters(text.get(..end).unwrap_or_default()).ok_or(Fault::Syntax)
 }
 
 /// domain-name = sub-domain 1*("." sub-domain): a TLD alone signs nothing.
@@ -392,7 +432,8 @@ pub fn parse_domain(value: &[u8]) -> Result<(Name, String), Fault> {
 /// Labels of letters, digits, hyphens and underscores, or U-labels; as a name
 /// and as lower-case text.
 fn parse_labels(value: &[u8]) -> Result<(Name, String), Fault> {
-    let ascii = idna::to_ascii(value).ok_or(Fault::Syntax)?.to_ascii_lowercase();
+    let mut ascii = idna::to_ascii(value).ok_or(Fault::Syntax)?;
+    ascii.make_ascii_lowercase();
     let sound = ascii.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     let name = Name::from_dotted(&ascii).map_err(|_| Fault::Syntax)?;
     if !sound || name.is_root() || ascii.ends_with(b".") {
@@ -402,20 +443,30 @@ fn parse_labels(value: &[u8]) -> Result<(Name, String), Fault> {
 }
 
 /// `h=`: names between colons; in DKIM From must be among them, and none empty.
-fn parse_headers(value: &[u8], kind: Kind) -> Result<Vec<Vec<u8>>, Fault> {
-    let mut names: Vec<Vec<u8>> =
-        without_space(value).split(|b| *b == b':').map(<[u8]>::to_ascii_lowercase).collect();
-    match kind {
-        Kind::Dkim if names.iter().any(Vec::is_empty) => return Err(Fault::Syntax),
-        Kind::Dkim if !names.iter().any(|n| n == b"from") => return Err(Fault::NoFrom),
-        Kind::Dkim => {}
-        Kind::Arc => names.retain(|n| !n.is_empty()),
+fn parse_headers(value: &[u8], kind: Kind) -> Result<Vec<u8>, Fault> {
+    let headers = without_space(value);
+    if kind == Kind::Dkim {
+        if headers.split(|b| *b == b':').any(<[u8]>::is_empty) {
+            return Err(Fault::Syntax);
+        }
+        if !names(&headers).any(|n| n.eq_ignore_ascii_case(b"from")) {
+            return Err(Fault::NoFrom);
+        }
     }
-    let different: HashSet<&Vec<u8>> = names.iter().collect();
-    if different.len() > limits::DKIM_NAMES.size() {
-        return Err(Fault::TooManyNames);
+    let most = limits::DKIM_NAMES.size();
+    if names(&headers).count() > most {
+        // One name may well occur as often, each of an oversigned field.
+        let different: HashSet<Vec<u8>> = names(&headers).map(<[u8]>::to_ascii_lowercase).collect();
+        if different.len() > most {
+            return Err(Fault::TooManyNames);
+        }
     }
-    Ok(names)
+    Ok(headers)
+}
+
+/// What stands between colons.
+fn names(headers: &[u8]) -> impl Iterator<Item = &[u8]> {
+    headers.split(|b| *b == b':').filter(|name| !name.is_empty())
 }
 
 /// 1*76DIGIT.  More than 64 bits of it is no time and no length.

@@ -37,11 +37,12 @@ pub enum TagError {
 impl<'a> TagList<'a> {
     /// Reads a list, folded or not.
     pub fn parse(text: &'a [u8]) -> Result<TagList<'a>, TagError> {
-        let mut tags: Vec<Tag<'a>> = Vec::new();
-        let mut specs = text.split(|b| *b == b';').peekable();
-        while let Some(spec) = specs.next() {
+        // As many as a signature has.
+        let mut tags: Vec<Tag<'a>> = Vec::with_capacity(12);
+        for (at, spec) in specs(text) {
             // A final semicolon leaves an empty piece.
-            if specs.peek().is_none() && spec.trim_ascii().is_empty() && !tags.is_empty() {
+            let last = at.saturating_add(spec.len()) >= text.len();
+            if last && spec.trim_ascii().is_empty() && !tags.is_empty() {
                 break;
             }
             let tag = parse_tag(spec).ok_or(TagError::Syntax)?;
@@ -62,6 +63,18 @@ impl<'a> TagList<'a> {
     }
 }
 
+/// What stands between semicolons, with its offset.
+fn specs(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = Some(0_usize);
+    std::iter::from_fn(move || {
+        let start = at?;
+        let rest = text.get(start..)?;
+        let end = memchr::memchr(b';', rest);
+        at = end.map(|end| start.saturating_add(end).saturating_add(1));
+        Some((start, rest.get(..end.unwrap_or(rest.len()))?))
+    })
+}
+
 fn parse_tag(spec: &[u8]) -> Option<Tag<'_>> {
     let equals = memchr::memchr(b'=', spec)?;
     let (name, value) = spec.split_at_checked(equals)?;
@@ -71,14 +84,20 @@ fn parse_tag(spec: &[u8]) -> Option<Tag<'_>> {
     let well_named =
         first.is_ascii_alphabetic() && rest.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
     // tval = 1*VALCHAR; VALCHAR = %x21-3A / %x3C-7E, and white space between.
-    let valued =
-        value.iter().all(|b| matches!(b, 0x21..=0x7e | 0x80.. | b' ' | b'\t' | b'\r' | b'\n'));
+    // Without a jump at each byte: values are long.
+    let valued = value.iter().fold(true, |all, b| {
+        all & matches!(b, 0x21..=0x7e | 0x80.. | b' ' | b'\t' | b'\r' | b'\n')
+    });
     (well_named && valued).then_some(Tag { name, value })
 }
 
 /// A value without any white space: what base 64 and colon lists need.
 pub fn without_space(value: &[u8]) -> Vec<u8> {
-    value.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect()
+    let mut out = Vec::with_capacity(value.len());
+    for word in value.split(u8::is_ascii_whitespace) {
+        out.extend_from_slice(word);
+    }
+    out
 }
 
 /// The range of the `b=` value in a signature's field value: from the end of
@@ -88,10 +107,7 @@ pub fn without_space(value: &[u8]) -> Vec<u8> {
 /// writes `b=` first and the value later did not hash it; white space before
 /// the semicolon was there.  RFC 6376 3.5, 3.7.
 pub fn b_value(text: &[u8]) -> Option<std::ops::Range<usize>> {
-    let mut at = 0_usize;
-    for spec in text.split(|b| *b == b';') {
-        let start = at;
-        at = at.saturating_add(spec.len()).saturating_add(1);
+    for (start, spec) in specs(text) {
         let Some(equals) = memchr::memchr(b'=', spec) else { continue };
         if spec.get(..equals).is_some_and(|name| name.trim_ascii() == b"b") {
             let from = start.saturating_add(equals).saturating_add(1);

@@ -4,11 +4,10 @@
 //! [`Checked`]: all hashing is done, and what is left asks the DNS for keys and
 //! compares.  A message with no signature to check costs nothing for its body.
 
-use std::collections::HashSet;
-
 use super::canon::{BodyHashes, HashedBody};
 use super::key::{self, KeyRecord, PublicKey};
-use super::signature::{Fault, FieldIndex, Signature};
+use super::signature::{read_tags, Fault, FieldIndex, Signature};
+use super::tag::TagList;
 use super::{Algorithm, Crypto, Sha256, Verdict};
 use crate::proto::dns::{Answer, Answers, Name, Need, Query, Status, Step, Type};
 use crate::proto::limits;
@@ -48,6 +47,9 @@ pub struct Verified {
     pub body_hash: Option<[u8; 32]>,
 }
 
+/// Most headers have no more fields than this.
+const FIELDS: usize = 40;
+
 /// Signatures of a message whose body is still to come.
 pub struct Verifier<'a, D> {
     fields: Vec<Field<'a>>,
@@ -59,6 +61,7 @@ pub struct Verifier<'a, D> {
 
 struct Entry<'a> {
     field: Field<'a>,
+    tags: TagList<'a>,
     parsed: Result<Signature, Fault>,
 }
 
@@ -74,7 +77,8 @@ impl<'a, D: Sha256> Verifier<'a, D> {
         now: u64,
     ) -> Verifier<'a, D> {
         let most = limits::HEADER_FIELDS.size();
-        let fields: Vec<Field<'a>> = Fields::new(header).take(most).collect();
+        let mut fields: Vec<Field<'a>> = Vec::with_capacity(FIELDS);
+        fields.extend(Fields::new(header).take(most));
         let cut = Fields::new(header).nth(most).is_some();
         let index = FieldIndex::new(&fields);
         let mut entries: Vec<Entry<'a>> = index
@@ -82,14 +86,14 @@ impl<'a, D: Sha256> Verifier<'a, D> {
             .iter()
             .take(limits::DKIM_SIGNATURES.size())
             .map(|field| {
-                let parsed = if cut {
-                    Err(Fault::TooManyFields)
-                } else if index.named(b"from").is_empty() {
-                    Err(Fault::NoFrom)
-                } else {
-                    Signature::parse(field.value).and_then(|s| in_time(s, now))
+                let tags = read_tags(field.value);
+                let parsed = match &tags {
+                    _ if cut => Err(Fault::TooManyFields),
+                    _ if index.named(b"from").is_empty() => Err(Fault::NoFrom),
+                    Ok(tags) => Signature::from_dkim_tags(tags).and_then(|s| in_time(s, now)),
+                    Err(fault) => Err(*fault),
                 };
-                Entry { field: *field, parsed }
+                Entry { field: *field, tags: tags.unwrap_or_default(), parsed }
             })
             .collect();
         choose(&mut entries, author);
@@ -118,13 +122,13 @@ impl<'a, D: Sha256> Verifier<'a, D> {
     /// The end of the body.  Also gives its digests, for ARC.
     pub fn finish(self) -> (Checked, HashedBody) {
         let body = self.hashes.finish();
-        let pending = self.entries.iter().map(|entry| {
-            let mut verified = describe(entry);
-            let ready = entry.parsed.clone().and_then(|signature| {
+        let pending = self.entries.into_iter().map(|entry| {
+            let mut verified = describe(&entry);
+            let ready = entry.parsed.and_then(|signature| {
                 check_body(&signature, &body, self.policy)?;
-                let key_name = signature.key_name()?;
+                let key = Query::new(signature.key_name()?, Type::TXT);
                 let digest = signature.header_digest::<D>(&self.index, &entry.field);
-                Ok(Ready { signature, key_name, digest })
+                Ok(Ready { signature, key, digest })
             });
             match ready {
                 Ok(ready) => (verified, Some(ready)),
@@ -144,7 +148,7 @@ impl<'a, D: Sha256> Verifier<'a, D> {
 fn choose(entries: &mut [Entry<'_>], author: Option<&Name>) {
     let own =
         |s: &Signature| author.is_some_and(|a| a.is_within(&s.domain) || s.domain.is_within(a));
-    let mut keys: HashSet<(Name, Name)> = HashSet::new();
+    let mut keys: Vec<(Name, Name)> = Vec::new();
     let mut chosen = 0_usize;
     for first in [true, false] {
         for entry in entries.iter_mut() {
@@ -156,9 +160,11 @@ fn choose(entries: &mut [Entry<'_>], author: Option<&Name>) {
             let many_keys = !keys.contains(&key) && keys.len() >= limits::DKIM_KEYS.size();
             if chosen >= limits::DKIM_VERIFIED.size() || many_keys {
                 entry.parsed = Err(Fault::TooManySignatures);
-            } else {
-                chosen = chosen.saturating_add(1);
-                keys.insert(key);
+                continue;
+            }
+            chosen = chosen.saturating_add(1);
+            if !keys.contains(&key) {
+                keys.push(key);
             }
         }
     }
@@ -177,21 +183,21 @@ fn in_time(signature: Signature, now: u64) -> Result<Signature, Fault> {
 /// What can be said of a signature however it turns out: where the field as a
 /// whole is at fault, its tags may still tell whose it claims to be.
 fn describe(entry: &Entry<'_>) -> Verified {
-    let tags = super::signature::read_tags(entry.field.value).unwrap_or_default();
+    let tags = &entry.tags;
     let text = |name: &[u8]| {
         let value = tags.get(name).filter(|v| v.is_ascii() && v.len() <= 253).unwrap_or_default();
         String::from_utf8_lossy(value).to_ascii_lowercase()
     };
     let parsed = entry.parsed.as_ref().ok();
-    let b = super::tag::without_space(tags.get(b"b").unwrap_or_default());
-    let prefix: Vec<u8> = b.iter().copied().take(8).take_while(|b| b.is_ascii_graphic()).collect();
+    let b = tags.get(b"b").unwrap_or_default().iter().filter(|b| !b.is_ascii_whitespace());
+    let b_prefix = b.take(8).take_while(|b| b.is_ascii_graphic()).map(|b| char::from(*b));
     Verified {
         verdict: Verdict::Neutral,
         fault: None,
         domain: parsed.map_or_else(|| text(b"d"), |s| s.domain_text.clone()),
         selector: text(b"s"),
         algorithm: tags.get(b"a").and_then(|a| super::signature::parse_algorithm(a).ok()),
-        b_prefix: String::from_utf8_lossy(&prefix).into_owned(),
+        b_prefix: b_prefix.collect(),
         key_bits: None,
         signed_at: parsed.and_then(|s| s.signed_at),
         body_hash: parsed.map(|s| s.body_hash),
@@ -206,9 +212,8 @@ pub fn check_body(signature: &Signature, body: &HashedBody, policy: Policy) -> R
             return Err(Fault::LongLength);
         }
         if hash.digest == signature.body_hash && length < hash.octets {
-            let signs = |name: &[u8]| signature.headers.iter().any(|h| h == name);
             // 8.2: a new Content-Type can make the reader show only the tail.
-            let fixed = signs(b"content-type") && signs(b"mime-version");
+            let fixed = signature.signs(b"content-type") && signature.signs(b"mime-version");
             if !policy.unsigned_tail || !fixed {
                 return Err(Fault::UnsignedTail);
             }
@@ -223,7 +228,7 @@ pub fn check_body(signature: &Signature, body: &HashedBody, policy: Policy) -> R
 
 struct Ready {
     signature: Signature,
-    key_name: Name,
+    key: Query,
     digest: [u8; 32],
 }
 
@@ -240,15 +245,16 @@ impl Checked {
 
     fn results(&self, crypto: &impl Crypto, answers: &Answers) -> Result<Vec<Verified>, Need> {
         // All keys first, so that no signature is verified twice.
-        for ready in self.pending.iter().filter_map(|(_, r)| r.as_ref()) {
-            answers.get(&Query::new(ready.key_name.clone(), Type::TXT))?;
-        }
+        let keys = self.pending.iter().map(|(_, ready)| match ready {
+            Some(ready) => answers.get(&ready.key).map(Some),
+            None => Ok(None),
+        });
+        let keys = keys.collect::<Result<Vec<Option<&Answer>>, Need>>()?;
         let mut results = Vec::with_capacity(self.pending.len());
-        for (verified, ready) in &self.pending {
+        for ((verified, ready), key) in self.pending.iter().zip(keys) {
             let mut verified = verified.clone();
-            if let Some(ready) = ready {
-                let query = Query::new(ready.key_name.clone(), Type::TXT);
-                let checked = find_key(answers.get(&query)?).and_then(|record| {
+            if let (Some(ready), Some(key)) = (ready, key) {
+                let checked = find_key(key).and_then(|record| {
                     verified.key_bits = Some(record.key.bits());
                     check_key(&ready.signature, &record)?;
                     check_signature(crypto, &ready.signature, &record.key, &ready.digest)?;
@@ -274,12 +280,12 @@ pub fn find_key(answer: &Answer) -> Result<KeyRecord, Fault> {
         Status::NxDomain | Status::NoData => return Err(Fault::NoKey),
         Status::Found => {}
     }
-    let mut keys = answer.texts().filter(|text| key::is_key(text));
-    let Some(text) = keys.next() else { return Err(Fault::NoKey) };
-    if keys.next().is_some() {
-        return Err(Fault::ManyKeys);
+    let mut keys = answer.texts().filter_map(|text| key::read(&text));
+    match (keys.next(), keys.next()) {
+        (None, _) => Err(Fault::NoKey),
+        (Some(key), None) => key,
+        (Some(_), Some(_)) => Err(Fault::ManyKeys),
     }
-    key::parse(&text)
 }
 
 /// What the key's owner has to say about its use.  RFC 6376 3.6.1.

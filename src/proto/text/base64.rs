@@ -17,16 +17,30 @@ pub const fn letter(six: u8) -> u8 {
 }
 
 /// The six-bit value of a letter; `None` for a byte outside the alphabet.
-pub const fn value(letter: u8) -> Option<u8> {
-    match letter {
-        b'A'..=b'Z' => Some(letter.wrapping_sub(b'A')),
-        b'a'..=b'z' => Some(letter.wrapping_sub(b'a').wrapping_add(26)),
-        b'0'..=b'9' => Some(letter.wrapping_sub(b'0').wrapping_add(52)),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    }
+pub fn value(letter: u8) -> Option<u8> {
+    VALUES.get(usize::from(letter)).copied().filter(|six| *six < NONE)
 }
+
+/// In [`VALUES`] for what is no letter.
+const NONE: u8 = 64;
+
+/// The value of each byte: bodies are decoded by this, and a table does not
+/// branch.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "evaluated when compiling"
+)]
+static VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut six = 0;
+    while six < NONE {
+        values[letter(six) as usize] = six;
+        six += 1;
+    }
+    values
+};
 
 /// Encodes, with padding and without line ends.
 pub fn encode(bytes: &[u8]) -> Vec<u8> {
@@ -73,6 +87,36 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Decodes letters alone, without padding, as keys and signatures are written
+/// by so many programs: unused bits may be anything, and a letter too many at
+/// the end is nothing.
+///
+/// `None` for any byte that is no letter.
+pub fn decode_letters(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = vec![0; text.len().div_ceil(4).saturating_mul(3)];
+    let mut groups = text.chunks_exact(4);
+    let mut octets = out.chunks_exact_mut(3);
+    // Whether all are letters is looked at once, at the end.
+    let mut all = 0;
+    let mut decode = |letters: [u8; 4]| {
+        let [a, b, c, d] = letters.map(|b| VALUES.get(usize::from(b)).copied().unwrap_or(NONE));
+        all |= a | b | c | d;
+        [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]
+    };
+    for (letters, octets) in (&mut groups).zip(&mut octets) {
+        octets.copy_from_slice(&decode(letters.try_into().ok()?));
+    }
+    let rest = groups.remainder();
+    if let Some(octets) = octets.next() {
+        let mut letters = [b'A'; 4];
+        letters.iter_mut().zip(rest).for_each(|(to, b)| *to = *b);
+        octets.copy_from_slice(&decode(letters));
+    }
+    let whole = text.len() / 4;
+    out.truncate(whole.saturating_mul(3).saturating_add(rest.len().saturating_sub(1)));
+    (all < NONE).then_some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +142,30 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         for n in 0..all.len() {
             assert_eq!(decode(&encode(&all[n..])).as_deref(), Some(&all[n..]));
+        }
+    }
+
+    #[test]
+    fn letters_alone_are_read_without_padding() {
+        for n in 0..100 {
+            let octets: Vec<u8> = (0..n).map(|i: u8| i.wrapping_mul(37)).collect();
+            let text = encode(&octets);
+            let letters = text.split(|b| *b == b'=').next().unwrap();
+            assert_eq!(decode_letters(letters).unwrap(), octets);
+        }
+        assert_eq!(decode_letters(b"Zh").unwrap(), b"f", "unused bits");
+        assert_eq!(decode_letters(b"Zm9vZ").unwrap(), b"foo", "a letter too many");
+    }
+
+    #[test]
+    fn among_letters_there_is_nothing_else() {
+        let letters = b"ABCDEFGHIJ";
+        for bad in (0..=255).filter(|b| value(*b).is_none()) {
+            for at in 0..letters.len() {
+                let mut text = *letters;
+                text[at] = bad;
+                assert_eq!(decode_letters(&text), None, "{bad} at {at}");
+            }
         }
     }
 
