@@ -257,4 +257,29 @@ mod tests {
         let twice = POLICY.to_string() + "mode: none\nmax_age: 1\nnew_field: x\n";
         assert_eq!(Policy::parse(twice.as_bytes()).unwrap().mode, Mode::Enforce);
     }
+
+    #[test]
+    fn time_doubles_with_the_input() {
+        let host = Name::parse(b"mx.example.org").unwrap();
+        for unit in
+            ["mx: a.example.org\n", "mx: *.a\n", "version: STSv1\n", ":", "\n", " ", "a:\r\n"]
+        {
+            crate::proto::testing::assert_linear(|n| {
+                let text = "version: STSv1\nmode: enforce\nmax_age: 1\n".to_string()
+                    + &unit.repeat(n / unit.len());
+                if let Ok(policy) = std::hint::black_box(Policy::parse(text.as_bytes())) {
+                    std::hint::black_box(policy.allows(&host));
+                }
+            });
+        }
+        for unit in [";", "a=b;", "=", " ", "id=1;"] {
+            crate::proto::testing::assert_linear(|n| {
+                let text = "v=STSv1;".to_string() + &unit.repeat(n / unit.len());
+                std::hint::black_box(id(&[&text]));
+            });
+        }
+        crate::proto::testing::assert_linear(|n| {
+            std::hint::black_box(id(&vec!["v=STSv1; id=1;"; n / 14]));
+        });
+    }
 }

@@ -423,4 +423,30 @@ mod tests {
         assert_eq!(Report::parse(rows(10_001).as_bytes()), Err(NotXml));
         assert_eq!(Report::parse(b"<other/>"), Err(NotXml));
     }
+
+    #[test]
+    fn time_doubles_with_the_input() {
+        for unit in [
+            "<record></record>",
+            "<record><row><policy_evaluated><reason><type>a</type></reason></policy_evaluated></row></record>",
+            "<a>",
+            "<a></a>",
+            "<record><auth_results>",
+            "</record>",
+        ] {
+            crate::proto::testing::assert_linear(|n| {
+                let text = "<feedback>".to_string() + &unit.repeat(n / unit.len());
+                let _ = std::hint::black_box(Report::parse(text.as_bytes()));
+            });
+        }
+        // One record that grows.
+        for unit in ["<dkim><domain>a</domain></dkim>", "<spf></spf>", "x"] {
+            crate::proto::testing::assert_linear(|n| {
+                let text = "<feedback><record><auth_results>".to_string()
+                    + &unit.repeat(n / unit.len())
+                    + "</auth_results></record></feedback>";
+                let _ = std::hint::black_box(Report::parse(text.as_bytes()));
+            });
+        }
+    }
 }

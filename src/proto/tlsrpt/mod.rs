@@ -313,4 +313,25 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert_eq!(Report::parse(deep.as_bytes()), None);
     }
+
+    #[test]
+    fn time_doubles_with_the_input() {
+        for unit in [";", "rua=", ",mailto:a@b.c", ",https://a/", "=", " "] {
+            crate::proto::testing::assert_linear(|n| {
+                let text = "v=TLSRPTv1;rua=mailto:a@b.c".to_string() + &unit.repeat(n / unit.len());
+                std::hint::black_box(to(&[&text]));
+            });
+        }
+        for unit in [
+            r#"{"policy":{"policy-type":"sts","mx-host":["a","b"]}},"#,
+            r#"{"failure-details":[{"result-type":"a"},{"result-type":"b"}]},"#,
+            r#"{"a":1,"a":1,"a":1,"a":1},"#,
+            "{},",
+        ] {
+            crate::proto::testing::assert_linear(|n| {
+                let text = format!("{{\"policies\":[{}{{}}]}}", unit.repeat(n / unit.len()));
+                std::hint::black_box(Report::parse(text.as_bytes()));
+            });
+        }
+    }
 }

@@ -158,3 +158,53 @@ fn a_negative_ttl_is_zero() {
         vec![Record { name: name("e"), ttl: 0x8000_0001, data: Data::A([1, 2, 3, 4].into()) }];
     assert_eq!(parse(&m.write(512)).unwrap().answers[0].ttl, 0);
 }
+
+#[test]
+fn time_doubles_with_the_input() {
+    // Type TXT, class IN, a TTL, no data.
+    const REST: &[u8] = b"\0\x10\0\x01\0\0\0\x09\0\0";
+    // Names: the root; a pointer to the question; one to itself; one to the
+    // name before it, so that a chain grows; and labels without end.
+    type Owner = fn(usize, usize) -> Vec<u8>;
+    let pointer = |to: usize| (0xc000 | u16::try_from(to & 0x3fff).unwrap()).to_be_bytes();
+    let owners: [Owner; 5] = [
+        |_, _| vec![0],
+        |_, _| vec![0xc0, 12],
+        |here, _| (0xc000 | u16::try_from(here & 0x3fff).unwrap()).to_be_bytes().to_vec(),
+        |_, before| (0xc000 | u16::try_from(before & 0x3fff).unwrap()).to_be_bytes().to_vec(),
+        |_, before| {
+            let to = (0xc000 | u16::try_from(before & 0x3fff).unwrap()).to_be_bytes();
+            [&b"\x03abc"[..], &to].concat()
+        },
+    ];
+    let query = Message::query(7, Query::new(name("a.example.org"), Type::TXT)).write(512);
+    for owner in owners {
+        crate::proto::testing::assert_linear(|n| {
+            let mut bytes = query.clone();
+            // A response with as many answers as can be said, and no OPT.
+            bytes[2] |= 0x80;
+            bytes[6..8].copy_from_slice(&[0xff, 0xff]);
+            bytes[10..12].copy_from_slice(&[0, 0]);
+            bytes.truncate(bytes.len() - 11);
+            let mut before = 12;
+            while bytes.len() < n {
+                let here = bytes.len();
+                bytes.extend_from_slice(&owner(here, before));
+                bytes.extend_from_slice(REST);
+                before = here;
+            }
+            let _ = std::hint::black_box(parse(&bytes));
+        });
+    }
+    // One name whose pointers lead backwards through the whole message.
+    crate::proto::testing::assert_linear(|n| {
+        let mut bytes = query.clone();
+        bytes[6..8].copy_from_slice(&[0, 1]);
+        bytes.truncate(bytes.len() - 11);
+        while bytes.len() < n {
+            let to = bytes.len().saturating_sub(2);
+            bytes.extend_from_slice(&pointer(to));
+        }
+        let _ = std::hint::black_box(parse(&bytes));
+    });
+}
