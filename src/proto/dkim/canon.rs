@@ -545,6 +545,42 @@ mod tests {
     }
 
     #[test]
+    fn random_bodies_in_random_chunks_agree_with_the_words_of_the_rfc() {
+        let mut seed = 7_u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            usize::try_from(seed >> 33).unwrap() % below
+        };
+        let pieces: [&[u8]; 9] =
+            [b"\r\n", b"\n", b"\r", b" ", b"  ", b"\t", b"word", b"\r\n\r\n", &[b'x'; 200]];
+        for round in 0..400 {
+            // Plain text with few changes, and changes all over.
+            let rare = [2, 20, 200][round % 3];
+            let mut text = Vec::new();
+            for _ in 0..random(2000) {
+                let piece = if random(rare) == 0 { pieces[random(9)] } else { &b"plain text"[..] };
+                text.extend_from_slice(piece);
+                if random(8) == 0 {
+                    text.extend_from_slice(b"\r\n");
+                }
+            }
+            for canon in [Canon::Simple, Canon::Relaxed] {
+                let mut hashes = BodyHashes::<Tape>::default();
+                hashes.want(canon, None);
+                let mut rest = text.as_slice();
+                while !rest.is_empty() {
+                    let (chunk, after) = rest.split_at((1 + random(5000)).min(rest.len()));
+                    hashes.feed(chunk);
+                    rest = after;
+                }
+                hashes.finish();
+                let given = LAST.with(|l| l.borrow_mut().pop().unwrap());
+                assert!(given == model(canon, &text), "{canon:?}, round {round}");
+            }
+        }
+    }
+
+    #[test]
     fn a_length_takes_the_first_octets_only() {
         assert_eq!(run(Canon::Relaxed, Some(3), b"a  b  c\r\n", 100), b"a b");
         assert_eq!(run(Canon::Simple, Some(0), b"abc\r\n", 100), b"");
