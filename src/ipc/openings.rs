@@ -5,11 +5,17 @@
 //! request is made by lookup, the answer comes from parent: that is why a
 //! broken imap cannot open mailboxes by asking, and why this is not a call.
 //! Control waits in the same way for parent's answers.
+//!
+//! Parent answers a kind of process, not one life of it: what the predecessor
+//! asked for can be answered to its successor.  So ids begin at random, and an
+//! answer that is not ours meets no slot.  Counted from 0 it would meet one,
+//! and give one account's channel to who waits for another's.
 
 use crate::base::clock::Deadline;
 use crate::base::lock;
 use crate::ipc::call::CallError;
 use crate::ipc::parent::Refusal;
+use crate::sys::rand;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
@@ -31,7 +37,7 @@ pub struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Slots { state: Mutex::new(State { next: 0, slots: HashMap::new() }) }
+        Slots { state: Mutex::new(State { next: rand::u64(), slots: HashMap::new() }) }
     }
 }
 
@@ -91,5 +97,24 @@ impl<T> Slot<'_, T> {
 impl<T> Drop for Slot<'_, T> {
     fn drop(&mut self) {
         lock::lock(&self.from.state).slots.remove(&self.request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn an_answer_to_a_predecessor_meets_no_slot_of_its_successor() {
+        let (before, after) = (Slots::<u32>::default(), Slots::<u32>::default());
+        let asked: Vec<_> = (0..100).map(|_| before.begin()).collect();
+        let mine = after.begin();
+        for slot in &asked {
+            after.complete(slot.request, 1);
+        }
+        let request = mine.request;
+        after.complete(request, 2);
+        assert_eq!(mine.wait(Deadline::after(Duration::from_secs(20))), Ok(2));
     }
 }

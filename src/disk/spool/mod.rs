@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! VERSION         "rmail spool 1", and which release wrote it
+//! lock            held (flock) by the one queue that works here
 //! key             32 octets, mode 0600: the master key without `queue encryption`
 //! incoming/<qid>  being written; not accepted yet
 //! queue/<qid>     committed
@@ -37,7 +38,7 @@ pub mod state;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -74,6 +75,8 @@ pub enum SpoolError {
     Version(String),
     /// The file is not a whole committed message.  It belongs into quarantine.
     Damaged(&'static str),
+    /// Another process works on this directory.
+    Locked(PathBuf),
 }
 
 impl std::fmt::Display for SpoolError {
@@ -84,6 +87,9 @@ impl std::fmt::Display for SpoolError {
             SpoolError::ForeignKey => HeadError::ForeignKey.fmt(f),
             SpoolError::Version(text) => f.write_str(text),
             SpoolError::Damaged(what) => write!(f, "damaged: {what}"),
+            SpoolError::Locked(path) => {
+                write!(f, "{}: another rmaild works on this queue", path.display())
+            }
         }
     }
 }
@@ -123,12 +129,19 @@ pub struct Spool {
     committed: DirSync,
     qids: Qids,
     stripes: Vec<Mutex<()>>,
+    /// Keeps the lock while the value lives.
+    _lock: File,
 }
 
 impl Spool {
     /// Opens the directory and makes what is missing in it.  `configured` is
     /// the key of `queue encryption`.
+    ///
+    /// [`SpoolError::Locked`]: another queue has it, perhaps that of a daemon
+    /// whose parent was killed and which is about to notice.  Two at once would
+    /// each miss what the other commits.  Does not wait.
     pub fn open(dir: &Path, configured: Option<[u8; KEY_LEN]>) -> Result<Spool, SpoolError> {
+        let lock = take_lock(dir)?;
         check_version(dir)?;
         for name in ["incoming", "queue", "bad"] {
             let path = dir.join(name);
@@ -147,6 +160,7 @@ impl Spool {
             committed: DirSync::new(&dir.join("queue")),
             qids: Qids::default(),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
+            _lock: lock,
         })
     }
 
@@ -273,6 +287,11 @@ impl Spool {
             Err(e) if e.is_missing() => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// Makes the names of all committed messages durable, whoever made them.
+    pub fn sync_committed(&self) -> Result<(), SysError> {
+        self.committed.sync()
     }
 
     /// Puts a damaged message out of the way, into `bad`.
@@ -452,6 +471,23 @@ fn list(dir: &Path) -> Result<(Vec<Qid>, Vec<PathBuf>), SysError> {
     }
     ids.sort_unstable();
     Ok((ids, others))
+}
+
+/// Takes the directory's lock.
+fn take_lock(dir: &Path) -> Result<File, SpoolError> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(MODE)
+        .open(&path)
+        .map_err(|e| SpoolError::Sys(SysError::of("open", &e).at(&path)))?;
+    if !file::try_lock(&file, file::Lock::Exclusive).map_err(|e| SpoolError::Sys(e.at(&path)))? {
+        return Err(SpoolError::Locked(path));
+    }
+    Ok(file)
 }
 
 /// Reads VERSION, or writes it into a directory that has none.

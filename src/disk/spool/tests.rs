@@ -179,17 +179,32 @@ fn keys_come_from_the_configuration_or_a_file_of_our_own() {
     let before = plain.publish(ready(&plain)).unwrap();
     let mode = fs::metadata(dir.path().join("key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    drop(plain);
     // encryption is configured later: what was there is still read
     let sealed = Spool::open(dir.path(), Some([7; 32])).unwrap();
     sealed.load(before).unwrap();
     let after = sealed.publish(ready(&sealed)).unwrap();
+    drop(sealed);
     // the key is changed: nothing is destroyed
     let other = Spool::open(dir.path(), Some([8; 32])).unwrap();
     assert_eq!(other.load(after), Err(SpoolError::ForeignKey));
     assert!(other.is_committed(after).unwrap());
     other.load(before).unwrap();
+    drop(other);
     fs::write(dir.path().join("key"), b"short").unwrap();
     assert!(matches!(Spool::open(dir.path(), None), Err(SpoolError::Version(_))));
+}
+
+#[test]
+fn one_queue_at_a_time_works_on_a_spool() {
+    let dir = TestDir::new();
+    let first = Spool::open(dir.path(), None).unwrap();
+    assert_eq!(
+        Spool::open(dir.path(), None).unwrap_err(),
+        SpoolError::Locked(dir.path().join("lock"))
+    );
+    drop(first);
+    Spool::open(dir.path(), None).unwrap();
 }
 
 #[test]

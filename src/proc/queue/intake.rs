@@ -196,7 +196,7 @@ impl Shared {
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let committed = asked
+        let committed: Vec<String> = asked
             .iter()
             .filter(|qid| match self.spool.is_committed(**qid) {
                 Ok(yes) => yes || self.queue().messages.contains_key(qid),
@@ -207,6 +207,13 @@ impl Shared {
             })
             .map(ToString::to_string)
             .collect();
+        // The queue that renamed it may have died before it synced the name,
+        // and 250 is said to this answer.
+        if !committed.is_empty() {
+            if let Err(e) = self.spool.sync_committed() {
+                log::fatal("queue", &e.to_string());
+            }
+        }
         self.queue().resumed = true;
         self.changed.notify_all();
         committed

@@ -24,12 +24,13 @@ mod settle;
 mod work;
 
 use crate::base::clock::{Deadline, Since, WallTime};
+use crate::base::crypto::KEY_LEN;
 use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::conf;
 use crate::conf::ast::{Config, Distance, MdaLimit};
 use crate::disk::spool::qid::Qid;
-use crate::disk::spool::Spool;
+use crate::disk::spool::{Spool, SpoolError};
 use crate::ipc::call::{NoRequests, Peer};
 use crate::ipc::ctl::{Reply, Request};
 use crate::ipc::openings::{Openings, Slots};
@@ -43,6 +44,7 @@ use message::Kept;
 use sched::{Class, Now, Rules, Sched, Settings};
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
@@ -50,6 +52,8 @@ use std::time::Duration;
 
 /// How long an answer of lookup is waited for, and what parent opens.
 const ASK: Duration = Duration::from_secs(30);
+/// How long the queue of a daemon whose parent died may take to give up the lock.
+const PREDECESSOR: Duration = Duration::from_secs(10);
 /// Threads that take messages in: each may wait for a sync.
 const INTAKE_THREADS: usize = 16;
 /// Threads for what mta reports.
@@ -90,6 +94,9 @@ pub struct Queue {
     paused: HashSet<Class>,
     /// mta is being restarted.
     mta_down: bool,
+    /// How many channels to mta there have been: whoever finds one broken says
+    /// `mta_down` of that one, not of its successor.
+    mta_lives: u64,
 }
 
 /// For `show stats`.
@@ -114,8 +121,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let child: Child = greeted.confine()?;
     let config = conf::part(&child.part.text).map_err(StartError::Other)?;
     let key = config.queue_key().map(conf::ast::QueueKey::octets);
-    let spool =
-        Spool::open(&child.spool, key).map_err(|e| StartError::Other(format!("queue: {e}")))?;
+    let spool = open_spool(&child.spool, key)?;
     let hostname = config.hostname().unwrap_or(&child.hostname).to_owned();
     let sched = Sched::new(settings(&config));
     let mta_server = Arc::new(remote::Server::default());
@@ -132,6 +138,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
             loaded: false,
             paused: HashSet::new(),
             mta_down: true,
+            mta_lives: 0,
         }),
         changed: Condvar::new(),
         remote: Mutex::default(),
@@ -159,6 +166,20 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         shared,
     };
     Ok(child.serve(&main))
+}
+
+/// Opens the spool; the queue of a daemon that was killed may still be leaving it.
+fn open_spool(dir: &Path, key: Option<[u8; KEY_LEN]>) -> Result<Spool, StartError> {
+    let begun = Since::now();
+    loop {
+        match Spool::open(dir, key) {
+            Ok(spool) => return Ok(spool),
+            Err(SpoolError::Locked(_)) if begun.elapsed() < PREDECESSOR => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(e) => return Err(StartError::Other(format!("queue: {e}"))),
+        }
+    }
 }
 
 /// Parent's events, on the main thread.

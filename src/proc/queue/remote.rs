@@ -32,10 +32,17 @@ use std::time::Duration;
 const SEND: Duration = Duration::from_secs(5);
 
 /// Jobs that mta has.
-#[derive(Default)]
 pub struct Remote {
     next: u64,
     jobs: HashMap<u64, Job>,
+}
+
+impl Default for Remote {
+    /// Ids begin at random: mta may report what the queue before this one had
+    /// it do, and that must not be taken for the end of another message.
+    fn default() -> Remote {
+        Remote { next: crate::sys::rand::u64(), jobs: HashMap::new() }
+    }
 }
 
 /// Serves mta.
@@ -69,7 +76,10 @@ impl Serve for Server {
         for job in &lost {
             end(shared, job);
         }
-        shared.queue().mta_down = false;
+        let mut queue = shared.queue();
+        queue.mta_down = false;
+        queue.mta_lives = queue.mta_lives.wrapping_add(1);
+        drop(queue);
         shared.changed.notify_all();
     }
 }
@@ -95,13 +105,17 @@ impl Shared {
             id
         };
         wire.id = id;
+        let life = self.queue().mta_lives;
         let down = Down::Job { job: Box::new(wire) };
         if self.mta.tell(&down, Some(file.as_fd()), Deadline::after(SEND)).is_err() {
             // It is being restarted: a fresh channel will say when it is back.
             let job = lock::lock(&self.remote).jobs.remove(&id);
             let Some(job) = job else { return };
             if job.dest.class == Class::Remote {
-                self.queue().mta_down = true;
+                let mut queue = self.queue();
+                // The fresh channel may have come while this one was given up.
+                queue.mta_down |= queue.mta_lives == life;
+                drop(queue);
                 end(self, &job);
             } else {
                 postpone(self, &job, "mta is not there");
