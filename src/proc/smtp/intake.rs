@@ -13,7 +13,7 @@ use crate::ipc::smtp_queue::{Answer, Ask, Begun, Message, Refused};
 use crate::proto::smtp::reply::{table, Reply};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long queue may take to begin a message, or to come back.
@@ -90,7 +90,7 @@ impl Intake {
     /// Begins a message; gives the descriptor to write its body through.
     pub fn begin(&self, sid: u64, size: u64) -> Result<(Begun, OwnedFd), Reply> {
         let deadline = after(BEGIN);
-        self.wait_resumed(deadline)?;
+        drop(self.wait_resumed(deadline)?);
         match self.peer.call_fd(&Ask::Begin { sid, size }, None, deadline) {
             Ok((Answer::Begin { begun: Ok(begun) }, Some(fd))) => Ok((begun, fd)),
             Ok((Answer::Begin { begun: Err(refused) }, _)) => Err(reply(refused)),
@@ -102,8 +102,9 @@ impl Intake {
     /// Hands a message over: when this gives `Ok`, it is on disk.
     pub fn commit(&self, qid: &str, message: Message) -> Result<(), Reply> {
         let deadline = after(COMMIT);
-        self.wait_resumed(deadline)?;
-        lock(&self.link).open.insert(qid.to_owned(), None);
+        // Noted under the lock that found the channel in use: a channel that is
+        // replaced from now on asks for this id too.
+        self.wait_resumed(deadline)?.open.insert(qid.to_owned(), None);
         let ask = Ask::Commit { qid: qid.to_owned(), message: Box::new(message) };
         let result = match self.peer.call(&ask, deadline) {
             Ok(Answer::Commit { committed }) => committed.map_err(reply),
@@ -138,7 +139,7 @@ impl Intake {
         }
     }
 
-    fn wait_resumed(&self, deadline: Deadline) -> Result<(), Reply> {
+    fn wait_resumed(&self, deadline: Deadline) -> Result<MutexGuard<'_, Link>, Reply> {
         let mut link = lock(&self.link);
         while !link.resumed {
             if deadline.expired() {
@@ -146,7 +147,7 @@ impl Intake {
             }
             link = wait_for(&self.changed, link, deadline.left());
         }
-        Ok(())
+        Ok(link)
     }
 }
 
