@@ -81,7 +81,12 @@ impl Root {
                 Err(e) => return Err(e),
             };
             for part in ["new", "cur"] {
-                if holds(&dir.join(part), wanted.as_bytes())? {
+                let part = dir.join(part);
+                if holds(&part, wanted.as_bytes())? {
+                    // Who made the name may have died before it was durable.
+                    atomic::sync_dir(&part)?;
+                    // It may have left its first name too; garbage if this fails.
+                    let _ = fs::remove_file(dir.join("tmp").join(&wanted));
                     return Ok(Some(name));
                 }
             }

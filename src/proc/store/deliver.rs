@@ -6,13 +6,17 @@
 //! under a name that the delivery's id fixes, so a second attempt finds it;
 //! everything unknown is temporary.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::forward::{self, Forwarded};
 use super::Shared;
+use crate::base::clock::Deadline;
 use crate::base::exits::{Outcome, Status};
-use crate::base::log;
+use crate::base::{lock, log};
 use crate::conf::ast::SpecialUse;
 use crate::disk::maildir::{DeliveryId, Error, Name};
 use crate::disk::spool::head::Key;
@@ -30,6 +34,53 @@ pub fn run(shared: &Shared, channel: OwnedFd) {
     });
     if let Err(e) = served {
         log::warn!("deliver", msg = "channel of queue", error = log::Show(&e));
+    }
+}
+
+/// How long a delivery may be waited for that is the same as another.
+const SAME: Duration = Duration::from_secs(5 * 60);
+
+/// The deliveries in work, by message and recipient.  Any thread.
+///
+/// A queue that was restarted gives out again what its predecessor gave this
+/// store, while that is still being written: the two would share one name in
+/// `tmp/`, and one would deliver what the other has half written.
+#[derive(Debug, Default)]
+pub struct InWork {
+    ids: Mutex<HashSet<(String, u32)>>,
+    changed: Condvar,
+}
+
+/// The right to work on a delivery; dropping it gives it up.
+#[derive(Debug)]
+struct Turn<'a> {
+    of: &'a InWork,
+    id: (String, u32),
+    /// Another attempt had it before: it may have succeeded.
+    waited: bool,
+}
+
+impl InWork {
+    /// Waits until nobody works on this delivery; `None` at the deadline.
+    fn turn(&self, qid: &str, number: u32, deadline: Deadline) -> Option<Turn<'_>> {
+        let id = (qid.to_string(), number);
+        let mut ids = lock::lock(&self.ids);
+        let mut waited = false;
+        while !ids.insert(id.clone()) {
+            if deadline.expired() {
+                return None;
+            }
+            waited = true;
+            ids = lock::wait_for(&self.changed, ids, deadline.left());
+        }
+        Some(Turn { of: self, id, waited })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock::lock(&self.of.ids).remove(&self.id);
+        self.of.changed.notify_all();
     }
 }
 
@@ -65,6 +116,11 @@ fn report(delivery: &Delivery, answer: &Answer) {
 }
 
 fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer, Outcome> {
+    let turn = shared
+        .in_work
+        .turn(&delivery.qid, delivery.number, Deadline::after(SAME))
+        .ok_or_else(|| temp((3, 0), "local error", "an earlier attempt is still in work"))?;
+    let maybe = delivery.maybe || turn.waited;
     let edits = delivery
         .body
         .edits()
@@ -87,7 +143,7 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
     }
     let mailbox = match forwarded.keep {
         true => {
-            store(shared, delivery, &given, &message, skip).map_err(|e| refused(&e))?.to_string()
+            store(shared, delivery, maybe, &given, &message, skip).map_err(|e| refused(&e))?.to_string()
         }
         false => String::new(),
     };
@@ -98,6 +154,7 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
 fn store(
     shared: &Shared,
     delivery: &Delivery,
+    maybe: bool,
     given: &Handover,
     message: &Message,
     skip: usize,
@@ -105,7 +162,7 @@ fn store(
     let account = &shared.account;
     let Delivery { secs, usecs, ref qid, number, .. } = *delivery;
     let id = DeliveryId { secs, usecs, qid, rcpt: number, copy: 0 };
-    if delivery.maybe {
+    if maybe {
         if let Some(name) = account.root().find_delivery(&id)? {
             return Ok(name);
         }
@@ -163,5 +220,25 @@ fn refused(e: &Error) -> Outcome {
         e if e.is_full() => temp((3, 1), "mail system is full", e),
         Error::Locked(_) => temp((2, 0), "mailbox is in use", e),
         e => temp((3, 0), "local error", e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_delivery_waits_for_the_one_in_work_and_others_do_not() {
+        let work = InWork::default();
+        let first = work.turn("q", 1, Deadline::NEVER).unwrap();
+        assert!(!first.waited);
+        assert!(!work.turn("q", 2, Deadline::NEVER).unwrap().waited);
+        assert!(work.turn("q", 1, Deadline::after(Duration::from_millis(10))).is_none());
+        std::thread::scope(|s| {
+            let second = s.spawn(|| work.turn("q", 1, Deadline::NEVER).is_some());
+            drop(first);
+            assert!(second.join().unwrap());
+        });
+        assert!(lock::lock(&work.ids).is_empty());
     }
 }

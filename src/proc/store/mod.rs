@@ -66,6 +66,8 @@ pub struct Shared {
     pub openings: Openings,
     /// Programs that are running.
     pub exits: Exits,
+    /// Deliveries that are being written.
+    pub in_work: deliver::InWork,
     stopping: Arc<AtomicBool>,
     state: Mutex<State>,
     changed: Condvar,
@@ -130,6 +132,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         parent: child.parent.clone(),
         openings: Openings::default(),
         exits: Exits::default(),
+        in_work: deliver::InWork::default(),
         stopping: Arc::new(AtomicBool::new(false)),
         state: Mutex::new(State { idle: Some(Since::now()), ..State::default() }),
         changed: Condvar::new(),

@@ -160,8 +160,10 @@ impl Mailbox {
         let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
         let news = self.list.refresh()?;
         self.take_news(news, &mut Changes::default())?;
+        // What is here under this name was delivered before, and is in `cur/` by
+        // now perhaps: another link in `new/` would show it twice.
         let known = self.find_base(&base).is_some() || self.pending.contains_key(&base);
-        if !self.own_change(|_| message.deliver())? || known {
+        if known || !self.own_change(|_| message.deliver())? {
             return Ok(None);
         }
         let path = part(&self.dir, "new", &base);
