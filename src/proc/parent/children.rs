@@ -2,7 +2,10 @@
 //! follows a death.
 //!
 //! A child that dies is started again after 0.1 s, doubling to 30 s, for ever,
-//! with a CRIT line each time; its neighbours get fresh channels at once.  Only
+//! with a CRIT line each time; its neighbours get fresh channels at once.  One
+//! that lived a second, and longer than the wait before, has settled: its next
+//! wait is the shortest again.  So a child that cannot live costs little, and
+//! one that dies now and then is hardly missed.  Only
 //! a death before a process's first `Ready` ends the start.  A store's deaths
 //! count for its account alone.
 
@@ -21,8 +24,9 @@ use std::time::{Duration, Instant};
 const BACKOFF: Duration = Duration::from_millis(100);
 /// The longest.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// A child that lived so long begins its back-off anew.
-const SETTLED: Duration = Duration::from_secs(60);
+/// A child that lived so long, and longer than the wait before, begins its
+/// back-off anew: the wait is there for what dies as soon as it is started.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// A running child.
 pub struct Running {
@@ -67,7 +71,7 @@ pub struct Slot {
     pub kind: Kind,
     /// It has been ready once.
     pub proven: bool,
-    /// Deaths without a settled life between them.
+    /// Deaths in a row; see [`deaths_after`].
     pub deaths: u32,
     /// When it is started again.
     pub restart_at: Option<Instant>,
@@ -86,6 +90,19 @@ pub fn kill(pid: i32, signal: i32) {
 pub fn backoff(deaths: u32) -> Duration {
     let doublings = deaths.saturating_sub(1).min(16);
     BACKOFF.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+}
+
+/// Deaths in a row, with one more after a life of `lived`.
+pub fn deaths_after(deaths: u32, lived: Duration) -> u32 {
+    let settled = match deaths {
+        0 => SETTLED,
+        _ => SETTLED.max(backoff(deaths)),
+    };
+    if lived >= settled {
+        1
+    } else {
+        deaths.saturating_add(1)
+    }
 }
 
 impl Supervisor {
@@ -177,7 +194,7 @@ impl Supervisor {
         let process = table::process(kind);
         if let Err(e) = self.spawn(process, None) {
             log::crit!("child", name = process.name, msg = "cannot start", error = Show(&e));
-            self.died(kind, false);
+            self.died(kind, Duration::ZERO);
             return;
         }
         for (from, to) in table::edges() {
@@ -246,15 +263,15 @@ impl Supervisor {
             if self.phase == Phase::Starting {
                 self.failed_start.get_or_insert(format!("{name} did not start: {}", words(exit)));
             } else if self.phase == Phase::Running {
-                self.died(child.process.kind, lived >= SETTLED);
+                self.died(child.process.kind, lived);
             }
         }
     }
 
     /// Plans the next start of an always-running kind.
-    fn died(&mut self, kind: Kind, settled: bool) {
+    fn died(&mut self, kind: Kind, lived: Duration) {
         if let Some(slot) = self.slots.iter_mut().find(|s| s.kind == kind) {
-            slot.deaths = if settled { 1 } else { slot.deaths.saturating_add(1) };
+            slot.deaths = deaths_after(slot.deaths, lived);
             let wait = backoff(slot.deaths);
             slot.restart_at = Some(Instant::now() + wait);
             log::warn!("child", name = table::process(kind).name, restart_ms = millis(wait));
@@ -335,5 +352,19 @@ mod tests {
     fn backoff_doubles_from_a_tenth_of_a_second_to_thirty() {
         let ms: Vec<u128> = (1..=12).map(|d| backoff(d).as_millis()).collect();
         assert_eq!(ms, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000]);
+    }
+
+    #[test]
+    fn a_life_longer_than_the_wait_before_it_begins_the_backoff_anew() {
+        let ms = Duration::from_millis;
+        // As soon as it is started, for ever.
+        assert_eq!((0..5).fold(0, |deaths, _| deaths_after(deaths, ms(900))), 5);
+        // A life of a second settles the short waits, not the long ones.
+        assert_eq!(deaths_after(0, ms(1000)), 1);
+        assert_eq!(deaths_after(4, ms(1000)), 1);
+        assert_eq!(deaths_after(5, ms(1000)), 6);
+        assert_eq!(deaths_after(5, ms(1600)), 1);
+        assert_eq!(deaths_after(40, ms(29_999)), 41);
+        assert_eq!(deaths_after(40, ms(30_000)), 1);
     }
 }

@@ -216,12 +216,11 @@ impl Supervisor {
             self.store_deaths.remove(&key);
             return;
         }
-        let settled = lived >= Duration::from_secs(60);
         let state = self
             .store_deaths
             .entry(key)
             .or_insert_with(|| StoreDeaths { deaths: 0, not_before: Instant::now() });
-        state.deaths = if settled { 1 } else { state.deaths.saturating_add(1) };
+        state.deaths = super::children::deaths_after(state.deaths, lived);
         state.not_before = Instant::now() + super::children::backoff(state.deaths);
     }
 }
