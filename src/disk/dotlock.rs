@@ -4,9 +4,11 @@
 //! `<pid>:<hostname>`; a *content* lock holds the protected file's next content
 //! and is committed by renaming it over that file.  A lock is stale when
 //! neither it nor the protected file has changed for the rule's time, or when
-//! it holds the pid of this account's previous store, which is known to be
+//! it holds the pid of an earlier store of this account, which is known to be
 //! dead since its flock on `rmail.lock` is gone.  Whether another program's
 //! pid lives cannot be asked inside the sandbox, so its lock waits for the time.
+//! One that is still empty after ten seconds is of nobody: who makes one
+//! writes into it at once, or died between the two.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -25,8 +27,9 @@ pub struct Owner {
     pub pid: u32,
     /// This host, as it stands in locks and file names.
     pub host: String,
-    /// The process that held `rmail.lock` before this one.
-    pub dead: Option<u32>,
+    /// The processes that held `rmail.lock` before this one, as far as is known:
+    /// one that died early may have left its predecessor's locks as they were.
+    pub dead: Vec<u32>,
 }
 
 /// How long to wait for a lock, and when it is stale.
@@ -37,6 +40,10 @@ pub struct Rule {
     /// A lock and a protected file unchanged for this long mean that nobody holds it.
     pub stale: Duration,
 }
+
+/// How long a lock may be empty.  Others take a lock whose holder does not touch
+/// it for so long for stale whatever is in it.
+const EMPTY: Duration = Duration::from_secs(10);
 
 /// `dovecot-uidlist.lock` and `dovecot-keywords.lock`.
 pub const UIDLIST: Rule = Rule { wait: Duration::from_secs(122), stale: Duration::from_secs(120) };
@@ -172,19 +179,21 @@ fn system(t: WallTime) -> SystemTime {
 /// True when nobody can be holding the lock any more.
 fn is_stale(lock: &Path, target: &Path, rule: Rule, owner: &Owner) -> bool {
     let Ok(meta) = std::fs::symlink_metadata(lock) else { return false };
-    if let (true, Some(dead)) = (meta.is_file() && meta.len() < 512, owner.dead) {
+    let now = system(WallTime::now());
+    let age = |t: Option<SystemTime>| t.and_then(|t| now.duration_since(t).ok());
+    let made = meta.modified().ok();
+    if meta.is_file() && meta.len() == 0 && age(made).is_some_and(|age| age >= EMPTY) {
+        return true;
+    }
+    if meta.is_file() && meta.len() < 512 {
         let text = std::fs::read_to_string(lock).unwrap_or_default();
-        if text.trim_end() == format!("{dead}:{}", owner.host) {
+        let of = |pid: &u32| text.trim_end() == format!("{pid}:{}", owner.host);
+        if owner.dead.iter().any(of) {
             return true;
         }
     }
-    let newest = [Ok(meta), std::fs::symlink_metadata(target)]
-        .into_iter()
-        .flatten()
-        .filter_map(|m| m.modified().ok())
-        .max();
-    let age = newest.and_then(|t| system(WallTime::now()).duration_since(t).ok());
-    age.is_some_and(|age| age >= rule.stale)
+    let changed = std::fs::symlink_metadata(target).ok().and_then(|m| m.modified().ok());
+    age(made.max(changed)).is_some_and(|age| age >= rule.stale)
 }
 
 #[cfg(test)]
@@ -195,7 +204,7 @@ mod tests {
     const QUICK: Rule = Rule { wait: Duration::from_millis(50), stale: Duration::from_secs(120) };
 
     fn owner() -> Owner {
-        Owner { pid: std::process::id(), host: "h".into(), dead: None }
+        Owner { pid: std::process::id(), host: "h".into(), dead: Vec::new() }
     }
 
     #[test]
@@ -213,12 +222,32 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_of_the_dead_store_is_overridden_at_once() {
+    fn a_lock_of_a_dead_store_is_overridden_at_once() {
         let dir = TestDir::new();
         let target = dir.path().join("x");
-        std::fs::write(dir.path().join("x.lock"), "4711:h").unwrap();
-        let owner = Owner { dead: Some(4711), ..owner() };
-        assert!(Dotlock::plain(&target, QUICK, &owner, 0o600).is_ok());
+        let owner = Owner { dead: vec![12, 4711], ..owner() };
+        for (text, free) in [("12:h", true), ("4711:h", true), ("13:h", false), ("12:x", false)] {
+            std::fs::write(dir.path().join("x.lock"), text).unwrap();
+            let lock = Dotlock::plain(&target, QUICK, &owner, 0o600);
+            assert_eq!(lock.is_ok(), free, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_stays_empty_is_of_nobody() {
+        let dir = TestDir::new();
+        let target = dir.path().join("x");
+        std::fs::write(&target, "").unwrap();
+        let lock = dir.path().join("x.lock");
+        let made = |secs, text: &str| {
+            std::fs::write(&lock, text).unwrap();
+            let time = SystemTime::now() - Duration::from_secs(secs);
+            File::options().write(true).open(&lock).unwrap().set_modified(time).unwrap();
+            Dotlock::plain(&target, QUICK, &owner(), 0o600).is_ok()
+        };
+        assert!(!made(5, ""));
+        assert!(!made(11, "1:elsewhere"));
+        assert!(made(11, ""));
     }
 
     #[test]

@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn owner() -> Owner {
-        Owner { pid: std::process::id(), host: "h".into(), dead: None }
+        Owner { pid: std::process::id(), host: "h".into(), dead: Vec::new() }
     }
 
     fn append(path: &Path, text: &[u8], step: usize) -> Result<()> {

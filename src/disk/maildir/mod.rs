@@ -26,8 +26,8 @@ pub use message::MessageFile;
 pub use name::{BadName, Name};
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -41,7 +41,8 @@ use crate::sys::file::{try_lock, Lock};
 use crate::sys::user;
 use error::At;
 
-/// Held (flock) by the one process that works on the account; its content is that process's pid.
+/// Held (flock) by the one process that works on the account.  Its lines are pids: that
+/// process's, then those that held it before, the last first.
 pub const LOCK_NAME: &str = "rmail.lock";
 
 /// The list of subscribed mailboxes.
@@ -200,9 +201,12 @@ impl Root {
     }
 }
 
-/// Opens rmail.lock and takes its flock; also the pid that it held before.
-fn take_lock(path: &Path) -> Result<(File, Option<u32>)> {
-    let mut file = OpenOptions::new()
+/// How many earlier holders `rmail.lock` names.
+const HOLDERS: usize = 16;
+
+/// Opens rmail.lock and takes its flock; also the pids of those that held it before.
+fn take_lock(path: &Path) -> Result<(File, Vec<u32>)> {
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -213,10 +217,16 @@ fn take_lock(path: &Path) -> Result<(File, Option<u32>)> {
     if !try_lock(&file, Lock::Exclusive)? {
         return Err(Error::Locked(path.into()));
     }
-    let text = read_small(path, 64)?;
-    let dead = std::str::from_utf8(&text).ok().and_then(|t| t.trim_end().parse().ok());
-    file.set_len(0).at("ftruncate", path)?;
-    file.write_all(format!("{}\n", std::process::id()).as_bytes()).at("write", path)?;
+    let own = std::process::id();
+    let text = read_small(path, 4096)?;
+    let lines = text.split(|b| *b == b'\n').filter_map(|l| std::str::from_utf8(l).ok());
+    // A pid that is ours now is nobody else's, whoever had it before.
+    let dead: Vec<u32> =
+        lines.filter_map(|l| l.parse().ok()).filter(|p| *p != own).take(HOLDERS).collect();
+    let text: String = std::iter::once(&own).chain(&dead).map(|p| format!("{p}\n")).collect();
+    // Over the old lines, and cut then: a death in between forgets nobody.
+    file.write_all_at(text.as_bytes(), 0).at("write", path)?;
+    file.set_len(u64::try_from(text.len()).unwrap_or(0)).at("ftruncate", path)?;
     Ok((file, dead))
 }
 

@@ -54,7 +54,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let Some(Job::Target(Target::Mbox { uid, gid, path, .. }, channel)) = child.job.take() else {
         return Err(StartError::Other("no mailbox to deliver to".into()));
     };
-    let owner = Owner { pid: std::process::id(), host: child.hostname.clone(), dead: None };
+    let owner = Owner { pid: std::process::id(), host: child.hostname.clone(), dead: Vec::new() };
     let mailbox = Mailbox { path, whose: Whose { uid, gid }, owner };
     let worker = move || {
         let served = queue_store::serve(channel, |delivery, file| mailbox.answer(&delivery, file));
