@@ -142,9 +142,9 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
         forward::pipe(shared, delivery, command, &given.header, &message, skip)?;
     }
     let mailbox = match forwarded.keep {
-        true => {
-            store(shared, delivery, maybe, &given, &message, skip).map_err(|e| refused(&e))?.to_string()
-        }
+        true => store(shared, delivery, maybe, &given, &message, skip)
+            .map_err(|e| refused(&e))?
+            .to_string(),
         false => String::new(),
     };
     Ok(Answer::Done { mailbox, inject: forwarded.addresses })

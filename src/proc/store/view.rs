@@ -252,6 +252,11 @@ impl View {
         })
     }
 
+    /// Makes what STORE has changed durable; blocks on the disk.
+    pub fn commit_flags(&self) -> Result<()> {
+        self.open.change(|m| m.commit_flags())
+    }
+
     /// EXPUNGE: removes messages (UIDs ascending) for good.  The next poll with expunges tells.
     pub fn expunge(&mut self, uids: &[u32]) -> Result<Stored> {
         if self.read_only {

@@ -136,12 +136,18 @@ impl Mailbox {
         Ok(true)
     }
 
+    /// Makes flags durable that [`Mailbox::store_flags`] has changed.
+    pub fn commit_flags(&self) -> Result<()> {
+        Ok(atomic::sync_dir(&self.dir.join("cur"))?)
+    }
+
     /// Removes messages for good; UIDs ascending, unknown ones are passed over.
     ///
     /// The directories are synced before this returns.  RFC 9051 6.4.3.
     pub fn expunge(&mut self, uids: &[u32]) -> Result<Stored> {
         let mut stored = Stored::default();
         let mut retry = Vec::new();
+        let in_new = uids.iter().any(|uid| self.get(*uid).is_some_and(|m| m.attrs.in_new));
         self.own_change(|me| {
             for uid in uids {
                 let Some(message) = me.get(*uid) else { continue };
@@ -178,6 +184,9 @@ impl Mailbox {
             stored.changed.sort_unstable();
         }
         if !stored.changed.is_empty() {
+            if in_new {
+                atomic::sync_dir(&self.dir.join("new"))?;
+            }
             atomic::sync_dir(&self.dir.join("cur"))?;
             self.journal(&[(self.modseq, Entry::Stamp(self.stamp))]);
         }

@@ -21,7 +21,7 @@ pub struct Store<'a> {
     pub flags: Flags<'a>,
 }
 
-/// Changes flags: the files have their new names before the OK.
+/// Changes flags: the files have their new names, synced, before the OK.
 pub fn run(s: &mut Session, tag: &[u8], store: &Store<'_>) -> Ran {
     let messages = match s.messages(&store.set, store.uid) {
         Ok(messages) => messages,
@@ -45,6 +45,13 @@ pub fn run(s: &mut Session, tag: &[u8], store: &Store<'_>) -> Ran {
         Ok(done) => done,
         Err(e) => return s.fail(tag, &e),
     };
+    // One sync for all of the command.  `\Seen` that FETCH sets has none: nothing
+    // is said of it, and a message that is unread again is not lost.
+    if !done.changed.is_empty() {
+        if let Err(e) = selected.view.commit_flags() {
+            return s.fail(tag, &e);
+        }
+    }
     if !store.silent {
         // A keyword that is new is named by FLAGS before it is used.
         s.tell(false)?;
