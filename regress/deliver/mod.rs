@@ -3,7 +3,7 @@
 use crate::Test;
 
 mod local;
-mod post;
+pub mod post;
 mod remote;
 
 /// The tests of this kind.

@@ -179,11 +179,22 @@ fn run(chosen: &[(String, &Test)]) -> ExitCode {
     let next = AtomicUsize::new(0);
     let counts = Mutex::new([0usize; 3]);
     let jobs = std::env::var("JOBS").ok().and_then(|j| j.parse().ok()).unwrap_or(4);
+    // Those that last a minute by their nature, and mostly wait, go beside the
+    // others from the start.
+    let (long, short): (Vec<_>, Vec<_>) =
+        chosen.iter().partition(|(name, _)| name.starts_with("crash/"));
+    let (long, short) = (&long, &short);
+    let (next, counts, base) = (&next, &counts, &base);
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| loop {
-                let i = next.fetch_add(1, Ordering::SeqCst);
-                let Some((name, test)) = chosen.get(i) else { return };
+        for own in (0..long.len()).map(Some).chain((0..jobs).map(|_| None)) {
+            scope.spawn(move || loop {
+                let (name, test) = match own {
+                    Some(own) => long[own],
+                    None => match short.get(next.fetch_add(1, Ordering::SeqCst)) {
+                        Some(test) => *test,
+                        None => return,
+                    },
+                };
                 let dir = base.join(name.replace('/', "."));
                 let begun = Instant::now();
                 let outcome = std::fs::create_dir_all(&dir)
@@ -209,6 +220,9 @@ fn run(chosen: &[(String, &Test)]) -> ExitCode {
                 let ms = begun.elapsed().as_millis();
                 let _ = writeln!(std::io::stdout(), "{word} {name} {ms} ms{why}");
                 // a closed pipe
+                if own.is_some() {
+                    return;
+                }
             });
         }
     });
