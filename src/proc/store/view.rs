@@ -123,6 +123,12 @@ impl View {
         self.uids.last_uid()
     }
 
+    /// UIDNEXT as it was when the session last looked: no message that it does
+    /// not know yet has a lower UID.
+    pub fn uidnext(&self) -> u32 {
+        self.last.saturating_add(1)
+    }
+
     /// The UID of a sequence number.
     pub fn uid(&self, seq: u32) -> Option<u32> {
         self.uids.uid(seq)
@@ -342,8 +348,11 @@ mod tests {
             Some(std::time::Duration::ZERO)
         )
         .unwrap());
+        // It has UID 1 and is not announced yet.
+        assert_eq!((first.len(), first.uidnext()), (0, 1));
         let news = first.poll(true).unwrap();
         assert_eq!((news.exists, news.recent), (Some(1), Some(1)));
+        assert_eq!((first.len(), first.uidnext()), (1, 2));
         let news = second.poll(true).unwrap();
         assert_eq!((news.exists, news.recent), (Some(1), None));
         assert!(first.poll(true).unwrap().is_empty());

@@ -24,12 +24,10 @@ pub fn run(s: &mut Session, tag: &[u8], mailbox: &Mailbox<'_>, read_only: bool) 
         Err(e) => return s.fail(tag, &e),
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let facts = view.with(|m| {
-        let unseen = m.messages().iter().position(|x| !x.attrs.flags.has(Flags::SEEN));
-        Ok((m.uidnext(), unseen))
-    });
-    let (uidnext, unseen) = match facts {
-        Ok(facts) => facts,
+    let facts =
+        view.with(|m| Ok(m.messages().iter().position(|x| !x.attrs.flags.has(Flags::SEEN))));
+    let unseen = match facts {
+        Ok(unseen) => unseen,
         Err(e) => return s.fail(tag, &e),
     };
     write_flags(&mut s.out, &view);
@@ -43,7 +41,9 @@ pub fn run(s: &mut Session, tag: &[u8], mailbox: &Mailbox<'_>, read_only: bool) 
         told(Code::Unseen(count(at).saturating_add(1)), "First unseen.");
     }
     told(Code::UidValidity(view.uidvalidity), "UIDs valid.");
-    told(Code::UidNext(uidnext), "Predicted next UID.");
+    // Of the messages that EXISTS counted: what has come since is still to be
+    // announced, and a client that goes on from UIDNEXT must not miss it.
+    told(Code::UidNext(view.uidnext()), "Predicted next UID.");
     s.selected = Some(Selected { name, view });
     let (code, text) = if read_only {
         (Code::ReadOnly, "Examine completed.")
