@@ -242,6 +242,25 @@ fn the_next_host_is_tried_until_one_answers() {
 }
 
 #[test]
+fn a_host_that_says_yes_before_it_has_the_message_has_not_taken_it() {
+    for answer in ["250 2.0.0 taken", "220 hello", "334 go on", "355 almost"] {
+        let hasty = plain(move |e| match e.stage {
+            Stage::Data => Action::Say(answer),
+            _ => Action::Usual,
+        });
+        let mta = Mta::to(&[(&hasty, Scheme::Smtp)]);
+        let report = mta.one(|_| ());
+        assert_eq!(report.result, Outcome::Temp { subject: 4, detail: 2 }, "{answer}");
+        assert!(report.said.contains("out of step"), "{answer}: {}", report.said);
+        assert_eq!(hasty.connections(), 1, "{answer}: the connection is not used again");
+        let good = plain(|_| Action::Usual);
+        let both = Mta::to(&[(&hasty, Scheme::Smtp), (&good, Scheme::Smtp)]);
+        assert_eq!(both.one(|_| ()).result, DONE, "{answer}");
+        assert_eq!(good.mails().len(), 1, "{answer}");
+    }
+}
+
+#[test]
 fn a_connection_lost_after_the_final_dot_is_tried_later_and_nowhere_else() {
     let lost = plain(|e| match e.stage {
         Stage::End => Action::Close,

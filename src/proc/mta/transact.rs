@@ -175,6 +175,13 @@ impl Session {
             Ok(reply) => reply,
             Err(lost) => return Ended { reports, lost: Some(lost), elsewhere: None },
         };
+        // RFC 5321 4.3.2: 354, or a refusal.  A host that says yes to a message
+        // it has not seen is out of step, and what it says next is not about
+        // this message.
+        if matches!(reply.class(), 2 | 3) && reply.code != 354 {
+            let lost = Lost::Protocol(format!("out of step: DATA was answered {}", reply.code));
+            return Ended { reports, lost: Some(lost), elsewhere: None };
+        }
         if reply.code != 354 {
             for rcpt in taken {
                 reports.push(self.answer(rcpt, &reply));
