@@ -28,7 +28,7 @@ use crate::proto::addr::{Charset, Domain, Mailbox};
 use crate::proto::limits;
 use crate::proto::smtp::command::{Mail, Rcpt};
 use crate::proto::smtp::data::{Fed, Framing};
-use crate::proto::smtp::reply::{table, Enhanced, Reply};
+use crate::proto::smtp::reply::{table, Reply};
 use crate::proto::smtp::server::{Action, Chunk, Server, TlsPolicy};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -320,10 +320,7 @@ impl<'a> Session<'a> {
             }
             Verdict::Denied { why } => (table::RECIPIENT_REFUSED, why),
             Verdict::NoSuchUser => (table::NO_SUCH_USER, String::new()),
-            Verdict::Refused { code, text } => {
-                let class = if code < 500 { 4 } else { 5 };
-                (Reply::new(code, Enhanced::new(class, 7, 1), text.clone()), text)
-            }
+            Verdict::Refused { code, text } => (Reply::refusal(code, &text), text),
             Verdict::Loop { why } => (table::LOOP, why),
             Verdict::Unavailable { why } => (table::UNAVAILABLE, why),
         };

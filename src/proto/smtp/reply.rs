@@ -79,6 +79,20 @@ impl Reply {
         Reply { code, status: Some(status), text: text.into() }
     }
 
+    /// A refusal in an administrator's words.  They may begin with an enhanced
+    /// code of their own, which must be of the same class (RFC 2034 4).
+    pub fn refusal(code: u16, text: &str) -> Reply {
+        let class = if code < 500 { 4 } else { 5 };
+        let mut c = Cursor::new(text.as_bytes());
+        match Enhanced::parse(&mut c).filter(|s| s.class == class && c.eat(b' ')) {
+            Some(status) => {
+                let words = text.get(c.pos()..).unwrap_or_default().trim_start();
+                Reply::new(code, status, words.to_string())
+            }
+            None => Reply::new(code, Enhanced::new(class, 7, 1), text.to_string()),
+        }
+    }
+
     /// A reply that has no enhanced code.
     pub fn plain(code: u16, text: impl Into<Cow<'static, str>>) -> Reply {
         Reply { code, status: None, text: text.into() }
@@ -358,6 +372,20 @@ mod tests {
         let two = Reply::new(550, Enhanced::new(5, 7, 1), "No.\nReally.");
         assert_eq!(written(&two), "550-5.7.1 No.\r\n550 5.7.1 Really.\r\n");
         assert_eq!(two.to_string(), "550 5.7.1 No.");
+    }
+
+    #[test]
+    fn a_refusal_may_bring_its_enhanced_code() {
+        for (code, text, line) in [
+            (550, "5.1.6 moved away", "550 5.1.6 moved away\r\n"),
+            (451, "4.2.1 later", "451 4.2.1 later\r\n"),
+            (550, "gone", "550 5.7.1 gone\r\n"),
+            (450, "5.1.1 not of this class", "450 4.7.1 5.1.1 not of this class\r\n"),
+            (550, "5.1.1", "550 5.7.1 5.1.1\r\n"),
+            (550, "5.1.1é", "550 5.7.1 5.1.1é\r\n"),
+        ] {
+            assert_eq!(written(&Reply::refusal(code, text)), line);
+        }
     }
 
     #[test]
