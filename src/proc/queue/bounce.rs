@@ -52,7 +52,8 @@ impl Notice {
                 _ => Enhanced { class: 2, ..one.status },
             },
             host: one.host.clone(),
-            said: one.said.clone(),
+            // Which mailbox it went to is between the recipient and his server.
+            said: if action == Action::Delivered { String::new() } else { one.said.clone() },
             at: at.div_euclid(1000),
         }
     }
