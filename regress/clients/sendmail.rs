@@ -82,7 +82,8 @@ pub fn delivers(env: &Env) -> Outcome {
 pub fn header_recipients(env: &Env) -> Outcome {
     let daemon = start(env);
     let message = "To: joe@example.com\nBcc: ann@example.com\nSubject: two\n\nx\n";
-    let out = send(env, &daemon, &["-t"], message);
+    // Options without a value may stand together.
+    let out = send(env, &daemon, &["-ti"], message);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     daemon.drained();
     for user in ["joe", "ann"] {
@@ -96,7 +97,21 @@ pub fn header_recipients(env: &Env) -> Outcome {
 pub fn refused(env: &Env) -> Outcome {
     let daemon = start(env);
     let out = send(env, &daemon, &["nobody-here@example.com"], "Subject: x\n\nx\n");
-    assert_eq!(out.status.code(), Some(69), "{}", String::from_utf8_lossy(&out.stderr));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(69), "{said}");
+    assert!(said.contains("nobody-here@example.com: 550 5.1.1 "), "{said}");
+    Outcome::Passed
+}
+
+pub fn other_names(env: &Env) -> Outcome {
+    let daemon = start(env);
+    // What rmailctl says of this daemon: the one in PATH would ask another.
+    for (option, said) in [("-bp", ""), ("-bi", "no table aliases in the configuration\n")] {
+        let out = send(env, &daemon, &[option], "");
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert!(text.ends_with(said), "{option}: {text}");
+        assert_eq!(out.status.success(), said.is_empty(), "{option}: {text}");
+    }
     Outcome::Passed
 }
 

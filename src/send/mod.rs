@@ -29,8 +29,8 @@ pub fn main() -> ExitCode {
     let name = args.next().unwrap_or_default();
     let args: Vec<_> = args.collect();
     match Path::new(&name).file_name().and_then(|n| n.to_str()) {
-        Some("mailq") => mailq(),
-        Some("newaliases") => newaliases(),
+        Some("mailq") => under_another_name(&args, mailq),
+        Some("newaliases") => under_another_name(&args, newaliases),
         _ => sendmail(&args),
     }
 }
@@ -42,22 +42,35 @@ fn fail(why: &str, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Runs rmailctl, which stands beside this program or in PATH.
-fn rmailctl(args: &[&str]) -> ExitCode {
-    match std::process::Command::new("rmailctl").args(args).status() {
+/// mailq and newaliases know the options that sendmail has.
+fn under_another_name(args: &[std::ffi::OsString], run: fn(&Path) -> ExitCode) -> ExitCode {
+    match Options::parse(args) {
+        Ok(options) => run(&options.socket),
+        Err(why) => fail(&why, sysexits::USAGE),
+    }
+}
+
+/// Runs the rmailctl that was installed with this program, or stands beside it;
+/// else the one in PATH, in which sbin need not be.
+fn rmailctl(socket: &Path, args: &[&str]) -> ExitCode {
+    let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join("rmailctl")));
+    let installed = option_env!("RMAILD").map(|p| Path::new(p).with_file_name("rmailctl"));
+    let program = [beside, installed].into_iter().flatten().find(|p| p.exists());
+    let program = program.unwrap_or_else(|| "rmailctl".into());
+    match std::process::Command::new(program).arg("-s").arg(socket).args(args).status() {
         Ok(status) => ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1)),
         Err(e) => fail(&format!("rmailctl: {e}"), sysexits::UNAVAILABLE),
     }
 }
 
-fn mailq() -> ExitCode {
-    rmailctl(&["show", "queue"])
+fn mailq(socket: &Path) -> ExitCode {
+    rmailctl(socket, &["show", "queue"])
 }
 
 /// The daemon reads its tables itself, so there is nothing to compile: the
 /// table `aliases` is read anew.
-fn newaliases() -> ExitCode {
-    rmailctl(&["update", "table", "aliases"])
+fn newaliases(socket: &Path) -> ExitCode {
+    rmailctl(socket, &["update", "table", "aliases"])
 }
 
 fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
@@ -67,8 +80,8 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
     };
     match options.mode {
         options::Mode::Deliver => {}
-        options::Mode::Queue => return mailq(),
-        options::Mode::Aliases => return newaliases(),
+        options::Mode::Queue => return mailq(&options.socket),
+        options::Mode::Aliases => return newaliases(&options.socket),
         options::Mode::Session => return session::relay_stdin(&options.socket),
         options::Mode::Offline => {
             return outcome(offline::send(&options.socket, &options.offline));

@@ -14,13 +14,16 @@ pub const DIRECTORY: &str = "/var/spool/rmail/offline";
 
 /// Keeps a message until the daemon runs; it is synced when this returns.
 pub fn keep(mail: &Mail) -> Result<(), String> {
+    // A From field that is made has its name from the command line.
+    let mut message = session::made_from(mail, &mail.sender).unwrap_or_default().into_bytes();
+    message.extend_from_slice(&mail.message);
     let kept = Kept {
         sender: mail.sender.clone(),
         recipients: mail.recipients.clone(),
         notify: mail.notify.clone(),
         ret: mail.ret.clone(),
         envid: mail.envid.clone(),
-        message: mail.message.clone(),
+        message,
     };
     offline::write(Path::new(DIRECTORY), &kept).map(|_| ()).map_err(|e| e.to_string())
 }

@@ -90,8 +90,13 @@ impl Options {
                     o.offline = value()?.into();
                     o.mode = Mode::Offline;
                 }
-                "t" => o.from_header = true,
-                "i" => o.dot_is_data = true,
+                // These may stand together, as in -ti.
+                "t" | "i" | "n" | "v"
+                    if option.bytes().all(|b| matches!(b, b't' | b'i' | b'n' | b'v')) =>
+                {
+                    o.from_header |= option.contains('t');
+                    o.dot_is_data |= option.contains('i');
+                }
                 "o" if rest.starts_with('i') => o.dot_is_data = true,
                 // Values of options that other sendmails know.
                 "A" | "B" | "C" | "h" | "L" | "O" | "p" | "X" | "D" | "M" | "d" => {
@@ -100,7 +105,7 @@ impl Options {
                 "o" if rest.is_empty() => {
                     value()?;
                 }
-                "o" | "e" | "E" | "G" | "m" | "n" | "s" | "U" | "v" | "x" => {}
+                "o" | "e" | "E" | "G" | "m" | "s" | "U" | "x" => {}
                 "q" => return Err("-q: rmail runs its queue itself: see rmailctl schedule".into()),
                 _ => return Err(format!("-{option}: unknown option")),
             }
@@ -262,6 +267,11 @@ mod tests {
         assert_eq!(o.all_recipients(b"").unwrap(), ["a@b", "-c@d"]);
         assert_eq!(parse(&["-f", "<>", "a@b"]).unwrap().sender(), "");
         assert!(parse(&["-q"]).is_err());
+        for together in ["-it", "-ti", "-tvi", "-nit"] {
+            let o = parse(&[together]).unwrap();
+            assert!(o.from_header && o.dot_is_data, "{together}");
+        }
+        assert!(parse(&["-tz"]).is_err());
         assert!(parse(&["-N", "sometimes"]).is_err());
     }
 

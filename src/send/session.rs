@@ -45,6 +45,18 @@ pub enum Failed {
     Refused(String),
 }
 
+impl Failed {
+    /// The same, with the recipient that it is about.
+    fn of(self, recipient: &str) -> Failed {
+        let named = |why: String| format!("{recipient}: {why}");
+        match self {
+            Failed::NoDaemon(why) => Failed::NoDaemon(why),
+            Failed::Temporary(why) => Failed::Temporary(named(why)),
+            Failed::Refused(why) => Failed::Refused(named(why)),
+        }
+    }
+}
+
 /// Sends a message; blocks until the daemon has it on disk.
 pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
     let mut session = Session::open(socket)?;
@@ -78,7 +90,8 @@ pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
         if let Some(notify) = &mail.notify {
             to.push_str(&format!(" NOTIFY={notify}"));
         }
-        session.expect(format!("{to}\r\n").as_bytes(), 250)?;
+        let reply = session.expect(format!("{to}\r\n").as_bytes(), 250);
+        reply.map_err(|failed| failed.of(recipient))?;
     }
     session.expect(b"DATA\r\n", 354)?;
     let mut body = Vec::with_capacity(mail.message.len() + 64);
@@ -95,7 +108,7 @@ pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
 }
 
 /// A From field for a message that has none, when a name was given.
-fn made_from(mail: &Mail, sender: &str) -> Option<String> {
+pub fn made_from(mail: &Mail, sender: &str) -> Option<String> {
     let name = mail.full_name.as_ref()?;
     let has = crate::proto::mime::field::Fields::new(&mail.message).any(|f| f.is(b"from"));
     let plain = !has && name.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\');
@@ -149,10 +162,14 @@ impl Session {
                 Err(_) => return Err(Failed::Temporary("rmaild gave no SMTP reply".into())),
             }
         };
+        let said = || match reply.status {
+            Some(status) => format!("{} {status} {}", reply.code, reply.text()),
+            None => format!("{} {}", reply.code, reply.text()),
+        };
         match reply.code {
             c if c == code => Ok(reply.text()),
-            400..=499 => Err(Failed::Temporary(reply.text())),
-            _ => Err(Failed::Refused(reply.text())),
+            400..=499 => Err(Failed::Temporary(said())),
+            _ => Err(Failed::Refused(said())),
         }
     }
 }
