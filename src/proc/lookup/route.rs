@@ -13,6 +13,7 @@ use crate::ipc::mta_lookup::{Credentials, Host, NoRoute, Route, Scheme};
 use crate::proto::dns::Name;
 use crate::proto::pattern;
 use crate::proto::secret::Secret;
+use crate::sys::rand;
 use std::net::IpAddr;
 
 /// What routes are made of.
@@ -61,7 +62,7 @@ impl Router<'_> {
         let relay = self.relay(action).map_err(temporary)?;
         let sources = self.sources(relay, deadline).map_err(temporary)?;
         let hosts = if let Some(hosts) = &relay.host {
-            let urls = match hosts {
+            let mut urls = match hosts {
                 Hosts::Urls(urls) => urls.clone(),
                 Hosts::Table(name) => {
                     let list = self.tables.named(name).and_then(|t| t.fetch(deadline));
@@ -72,6 +73,10 @@ impl Router<'_> {
                         .map_err(temporary)?
                 }
             };
+            // Each has its share: one is first, those behind it come after it.
+            let turn = usize::try_from(rand::u32()).unwrap_or(0);
+            let first = turn.checked_rem(urls.len()).unwrap_or(0);
+            urls.rotate_left(first);
             self.of_urls(&urls, deadline)?
         } else if let Some(table) = &relay.domain {
             let found = self.tables.ask(table, Service::Mapping, domain, deadline);
@@ -260,8 +265,12 @@ match action box
                 (465, Scheme::Smtps, Some("me"))
             );
             assert_eq!(route.sources.len(), 2);
-            let many = r.route("many", "x.example", soon()).unwrap();
-            assert_eq!(many.hosts.iter().map(|h| h.port).collect::<Vec<_>>(), [2525, 24]);
+            let mut orders = std::collections::HashSet::new();
+            for _ in 0..100 {
+                let many = r.route("many", "x.example", soon()).unwrap();
+                orders.insert(many.hosts.iter().map(|h| h.port).collect::<Vec<_>>());
+            }
+            assert_eq!(orders, [vec![2525, 24], vec![24, 2525]].into());
             let by = r.route("bydomain", "D.example", soon()).unwrap();
             assert_eq!(by.hosts[0].scheme, Scheme::SmtpNoTls);
             for (action, domain) in [("bydomain", "e.example"), ("box", "x"), ("none", "x")] {
