@@ -18,6 +18,7 @@ mod auth;
 mod dns;
 mod expand;
 mod format;
+mod hosts;
 mod route;
 mod rules;
 mod tables;

@@ -2,6 +2,7 @@
 //! action's tables say of them.
 
 use super::dns::Dns;
+use super::hosts;
 use super::tables::Tables;
 use crate::base::clock::Deadline;
 use crate::conf::ast::{
@@ -100,7 +101,12 @@ impl Router<'_> {
                 Ok(addr) => (vec![addr], false),
                 Err(_) => {
                     let Ok(name) = Name::parse(url.host.as_bytes()) else { continue };
-                    match self.dns.addresses(&name, deadline) {
+                    let here = hosts::addresses(&url.host);
+                    let found = match here.is_empty() {
+                        true => self.dns.addresses(&name, deadline),
+                        false => Ok((here, false)),
+                    };
+                    match found {
                         Ok(found) => found,
                         Err(why) => {
                             failed = Some(why);
