@@ -215,6 +215,20 @@ pub fn mda(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// The wrapper gets the words of the command that it wraps.
+pub fn wrapper(env: &Env) -> Outcome {
+    let rules = "mda wrapper \"w\" \"sed s/hello/wrapped/ | %{mda}\"\n\
+                 action \"mda\" mda \"tee '@DIR@/home/a b'\" userbase <users> wrapper \"w\"\n\
+                 match from any for domain \"mda.example\" action \"mda\"\n";
+    let daemon = daemon(env, "", rules);
+    post(&daemon, "joe@mda.example", TEXT);
+    daemon.drained();
+    let file = env.dir.join("home/a b");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    assert!(text.contains("Subject: wrapped\n\nline\n"), "{text}");
+    Outcome::Passed
+}
+
 /// A file that an alias names is a system mailbox in all but its place: the same process writes it.
 pub fn mbox(env: &Env) -> Outcome {
     if !rmail::sys::user::is_root() {

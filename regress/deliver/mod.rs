@@ -6,6 +6,8 @@ mod local;
 pub mod post;
 mod remote;
 
+pub use post::Client;
+
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
     Test { name: "maildir-message-is-whole-and-named-by-its-delivery", run: local::maildir },
@@ -17,7 +19,9 @@ pub const TESTS: &[Test] = &[
     Test { name: "locked-account-holds-the-message", run: local::locked },
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
+    Test { name: "wrapper-runs-around-the-mda", run: local::wrapper },
     Test { name: "smarthost-gets-the-message-whole", run: remote::smarthost },
+    Test { name: "relay-options-are-what-the-host-sees", run: remote::relay_options },
     Test { name: "lmtp-server-gets-the-message", run: remote::lmtp },
     Test { name: "refused-for-now-is-tried-until-taken", run: remote::retries },
     Test { name: "failure-comes-back-as-a-report-on-that-recipient", run: remote::failure },

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::post::{self, files, post, Client};
-use crate::daemon::{eventually, Daemon};
+use crate::daemon::{certificate, eventually, Daemon};
 use crate::dns::{Dns, Record};
 use crate::sink::{Action, Options, Sink, Stage};
 use crate::{Env, Outcome};
+use openssl::ssl::{SslContext, SslFiletype, SslMethod, SslVerifyMode};
 
 /// As it is sent, with the dot doubled.
 const TEXT: &str = "From: joe@example.com\r\nSubject: out\r\n\r\n..dot\r\nbye\r\n";
@@ -56,6 +57,52 @@ pub fn smarthost(env: &Env) -> Outcome {
     assert!(mails[0].text.ends_with(WANT), "{}", mails[0].text);
     daemon.drained();
     assert!(files(&env.dir.join("mail/joe")).is_empty(), "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// What the options of a relay say is what the host sees.
+pub fn relay_options(env: &Env) -> Outcome {
+    let (cert, key) = certificate(&env.dir, "sink", &["localhost"]);
+    let (own, _) = certificate(&env.dir, "own", &["our.example"]);
+    let mut tls = SslContext::builder(SslMethod::tls_server()).unwrap();
+    tls.set_certificate_file(&cert, SslFiletype::PEM).unwrap();
+    tls.set_private_key_file(&key, SslFiletype::PEM).unwrap();
+    // Only who shows our certificate is let in.
+    tls.set_ca_file(&own).unwrap();
+    tls.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    let offers = vec!["PIPELINING", "AUTH PLAIN"];
+    let sink = Sink::start(Options { tls: Some(tls.build()), offers, ..Options::default() });
+    let port = sink.addr.port();
+    let more = "pki own cert \"@DIR@/own.pem\" key \"@DIR@/own.key\"\n\
+                ca sink cert \"@DIR@/sink.pem\"\n\
+                table secrets { me = \"user:pass\" }\n\
+                table names { 127.0.0.2 = \"by.source\" }\n\
+                action \"slow\" relay host \"smtp://127.0.0.1:1\" ttl 1h\n\
+                match from any for domain \"slow.example\" action \"slow\"\n";
+    let relay = format!(
+        "host \"smtp+tls://me@localhost:{port}\" auth <secrets> ca sink pki own src 127.0.0.2 \
+         helo \"not.this\" helo-src <names> mail-from \"list@our.example\" protocols \"tlsv1.3\""
+    );
+    let daemon = daemon(env, &relay, more);
+    assert!(send(&daemon, "x@far.example").starts_with("250"));
+    daemon.drained();
+    let mails = sink.wait(1);
+    let mail = &mails[0];
+    assert_eq!(
+        mail.from.split(' ').take(2).collect::<Vec<_>>(),
+        ["MAIL", "FROM:<list@our.example>"]
+    );
+    assert!(mail.tls && mail.login.as_deref() == Some("AUTH PLAIN AHVzZXIAcGFzcw=="), "{mail:?}");
+    assert_eq!(mail.peer.map(|p| p.ip().to_string()).as_deref(), Some("127.0.0.2"));
+    assert_eq!(sink.commands()[0], "EHLO by.source");
+    // ttl
+    assert!(send(&daemon, "x@slow.example").starts_with("250"));
+    let row = daemon.ctl_ok(&["-j", "show", "queue"]);
+    let number = |key: &str| {
+        let text = row.split(&format!("\"{key}\":")).nth(1).unwrap_or_else(|| panic!("{row}"));
+        text.split([',', '}']).next().unwrap().parse::<i64>().unwrap()
+    };
+    assert_eq!(number("expires") - number("created"), 3600, "{row}");
     Outcome::Passed
 }
 

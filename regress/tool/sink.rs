@@ -55,6 +55,8 @@ pub struct Mail {
     pub text: String,
     pub tls: bool,
     pub login: Option<String>,
+    /// Where the client comes from.
+    pub peer: Option<SocketAddr>,
 }
 
 #[derive(Default)]
@@ -162,6 +164,7 @@ impl Conversation<'_> {
     ) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let raw = stream.try_clone()?;
+        let peer = raw.peer_addr().ok();
         let mut tls = false;
         let wire: Box<dyn Wire> = if options.implicit {
             tls = true;
@@ -169,7 +172,7 @@ impl Conversation<'_> {
         } else {
             Box::new(stream)
         };
-        let mail = Mail { connection: number, tls, ..Mail::default() };
+        let mail = Mail { connection: number, tls, peer, ..Mail::default() };
         let wire = BufReader::new(wire);
         let mut c = Conversation { wire, number, options, kept, mail };
         if !c.answer(Stage::Greeting, "", "220 sink.example ESMTP")? {
