@@ -10,6 +10,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "a-killed-process-comes-back", run: a_killed_process_comes_back },
     Test { name: "a-bad-configuration-changes-nothing", run: a_bad_configuration_changes_nothing },
     Test { name: "show-procs-knows-every-process", run: show_procs_knows_every_process },
+    Test { name: "every-answer-is-json-when-asked", run: every_answer_is_json },
+    Test { name: "wrong-words-are-told", run: wrong_words_are_told },
     Test { name: "a-stopped-child-does-not-stop-show", run: a_stopped_child_does_not_stop_show },
 ];
 
@@ -33,6 +35,64 @@ fn show_procs_knows_every_process(env: &Env) -> Outcome {
     let daemon = Daemon::start(env, CONFIG);
     for kind in ALWAYS {
         assert_eq!(daemon.pids(kind).len(), 1, "{kind}");
+    }
+    Outcome::Passed
+}
+
+fn every_answer_is_json(env: &Env) -> Outcome {
+    // Mail that waits: nobody is at this port.
+    let relay = "action \"out\" relay host \"smtp://127.0.0.1:1\"\n\
+                 match from any for domain \"out.example\" action \"out\"\n";
+    let daemon = Daemon::start(env, &format!("{CONFIG}{relay}"));
+    let mut session = crate::deliver::Client::connect(daemon.address("smtp", 0));
+    let said = session.post("\"q\"@a.example", "x@out.example", "Subject: \"q\"\r\n\r\nhi\r\n");
+    assert!(said.starts_with("250"), "{said}");
+    let qid = said.split_whitespace().nth(2).expect("a queue id").to_string();
+    let envelope = format!("{qid}.1");
+    let asked = [
+        vec!["show", "procs"],
+        vec!["show", "listeners"],
+        vec!["show", "stats"],
+        vec!["show", "limits"],
+        vec!["show", "queue"],
+        vec!["show", "message", &qid],
+        vec!["show", "envelope", &envelope],
+        vec!["hold", "all"],
+        vec!["log", "brief"],
+        vec!["pause", "mta"],
+    ];
+    for words in asked {
+        let before: Vec<&str> = ["-j"].into_iter().chain(words.iter().copied()).collect();
+        let behind: Vec<&str> = words.iter().copied().chain(["-j"]).collect();
+        for args in [before, behind] {
+            let text = daemon.ctl_ok(&args);
+            assert_eq!(text.lines().count(), 1, "{args:?}: {text}");
+            let mut child = std::process::Command::new("python3")
+                .args(["-c", "import json,sys; json.load(sys.stdin)"])
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .expect("python3");
+            use std::io::Write;
+            child.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("write");
+            assert!(child.wait().expect("wait").success(), "{args:?}: {text}");
+        }
+    }
+    Outcome::Passed
+}
+
+fn wrong_words_are_told(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    for (args, said) in [
+        (&["frobnicate", "x"][..], "rmailctl: frobnicate x: no such command\n"),
+        (&["rel"], "rmailctl: rel: which one: release, reload?\n"),
+        (&["-q", "reload"], "rmailctl: -q: no such option"),
+        (&["reload", "x"], "usage: rmailctl [-j] [-f file] [-s socket] reload\n"),
+        (&["hold"], "usage: rmailctl [-j] [-f file] [-s socket] hold qid | envelope | all\n"),
+    ] {
+        let out = daemon.ctl(args);
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(64), "{args:?}: {text}");
+        assert!(text.starts_with(said), "{args:?}: {text}");
     }
     Outcome::Passed
 }

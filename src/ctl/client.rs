@@ -1,5 +1,6 @@
 //! rmailctl's side of the control socket.
 
+use super::json::Json;
 use super::{fail, Options};
 use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
@@ -81,6 +82,9 @@ pub fn again(client: &mut Client, request: &Request) -> Result<Reply, ExitCode> 
 /// For requests whose answer is that it is done.
 pub fn command(options: &Options, request: &Request) -> ExitCode {
     match ask(options, request) {
+        Ok(Reply::Ok { text }) if options.json => {
+            super::print(&Json::Object(vec![("done", Json::Text(text))]).line())
+        }
         Ok(Reply::Ok { text }) if text.is_empty() => ExitCode::SUCCESS,
         Ok(Reply::Ok { text }) => super::print(format!("{text}\n").as_bytes()),
         Ok(_) => fail("rmaild gave an unexpected answer", sysexits::PROTOCOL),

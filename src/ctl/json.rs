@@ -10,6 +10,8 @@ pub enum Json {
     Array(Vec<Json>),
     /// Members.
     Object(Vec<(&'static str, Json)>),
+    /// Members whose names come from elsewhere.
+    Fields(Vec<(String, Json)>),
 }
 
 impl Json {
@@ -45,20 +47,23 @@ impl Json {
                 }
                 out.push(']');
             }
-            Json::Object(all) => {
-                out.push('{');
-                for (i, (k, v)) in all.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    quote(k, out);
-                    out.push(':');
-                    v.write(out);
-                }
-                out.push('}');
-            }
+            Json::Object(all) => members(all, out),
+            Json::Fields(all) => members(all, out),
         }
     }
+}
+
+fn members<K: AsRef<str>>(all: &[(K, Json)], out: &mut String) {
+    out.push('{');
+    for (i, (k, v)) in all.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        quote(k.as_ref(), out);
+        out.push(':');
+        v.write(out);
+    }
+    out.push('}');
 }
 
 /// RFC 8259 7: quotation mark, reverse solidus and control characters escaped.

@@ -114,12 +114,49 @@ pub fn main() -> ExitCode {
             _ => break,
         }
     }
-    let found: Vec<&Command> = COMMANDS.iter().filter(|c| matches(c, rest)).collect();
-    match found.as_slice() {
-        [one] => (one.run)(&options, rest.get(one.words.len()..).unwrap_or_default()),
-        [] => usage(COMMANDS.iter()),
-        several => usage(several.iter().copied()),
+    if let Some(option) = rest.first().filter(|a| a.to_string_lossy().starts_with('-')) {
+        return wrong(&format!(
+            "{}: no such option, or its value is missing",
+            option.to_string_lossy()
+        ));
     }
+    let found: Vec<&Command> = COMMANDS.iter().filter(|c| matches(c, rest)).collect();
+    let typed = || {
+        let words: Vec<_> = rest.iter().map(|a| a.to_string_lossy()).collect();
+        words.join(" ")
+    };
+    match found.as_slice() {
+        [one] => one.call(&mut options, rest.get(one.words.len()..).unwrap_or_default()),
+        [] if rest.is_empty() => usage(COMMANDS.iter()),
+        [] => wrong(&format!("{}: no such command", typed())),
+        several => {
+            let names: Vec<String> = several.iter().map(|c| c.words.join(" ")).collect();
+            wrong(&format!("{}: which one: {}?", typed(), names.join(", ")))
+        }
+    }
+}
+
+impl Command {
+    /// Runs it.  `-j` may stand behind a command that has no options of its own.
+    fn call(&self, options: &mut Options, args: &[OsString]) -> ExitCode {
+        if matches!(self.words, ["auth" | "sieve", ..]) {
+            return (self.run)(options, args);
+        }
+        let mut args = args.to_vec();
+        let given = args.len();
+        args.retain(|a| a != "-j");
+        options.json |= args.len() != given;
+        if self.synopsis.is_empty() && !args.is_empty() {
+            return usage([self].into_iter());
+        }
+        (self.run)(options, &args)
+    }
+}
+
+/// Says what is wrong with the command line, and what there is.
+fn wrong(why: &str) -> ExitCode {
+    fail(why, sysexits::USAGE);
+    usage(COMMANDS.iter())
 }
 
 /// True if each word of the command begins with what was typed in its place.
@@ -133,11 +170,17 @@ fn matches(command: &Command, args: &[OsString]) -> bool {
 /// Prints what there is and gives EX_USAGE.
 pub fn usage<'a>(commands: impl Iterator<Item = &'a Command>) -> ExitCode {
     let mut err = std::io::stderr().lock();
-    for c in commands {
-        // A closed stderr leaves nobody to tell.
-        let _ =
-            writeln!(err, "usage: rmailctl [-j] [-s socket] {} {}", c.words.join(" "), c.synopsis);
-    }
+    let all: Vec<String> =
+        commands.map(|c| format!("{} {}", c.words.join(" "), c.synopsis)).collect();
+    // A closed stderr leaves nobody to tell.
+    let _ = match all.as_slice() {
+        [one] => writeln!(err, "usage: rmailctl [-j] [-f file] [-s socket] {}", one.trim_end()),
+        several => {
+            let lines = several.iter().map(|c| format!("\n       {}", c.trim_end()));
+            let lines: String = lines.collect();
+            writeln!(err, "usage: rmailctl [-j] [-f file] [-s socket] command{lines}")
+        }
+    };
     ExitCode::from(sysexits::USAGE)
 }
 

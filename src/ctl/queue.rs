@@ -147,6 +147,7 @@ pub fn message(options: &Options, args: &[OsString]) -> ExitCode {
         Err(e) => return fail(&e, sysexits::UNAVAILABLE),
     };
     let mut offset = 0u64;
+    let mut whole = Vec::new();
     loop {
         let request = Request::ShowMessage { qid: qid.clone(), offset };
         let (bytes, more) = match again(&mut client, &request) {
@@ -154,7 +155,13 @@ pub fn message(options: &Options, args: &[OsString]) -> ExitCode {
             Ok(_) => return fail("rmaild gave an unexpected answer", sysexits::PROTOCOL),
             Err(code) => return code,
         };
-        let code = print(&bytes);
+        if options.json {
+            whole.extend_from_slice(&bytes);
+            if !more || bytes.is_empty() {
+                return print(&Json::bytes(&whole).line());
+            }
+        }
+        let code = if options.json { ExitCode::SUCCESS } else { print(&bytes) };
         if code != ExitCode::SUCCESS || !more || bytes.is_empty() {
             return code;
         }
@@ -166,8 +173,27 @@ pub fn message(options: &Options, args: &[OsString]) -> ExitCode {
 pub fn envelope(options: &Options, args: &[OsString]) -> ExitCode {
     let Some(id) = word(args) else { return usage_of(&["show", "envelope"]) };
     match super::client::ask(options, &Request::ShowEnvelope { id }) {
+        Ok(Reply::Bytes { bytes, .. }) if options.json => print(&fields(&bytes).line()),
         Ok(Reply::Bytes { bytes, .. }) => print(&bytes),
         Ok(_) => fail("rmaild gave an unexpected answer", sysexits::PROTOCOL),
         Err(code) => code,
+    }
+}
+
+/// Lines `name: value` as an object.
+fn fields(text: &[u8]) -> Json {
+    let text = String::from_utf8_lossy(text);
+    let pairs = text.lines().filter_map(|line| line.split_once(": "));
+    Json::Fields(pairs.map(|(k, v)| (k.to_string(), Json::Text(v.to_string()))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_is_an_object() {
+        let json = fields(b"id: 1.1\nlast-error: 451 4.7.1: \"later\"\n").line();
+        assert_eq!(json, b"{\"id\":\"1.1\",\"last-error\":\"451 4.7.1: \\\"later\\\"\"}\n");
     }
 }
