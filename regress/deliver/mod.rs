@@ -2,6 +2,7 @@
 
 use crate::Test;
 
+mod forward;
 mod local;
 pub mod post;
 mod remote;
@@ -20,6 +21,10 @@ pub const TESTS: &[Test] = &[
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
     Test { name: "wrapper-runs-around-the-mda", run: local::wrapper },
+    Test { name: "forward-sends-on-whatever-the-action", run: forward::sends_on },
+    Test { name: "forward-with-the-own-name-keeps-a-copy", run: forward::keeps },
+    Test { name: "forward-sends-nothing-on-before-the-delivery", run: forward::waits },
+    Test { name: "forward-that-cannot-be-used-holds-the-message", run: forward::holds },
     Test { name: "smarthost-gets-the-message-whole", run: remote::smarthost },
     Test { name: "relay-options-are-what-the-host-sees", run: remote::relay_options },
     Test { name: "lmtp-server-gets-the-message", run: remote::lmtp },

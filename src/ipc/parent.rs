@@ -24,8 +24,11 @@ crate::wire! {
         /// The home directory: `.forward`, Sieve scripts.
         pub home: PathBuf,
         /// The expanded absolute path of the Maildir; with `uid` it is the
-        /// account's key everywhere.
-        pub mail_root: PathBuf,
+        /// account's key everywhere.  `None`: no mailbox is opened, mail of the
+        /// action goes elsewhere, and only `.forward` is asked.
+        pub mail_root: Option<PathBuf>,
+        /// The home is this user's own, and so is what `.forward` in it says.
+        pub forward: bool,
         /// A user of the system, not one of a table: only these may run programs.
         pub system: bool,
     }
@@ -229,7 +232,8 @@ mod tests {
             uid: 2000,
             gid: 2000,
             home: "/var/vmail/joe".into(),
-            mail_root: "/var/vmail/joe".into(),
+            mail_root: Some("/var/vmail/joe".into()),
+            forward: false,
             system: false,
         };
         let target = Target::Store { account, role: Role::Session };

@@ -10,8 +10,16 @@ use crate::ipc::smtp_lookup::{Destination, Verdict};
 crate::wire! {
     /// queue to lookup.
     pub enum Ask {
-        /// A local delivery is due: have it opened under `request`.
-        Deliver { request: u64, sid: u64, to: Destination, sender: String, rcpt: String },
+        /// A local delivery is due: have it opened under `request`.  `forward`:
+        /// the recipient's `.forward` comes first.
+        Deliver {
+            request: u64,
+            sid: u64,
+            to: Destination,
+            sender: String,
+            rcpt: String,
+            forward: bool,
+        },
         /// Who takes an address that .forward or Sieve named, or a bounce?
         /// The envelope is the daemon's own: `from local`.
         Route { sender: String, rcpt: String },
@@ -35,6 +43,9 @@ crate::wire! {
             /// The sub-address: the mailbox to put it in, if there is one.
             detail: Option<String>,
         },
+        /// The store of the user, for what his `.forward` says; if that keeps
+        /// the message, the delivery is asked for again without `forward`.
+        Forward,
         /// An mbox process for the user's system mailbox.
         Mbox { user: String },
         /// A program; its exit status says how it went.

@@ -86,6 +86,9 @@ crate::wire! {
             /// Addresses that are to get it: queue writes the messages.
             inject: Vec<String>,
         },
+        /// `.forward` keeps the message, which the action puts elsewhere; the
+        /// addresses get it when that is done.
+        Kept { inject: Vec<String> },
         /// Not now: the enhanced code's subject and detail, and why.
         Temp { subject: u16, detail: u16, public: String, private: String },
         /// Never.
@@ -170,7 +173,7 @@ impl Answer {
             Status::new((*subject, *detail), public.to_string()).because(private)
         };
         match self {
-            Answer::Done { .. } => Outcome::Done,
+            Answer::Done { .. } | Answer::Kept { .. } => Outcome::Done,
             Answer::Temp { subject, detail, public, private } => {
                 Outcome::Temp(status(subject, detail, public, private))
             }

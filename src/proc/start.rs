@@ -280,9 +280,9 @@ impl Greeted {
         if let (Some(Job::Account(account)), true) = (&job, root) {
             sys::user::become_user(account.uid, account.gid, &[account.gid])?;
         }
-        if let Some(Job::Account(account)) = &job {
+        if let Some(Job::Account(Account { mail_root: Some(mail_root), .. })) = &job {
             // unveil of a directory is by inode: it must exist before.
-            make_directory(&account.mail_root)?;
+            make_directory(mail_root)?;
         }
         let unveiled = unveils(process, &dirs, &spool, job.as_ref());
         let unenforced = sandbox::enter(process.promises, &unveiled)?;
@@ -313,8 +313,8 @@ fn unveils(process: &Process, dirs: &Directories, spool: &Path, job: Option<&Job
         Place::Path(p) => Some(PathBuf::from(p)),
         Place::SocketDir => Some(dirs.socket.to_path_buf()),
         Place::Spool => Some(spool.to_path_buf()),
-        Place::MailRoot => account.map(|a| a.mail_root.clone()),
-        Place::Forward => account.filter(|a| a.system).map(|a| a.home.join(".forward")),
+        Place::MailRoot => account.and_then(|a| a.mail_root.clone()),
+        Place::Forward => account.filter(|a| a.forward).map(|a| a.home.join(".forward")),
         Place::MailSpool => match job {
             Some(Job::Target(Target::Mbox { path, .. }, _)) => path.parent().map(Path::to_path_buf),
             _ => None,

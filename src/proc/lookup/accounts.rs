@@ -18,6 +18,7 @@ use crate::ipc::queue_lookup::{NoOpening, Opening};
 use crate::ipc::smtp_lookup::{Destination, Origin, Verdict};
 use crate::proc::table;
 use crate::proto::addr::{split_detail, Mailbox};
+use crate::proto::limits;
 use std::path::{Path, PathBuf};
 
 /// Where system mailboxes are.
@@ -41,14 +42,27 @@ struct Delivery<'a> {
     values: Values,
 }
 
+impl Delivery<'_> {
+    /// Behind virtual users and `user` stands one user of the system for many:
+    /// his `.forward` is not theirs.
+    fn is_shared(&self) -> bool {
+        matches!(self.local.aliases, Some(Aliases::Virtual(_))) || self.local.user.is_some()
+    }
+}
+
 impl Expander<'_> {
     /// What a destination means by the configuration in force: what queue is to
     /// say, and what parent is to open.
+    ///
+    /// `forward`: the user's `.forward` has not been asked yet.  A store asks it
+    /// of its own accord; before a delivery by another process there is a store
+    /// for that alone.
     pub fn deliver(
         &self,
         to: &Destination,
         sender: &str,
         rcpt: &str,
+        forward: bool,
         deadline: Deadline,
     ) -> Result<(Opening, Target), NoOpening> {
         // Nobody knows whether an action that is gone comes back: mail waits.
@@ -64,6 +78,11 @@ impl Expander<'_> {
         }
         let user = to.user.as_deref().ok_or_else(|| permanent("no user"))?;
         let d = self.delivery(local, address, user, sender, rcpt, deadline)?;
+        if forward && matches!(local.deliver, Deliver::Mbox | Deliver::Mda(_)) && self.forwards(&d)
+        {
+            let target = Target::Store { account: self.forwarder(&d), role: Role::Deliver };
+            return Ok((Opening::Forward, target));
+        }
         match &local.deliver {
             Deliver::Maildir { junk, .. } => {
                 let account = self.account(&d)?;
@@ -141,28 +160,42 @@ impl Expander<'_> {
             (None, Some(path)) => format::path(path, &d.values).map_err(|e| permanent(e.0))?,
             (None, None) => format!("{}/Maildir", d.values.home),
         };
-        // Behind virtual users and `user` stands one user of the system for
-        // many: his .forward is not theirs.
-        let shared = matches!(d.local.aliases, Some(Aliases::Virtual(_)))
-            || d.local.userbase.is_some()
-            || d.local.user.is_some();
-        let (name, home) = if shared {
-            (plain, PathBuf::from(&mail_root))
-        } else {
-            (d.person.name.clone(), d.person.home.clone())
-        };
-        let home = match d.local.userbase {
-            Some(_) if d.local.user.is_none() => d.person.home.clone(),
-            _ => home,
-        };
+        let shared = d.is_shared() || d.local.userbase.is_some();
+        let name = if shared { plain } else { d.person.name.clone() };
+        let own_home = !shared || (d.local.userbase.is_some() && d.local.user.is_none());
+        let home = if own_home { d.person.home.clone() } else { PathBuf::from(&mail_root) };
         Ok(Account {
             name,
             uid: d.person.uid,
             gid: d.person.gid,
             home,
-            mail_root: mail_root.into(),
-            system: !shared && d.person.shell.is_some(),
+            mail_root: Some(mail_root.into()),
+            forward: !d.is_shared(),
+            system: !shared && d.person.can_log_in(),
         })
+    }
+
+    /// Whether there is a `.forward` to ask: that of a user of his own, for whom
+    /// parent opens a store.
+    fn forwards(&self, d: &Delivery<'_>) -> bool {
+        let own = [table::USER, table::USER_KEYD, table::USER_QUEUE];
+        !d.is_shared()
+            && u64::from(d.person.uid) >= self.rules.config.limit(&limits::STORE_MIN_UID)
+            && d.person.gid != 0
+            && !own.contains(&d.person.name.as_str())
+    }
+
+    /// The account that tells what `.forward` says, and has no mailbox.
+    fn forwarder(&self, d: &Delivery<'_>) -> Account {
+        Account {
+            name: d.person.name.clone(),
+            uid: d.person.uid,
+            gid: d.person.gid,
+            home: d.person.home.clone(),
+            mail_root: None,
+            forward: true,
+            system: d.local.userbase.is_none() && d.person.can_log_in(),
+        }
     }
 
     /// A program run as the delivery's user, inside the action's wrapper.
@@ -289,9 +322,10 @@ impl Expander<'_> {
             name: login.to_string(),
             uid: person.uid,
             gid: person.gid,
+            system: person.can_log_in(),
             home: person.home,
-            mail_root,
-            system: person.shell.is_some(),
+            mail_root: Some(mail_root),
+            forward: false,
         }))
     }
 
@@ -315,7 +349,7 @@ impl Expander<'_> {
         let [to] = to.as_slice() else {
             return Ok(Err("the address leads to several places".to_string()));
         };
-        match self.deliver(to, "", login, deadline) {
+        match self.deliver(to, "", login, false, deadline) {
             Ok((_, Target::Store { account, .. })) => Ok(Ok(account)),
             Ok(_) => Ok(Err("the address does not lead to a Maildir".to_string())),
             Err(NoOpening::Temporary { why }) => Ok(Err(why)),
@@ -333,10 +367,11 @@ impl Expander<'_> {
                 Ok(Err(why)) => lines.push(format!("{login}: the login opens no mailbox: {why}")),
                 Ok(Ok(account)) => {
                     if let Some(path) = self.action_path(login, deadline) {
-                        if Path::new(&path) != account.mail_root {
+                        let root = account.mail_root.unwrap_or_default();
+                        if Path::new(&path) != root {
                             lines.push(format!(
                                 "{login}: userdb_mail {} stands in place of {path}, which the action names: mail delivered there before is not seen",
-                                account.mail_root.display()
+                                root.display()
                             ));
                         }
                     }
@@ -427,7 +462,7 @@ match from any for domain prog.example action prog
             let address = address_of(rcpt, "mx.example").unwrap();
             let verdict = x.expand(&Origin::default(), false, "s@x", &address, Deadline::NEVER);
             let Verdict::Accepted { to } = verdict else { panic!("{rcpt}: {verdict:?}") };
-            x.deliver(&to[0], "s@x", rcpt, Deadline::NEVER)
+            x.deliver(&to[0], "s@x", rcpt, false, Deadline::NEVER)
         })
     }
 
@@ -446,25 +481,31 @@ match from any for domain prog.example action prog
     fn delivery_and_login_lead_to_one_mail_root() {
         let a = account("me@v.example");
         assert_eq!((a.uid, a.gid), (2000, 2000));
-        assert_eq!(a.mail_root, Path::new("/m/v.example/joe"));
+        assert_eq!(a.mail_root.as_deref(), Some(Path::new("/m/v.example/joe")));
         assert_eq!(a.name, "joe@v.example");
         assert!(!a.system);
         assert_eq!(login("joe@v.example"), Ok(a.clone()));
         assert_eq!(login("me@v.example"), Ok(a));
-        assert_eq!(login("ann@h.example").unwrap().mail_root, Path::new("/home/ann/Maildir"));
+        assert_eq!(
+            login("ann@h.example").unwrap().mail_root.as_deref(),
+            Some(Path::new("/home/ann/Maildir"))
+        );
     }
 
     #[test]
     fn a_sub_address_is_a_mailbox_of_the_same_account() {
-        assert_eq!(account("joe+lists@v.example").mail_root, Path::new("/m/v.example/joe"));
+        assert_eq!(
+            account("joe+lists@v.example").mail_root.as_deref(),
+            Some(Path::new("/m/v.example/joe"))
+        );
         let (opening, _) = deliver("Joe+Lists@v.example").unwrap();
         assert_eq!(opening, Opening::Store { junk: true, detail: Some("Lists".into()) });
     }
 
     #[test]
     fn userdb_mail_stands_in_place_of_the_path_both_ways() {
-        assert_eq!(account("kim@v.example").mail_root, Path::new("/kim"));
-        assert_eq!(login("kim@v.example").unwrap().mail_root, Path::new("/kim"));
+        assert_eq!(account("kim@v.example").mail_root.as_deref(), Some(Path::new("/kim")));
+        assert_eq!(login("kim@v.example").unwrap().mail_root.as_deref(), Some(Path::new("/kim")));
     }
 
     #[test]
@@ -473,7 +514,7 @@ match from any for domain prog.example action prog
         assert_eq!((ann.uid, ann.system, ann.name.as_str()), (1001, true, "ann"));
         let eve = account("eve@b.example");
         assert_eq!((eve.uid, eve.gid, eve.system), (3000, 8, false));
-        assert_eq!(eve.mail_root, Path::new("/home/eve/M"));
+        assert_eq!(eve.mail_root.as_deref(), Some(Path::new("/home/eve/M")));
         assert_eq!(eve.home, Path::new("/home/eve"));
         assert_eq!(account("sam@b.example").uid, 2000);
         let as_vmail = account("ann@as.example");
@@ -494,9 +535,12 @@ match from any for domain prog.example action prog
         let config = format!("{CONFIG}mailbox root \"/r/%{{dest.user}}\"\n");
         let login =
             |name: &str| with(&config, |x| x.login("passwd", name, Deadline::NEVER).unwrap());
-        assert_eq!(login("own@v.example").unwrap().mail_root, Path::new("/own"));
-        assert_eq!(login("joe@v.example").unwrap().mail_root, Path::new("/m/v.example/joe"));
-        assert_eq!(login("bob").unwrap().mail_root, Path::new("/r/bob"));
+        assert_eq!(login("own@v.example").unwrap().mail_root.as_deref(), Some(Path::new("/own")));
+        assert_eq!(
+            login("joe@v.example").unwrap().mail_root.as_deref(),
+            Some(Path::new("/m/v.example/joe"))
+        );
+        assert_eq!(login("bob").unwrap().mail_root.as_deref(), Some(Path::new("/r/bob")));
         assert!(login("zoe").is_err());
     }
 
@@ -532,7 +576,7 @@ match from any for domain prog.example action prog
             item: None,
         };
         with(CONFIG, |x| {
-            let deliver = |t: &Destination| x.deliver(t, "", "x@h.example", Deadline::NEVER);
+            let deliver = |t: &Destination| x.deliver(t, "", "x@h.example", false, Deadline::NEVER);
             assert!(matches!(deliver(&to("old", "ann")), Err(NoOpening::Temporary { .. })));
             assert!(matches!(deliver(&to("home", "zoe")), Err(NoOpening::Permanent { .. })));
             assert!(matches!(deliver(&to("home", "down")), Err(NoOpening::Temporary { .. })));
@@ -550,7 +594,8 @@ match from any for domain prog.example action prog
             }
         });
         let changed = CONFIG.replace("|/bin/run 'a b'", "|/bin/other");
-        let opened = with(&changed, |x| x.deliver(&to[0], "", "run@v.example", Deadline::NEVER));
+        let opened =
+            with(&changed, |x| x.deliver(&to[0], "", "run@v.example", false, Deadline::NEVER));
         assert!(matches!(opened, Err(NoOpening::Permanent { why }) if why.contains("changed")));
     }
 

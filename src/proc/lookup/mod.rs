@@ -302,8 +302,8 @@ impl Edge for FromQueue {
         let policy = shared.policy();
         let x = shared.expander(&policy);
         match ask {
-            Ask::Deliver { request, sid, to, sender, rcpt } => {
-                let opening = x.deliver(&to, &sender, &rcpt, deadline);
+            Ask::Deliver { request, sid, to, sender, rcpt, forward } => {
+                let opening = x.deliver(&to, &sender, &rcpt, forward, deadline);
                 let opening = opening.and_then(|(opening, target)| {
                     let asked = shared.open(target, Kind::Queue, request, sid);
                     asked.map(|()| opening).map_err(|e| NoOpening::Temporary { why: e.0 })

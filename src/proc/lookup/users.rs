@@ -40,6 +40,14 @@ pub struct Person {
     pub shell: Option<PathBuf>,
 }
 
+impl Person {
+    /// A user of the system whose shell lets him in; without a name it is sh(1).
+    pub fn can_log_in(&self) -> bool {
+        let closed = |shell: &PathBuf| shell.ends_with("nologin") || shell.ends_with("false");
+        self.shell.as_ref().is_some_and(|shell| !closed(shell))
+    }
+}
+
 /// Where users are looked up.
 pub trait Users: Sync {
     /// The system's user of this name.

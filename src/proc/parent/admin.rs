@@ -98,7 +98,8 @@ impl Supervisor {
                     if let Some(a) = &child.account {
                         r.account = a.name.clone();
                         r.user = a.uid.to_string();
-                        r.unveil = r.unveil.replace("MAILROOT", &a.mail_root.display().to_string());
+                        let root = a.mail_root.as_ref().map(|r| r.display().to_string());
+                        r.unveil = r.unveil.replace("MAILROOT", root.as_deref().unwrap_or("-"));
                     }
                 }));
             }

@@ -26,7 +26,8 @@ pub struct StoreDeaths {
 }
 
 fn key(account: &Account) -> AccountKey {
-    (account.uid, account.mail_root.clone())
+    let forward = || account.home.join(".forward");
+    (account.uid, account.mail_root.clone().unwrap_or_else(forward))
 }
 
 fn failed(e: impl std::fmt::Display) -> Refusal {
@@ -131,7 +132,7 @@ impl Supervisor {
         if root && self.own_uids.contains(&account.uid) {
             return no(format!("uid {} is one of rmail's own", account.uid));
         }
-        let mail_root = &account.mail_root;
+        let Some(mail_root) = &account.mail_root else { return Ok(()) };
         let plain = mail_root.is_absolute()
             && mail_root
                 .components()

@@ -5,6 +5,11 @@
 //! delivered, so the next attempt says `maybe` and the death is counted: after
 //! the fifth in a row the recipient is held.  A program's exit status is its
 //! answer (sysexits(3)).
+//!
+//! The store of a Maildir asks `.forward` itself.  Before an mbox process or a
+//! program there is a store for that alone: its commands have run, and its
+//! addresses are injected when the delivery is done, so an attempt that fails
+//! sends nothing on.
 
 use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
@@ -48,6 +53,25 @@ impl Shared {
 
     /// `None`: there is no such recipient any more.
     fn deliver_one(&self, job: &Job, number: u32) -> Option<Settled> {
+        match self.attempt(job, number, true)? {
+            Attempt::Over(settled) => Some(settled),
+            Attempt::Kept(inject) => match self.attempt(job, number, false)? {
+                Attempt::Over(settled) if settled.how == How::Delivered => {
+                    Some(Settled { inject, ..settled })
+                }
+                Attempt::Over(settled) => Some(settled),
+                // What lookup was not asked for.
+                Attempt::Kept(_) => {
+                    let why = "lookup answered another question";
+                    Some(Settled::ours(number, How::Later, 3, 0, why))
+                }
+            },
+        }
+    }
+
+    /// Has the delivery opened and done; with `forward`, first what the user's
+    /// `.forward` says.
+    fn attempt(&self, job: &Job, number: u32, forward: bool) -> Option<Attempt> {
         let id = Id { qid: job.qid, rcpt: number };
         let (envelope, sender, maybe, sid) = {
             let queue = self.queue();
@@ -57,8 +81,9 @@ impl Shared {
             let sender = kept.state.origin.sender.to_string();
             (rcpt.envelope.clone(), sender, maybe, kept.state.origin.session.sid)
         };
+        let over = |settled| Some(Attempt::Over(settled));
         let later = |subject, detail, why: String| {
-            Some(Settled::ours(number, How::Later, subject, detail, why))
+            over(Settled::ours(number, How::Later, subject, detail, why))
         };
         let loaded = match self.spool.load(job.qid) {
             Ok(loaded) => loaded,
@@ -74,6 +99,8 @@ impl Shared {
                 return later(3, 0, "the message cannot be read now".into());
             }
         };
+        // A message of which stores die is put in its place and no more.
+        let forward = forward && loaded.state.rcpts.iter().all(|r| r.deaths < 2);
         // Parent answers under this id what lookup asks of it.
         let slot = self.openings.begin();
         // A program may have ended before lookup's answer is read.
@@ -84,6 +111,7 @@ impl Shared {
             to: destination(&envelope),
             sender: sender.clone(),
             rcpt: envelope.orig.to_string(),
+            forward,
         };
         let opening = match self.lookup.call(&ask, Shared::soon()) {
             Ok(queue_lookup::Answer::Deliver { opening: Ok(opening) }) => opening,
@@ -91,7 +119,7 @@ impl Shared {
                 return later(3, 0, why);
             }
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Permanent { why }) }) => {
-                return Some(Settled::ours(number, How::Never, 1, 1, why));
+                return over(Settled::ours(number, How::Never, 1, 1, why));
             }
             Ok(queue_lookup::Answer::Route { .. }) => {
                 return later(3, 0, "lookup answered another question".into());
@@ -101,7 +129,7 @@ impl Shared {
         let channel = match slot.wait(Shared::soon()) {
             Ok(Ok(channel)) => channel,
             Ok(Err(Refusal::Busy)) => {
-                return Some(Settled::ours(number, How::Postponed, 3, 2, "too much at once"));
+                return over(Settled::ours(number, How::Postponed, 3, 2, "too much at once"));
             }
             Ok(Err(Refusal::Forbidden { why } | Refusal::Failed { why })) => {
                 log::warn!("local", qid = Show(&job.qid), msg = "not opened", why = why.as_str());
@@ -120,7 +148,7 @@ impl Shared {
                 Err(why) => return later(3, 0, why),
             };
             return match ended.wait(Deadline::after(PROGRAM)) {
-                Ok(ended) => Some(by_status(number, ended, said)),
+                Ok(ended) => over(by_status(number, ended, said)),
                 Err(e) => later(3, 0, e.to_string()),
             };
         }
@@ -139,8 +167,7 @@ impl Shared {
             detail,
             junk,
             spam: loaded.state.verdict.as_ref().map(|v| v.junk),
-            // A message of which stores die is put in the mailbox and no more.
-            forward: loaded.state.rcpts.iter().all(|r| r.deaths < 2),
+            forward,
             body: Body {
                 key: *key.expose(),
                 len: loaded.body,
@@ -150,7 +177,7 @@ impl Shared {
         Some(self.ask_store(number, channel, &Ask::Deliver { delivery }, &file))
     }
 
-    fn ask_store(&self, number: u32, channel: OwnedFd, ask: &Ask, body: &File) -> Settled {
+    fn ask_store(&self, number: u32, channel: OwnedFd, ask: &Ask, body: &File) -> Attempt {
         let deadline = Deadline::after(STORE);
         let answer = Sender::new(channel).map_err(Broken::Io).and_then(|sender| {
             sender.send(Kind::Request, 1, &ask.to_bytes(), Some(body.as_fd()), deadline)?;
@@ -162,7 +189,8 @@ impl Shared {
                 .map(Some)
                 .map_err(|_| Broken::Protocol("not an answer"))
         });
-        match answer {
+        let settled = match answer {
+            Ok(Some(Answer::Kept { inject })) => return Attempt::Kept(inject),
             Ok(Some(answer)) => by_answer(number, answer),
             Ok(None) => Settled::ours(number, How::Postponed, 3, 2, "the store is busy"),
             Err(Broken::Timeout) => Settled::ours(number, How::Died, 3, 0, "no answer in time"),
@@ -170,8 +198,17 @@ impl Shared {
                 log::warn!("local", msg = "no answer of a store", error = Show(&e));
                 Settled::ours(number, How::Died, 3, 0, "the delivering process died")
             }
-        }
+        };
+        Attempt::Over(settled)
     }
+}
+
+/// What came of an attempt.
+enum Attempt {
+    /// The recipient's fate.
+    Over(Settled),
+    /// `.forward` keeps the message, and these addresses get it afterwards.
+    Kept(Vec<String>),
 }
 
 fn by_answer(number: u32, answer: Answer) -> Settled {
@@ -184,6 +221,9 @@ fn by_answer(number: u32, answer: Answer) -> Settled {
             said: harmless(mailbox.as_bytes()),
             inject,
         },
+        Answer::Kept { .. } => {
+            Settled::ours(number, How::Later, 3, 0, "the mailbox answered another question")
+        }
         Answer::Temp { subject, detail, public, private } => {
             log::info!("local", msg = "not now", why = private.as_str());
             Settled::ours(number, How::Later, subject, detail, public)

@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use super::account::Account;
 use super::forward::{self, Forwarded};
 use super::Shared;
 use crate::base::clock::Deadline;
@@ -100,6 +101,8 @@ fn report(delivery: &Delivery, answer: &Answer) {
                 result = "2.0.0"
             );
         }
+        // The delivery itself is still to come.
+        Answer::Kept { .. } => {}
         failed => {
             let outcome = failed.outcome();
             let why = outcome.status().map_or("", |s| s.private.as_str());
@@ -133,7 +136,7 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
     let skip = header.len();
     let given = handover(&header, &delivery.sender, &delivery.rcpt)
         .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
-    let forwarded = if delivery.forward && shared.who.system {
+    let forwarded = if delivery.forward && shared.who.forward {
         forward::read(shared, &delivery.rcpt)?
     } else {
         Forwarded::keep()
@@ -141,25 +144,25 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
     for command in &forwarded.commands {
         forward::pipe(shared, delivery, command, &given.header, &message, skip)?;
     }
-    let mailbox = match forwarded.keep {
-        true => store(shared, delivery, maybe, &given, &message, skip)
-            .map_err(|e| refused(&e))?
-            .to_string(),
-        false => String::new(),
-    };
-    Ok(Answer::Done { mailbox, inject: forwarded.addresses })
+    let inject = forwarded.addresses;
+    if !forwarded.keep {
+        return Ok(Answer::Done { mailbox: String::new(), inject });
+    }
+    let Some(account) = &shared.account else { return Ok(Answer::Kept { inject }) };
+    let name = store(account, delivery, maybe, &given, &message, skip)
+        .map_err(|e| refused(&e))?;
+    Ok(Answer::Done { mailbox: name.to_string(), inject })
 }
 
 /// Writes the message into the mailbox that is meant for it.
 fn store(
-    shared: &Shared,
+    account: &Account,
     delivery: &Delivery,
     maybe: bool,
     given: &Handover,
     message: &Message,
     skip: usize,
 ) -> Result<Name, Error> {
-    let account = &shared.account;
     let Delivery { secs, usecs, ref qid, number, .. } = *delivery;
     let id = DeliveryId { secs, usecs, qid, rcpt: number, copy: 0 };
     if maybe {
@@ -168,7 +171,7 @@ fn store(
         }
     }
     let spam = delivery.spam.unwrap_or(given.spam);
-    let name = target(shared, delivery, spam)?;
+    let name = target(account, delivery, spam)?;
     let mut draft = match account.root().draft(&name, &account.root().delivery_name(&id)) {
         // The inbox is always there, Junk is made when first used.
         Err(Error::NoMailbox) => {
@@ -193,15 +196,15 @@ fn store(
 }
 
 /// Junk for spam if the action says so; the sub-address's mailbox if it exists; the inbox.
-fn target(shared: &Shared, delivery: &Delivery, spam: bool) -> Result<Name, Error> {
+fn target(account: &Account, delivery: &Delivery, spam: bool) -> Result<Name, Error> {
     if spam && delivery.junk {
-        if let Some(junk) = shared.account.by_use(SpecialUse::Junk) {
+        if let Some(junk) = account.by_use(SpecialUse::Junk) {
             return Ok(junk);
         }
         return Ok(Name::new("Junk")?);
     }
     if let Some(name) = delivery.detail.as_deref().and_then(|d| Name::new(d).ok()) {
-        if shared.account.root().exists(&name)? {
+        if account.root().exists(&name)? {
             return Ok(name);
         }
     }

@@ -1,10 +1,10 @@
-//! `.forward`: where a user of the system wants his mail instead.
+//! `.forward`: where a user wants his mail instead.
 //!
 //! *Runs in* store, as the user, who wrote the file; it is opened without
 //! following links and must be his own regular file with one name, which
 //! nobody else can write, of at most 4096 octets.  Addresses go back to queue,
-//! which injects them once; commands are run by parent as the user.  His own
-//! name, with or without a backslash, keeps the message.  What cannot be done
+//! which injects them once; commands are run by parent as the user, if he is
+//! one of the system with a shell to log in with.  His own name, with or without a backslash, keeps the message.  What cannot be done
 //! here (a file, an `:include:`) holds the message: a wrong .forward loses no
 //! mail.  forward(5)
 
@@ -66,8 +66,13 @@ pub fn read(shared: &Shared, rcpt: &str) -> Result<Forwarded, Outcome> {
     };
     let items =
         aliases::parse_file(&text).map_err(|e| held(&format_args!("{}: {e}", path.display())))?;
-    sort(items, &shared.who.name, &shared.hostname, rcpt)
-        .map_err(|why| held(&format_args!("{}: {why}", path.display())))
+    let all = sort(items, &shared.who.name, &shared.hostname, rcpt)
+        .map_err(|why| held(&format_args!("{}: {why}", path.display())))?;
+    if !all.commands.is_empty() && !shared.who.system {
+        let why = "commands are for users of the system who can log in";
+        return Err(held(&format_args!("{}: {why}", path.display())));
+    }
+    Ok(all)
 }
 
 /// Sorts the items of a file: an empty file keeps the message.

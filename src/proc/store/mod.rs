@@ -1,7 +1,9 @@
 //! store: one account's mailboxes: delivery, IMAP sessions, index.
 //!
 //! *Runs as* the account's user, one process for each account, with nothing of
-//! the file system but the mail root and `.forward`.  Parent attaches channels:
+//! the file system but the mail root and `.forward`.  Where an action puts mail
+//! elsewhere there is no mail root: the store tells what `.forward` says, and
+//! no more.  Parent attaches channels:
 //! of imap for a session, of queue for deliveries; each is served by a thread
 //! of its own.  Shared: [`account::Account`] (its lock order is told there),
 //! `state` (which channels there are; no other lock is taken under it).
@@ -31,6 +33,7 @@ use account::Account;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
@@ -58,8 +61,8 @@ pub struct Shared {
     pub who: Who,
     /// The server's name.
     pub hostname: String,
-    /// The mailboxes.
-    pub account: Arc<Account>,
+    /// The mailboxes, if there are any.
+    pub account: Option<Arc<Account>>,
     /// The way to parent.
     pub parent: Parent,
     /// Programs that parent is starting.
@@ -123,8 +126,13 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let who = who.clone();
     let config = conf::part(&child.part.text).map_err(StartError::Other)?;
     let hostname = config.hostname().unwrap_or(&child.hostname).to_string();
-    let root = open_root(&who, &hostname)?;
-    let account = Arc::new(Account::new(root, mailboxes(&config)));
+    let account = match &who.mail_root {
+        Some(mail_root) => {
+            let root = open_root(mail_root, &hostname)?;
+            Some(Arc::new(Account::new(root, mailboxes(&config))))
+        }
+        None => None,
+    };
     let shared = Arc::new(Shared {
         who,
         hostname,
@@ -147,10 +155,10 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
 }
 
 /// Opens the mail root; the account's last store may still be leaving it.
-fn open_root(who: &Who, hostname: &str) -> Result<Root, StartError> {
+fn open_root(mail_root: &Path, hostname: &str) -> Result<Root, StartError> {
     let begun = Since::now();
     loop {
-        match Root::open(&who.mail_root, hostname) {
+        match Root::open(mail_root, hostname) {
             Ok(root) => return Ok(root),
             Err(Error::Locked(_)) if begun.elapsed() < PREDECESSOR => {
                 std::thread::sleep(Duration::from_millis(20));
@@ -170,7 +178,9 @@ struct Running(Arc<Shared>);
 impl Events for Running {
     fn config(&self, part: Part) -> Result<(), String> {
         let config = conf::part(&part.text)?;
-        self.0.account.configure(mailboxes(&config));
+        if let Some(account) = &self.0.account {
+            account.configure(mailboxes(&config));
+        }
         Ok(())
     }
 
@@ -220,9 +230,10 @@ impl Shared {
     fn work(self: &Arc<Self>, role: Role, sid: u64, fd: OwnedFd) {
         match role {
             Role::Deliver => deliver::run(self, fd),
-            Role::Session => {
-                session::run(self.account.clone(), fd, sid, self.stopping.clone());
-            }
+            Role::Session => match &self.account {
+                Some(account) => session::run(account.clone(), fd, sid, self.stopping.clone()),
+                None => log::warn!("store", sid = sid, msg = "a session, and no mailbox"),
+            },
         }
     }
 
