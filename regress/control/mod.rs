@@ -10,6 +10,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "a-killed-process-comes-back", run: a_killed_process_comes_back },
     Test { name: "a-bad-configuration-changes-nothing", run: a_bad_configuration_changes_nothing },
     Test { name: "show-procs-knows-every-process", run: show_procs_knows_every_process },
+    Test { name: "show-procs-tells-real-places", run: show_procs_tells_real_places },
     Test { name: "every-answer-is-json-when-asked", run: every_answer_is_json },
     Test { name: "wrong-words-are-told", run: wrong_words_are_told },
     Test { name: "a-stopped-child-does-not-stop-show", run: a_stopped_child_does_not_stop_show },
@@ -36,6 +37,22 @@ fn show_procs_knows_every_process(env: &Env) -> Outcome {
     for kind in ALWAYS {
         assert_eq!(daemon.pids(kind).len(), 1, "{kind}");
     }
+    Outcome::Passed
+}
+
+/// No name of the table stands where a path is known.
+fn show_procs_tells_real_places(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    let text = daemon.ctl_ok(&["show", "procs"]);
+    let dir = env.dir.display();
+    let parent = format!("unveil / rx, {dir}/run rwc, {dir}/spool rwc\n");
+    assert!(text.contains(&parent), "{text}");
+    assert!(text.contains(&format!(" user _rmailq root {dir}/spool\n")), "{text}");
+    let uptime = || {
+        let text = daemon.ctl_ok(&["show", "procs"]);
+        !text.lines().next().unwrap_or_default().contains(" up 0 s ")
+    };
+    assert!(eventually(Duration::from_secs(10), uptime), "parent's age stands still");
     Outcome::Passed
 }
 

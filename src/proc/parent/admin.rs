@@ -8,8 +8,9 @@ use super::{Phase, Supervisor};
 use crate::base::log;
 use crate::conf::ast::{Listen, Service, Tls};
 use crate::ipc::ctl::{LimitRow, ListenerRow, ProcRow, Reply, Request};
-use crate::ipc::parent::{Down, Stat};
+use crate::ipc::parent::{Account, Down, Stat};
 use crate::ipc::wire::Wire;
+use crate::proc::start::Directories;
 use crate::proc::table::{self, Kind, Place, Process, Root, RunAs, Unveiled};
 use crate::proto::limits;
 use std::time::{Duration, Instant};
@@ -79,14 +80,17 @@ impl Supervisor {
     }
 
     fn procs(&self) -> Vec<ProcRow> {
-        let mut rows = vec![row(table::process(Kind::Parent), |r| {
+        let dirs = self.loaded.directories();
+        let row = |process: &Process, fill: &dyn Fn(&mut ProcRow)| row(process, &dirs, fill);
+        let mut rows = vec![row(table::process(Kind::Parent), &|r| {
             r.pid = std::process::id();
             r.state = "running".into();
+            r.uptime = self.since.elapsed().as_secs();
             r.unenforced = self.unenforced.clone();
         })];
         for process in table::PROCESSES.iter().filter(|p| p.kind != Kind::Parent) {
             for child in self.children.iter().filter(|c| c.process.kind == process.kind) {
-                rows.push(row(process, |r| {
+                rows.push(row(process, &|r| {
                     r.pid = u32::try_from(child.pid).unwrap_or(0);
                     r.state = match (child.kill_at.is_some(), child.ready) {
                         (true, _) => "leaving".into(),
@@ -98,15 +102,14 @@ impl Supervisor {
                     if let Some(a) = &child.account {
                         r.account = a.name.clone();
                         r.user = a.uid.to_string();
-                        let root = a.mail_root.as_ref().map(|r| r.display().to_string());
-                        r.unveil = r.unveil.replace("MAILROOT", root.as_deref().unwrap_or("-"));
+                        r.unveil = unveiled(process, &dirs, Some(a));
                     }
                 }));
             }
             let slot = self.slots.iter().find(|s| s.kind == process.kind);
             if let Some(at) = slot.and_then(|s| s.restart_at) {
                 let wait = at.saturating_duration_since(Instant::now()).as_millis();
-                rows.push(row(process, |r| r.state = format!("restarts in {wait} ms")));
+                rows.push(row(process, &|r| r.state = format!("restarts in {wait} ms")));
             }
         }
         rows
@@ -199,19 +202,29 @@ fn protocol(listen: &Listen) -> &'static str {
     }
 }
 
-/// A row of the process table as text; `fill` adds what is known of a process.
-fn row(process: &Process, fill: impl FnOnce(&mut ProcRow)) -> ProcRow {
-    let unveiled = |(place, perms): &Unveiled| {
-        let place = match place {
-            Place::Path(p) => p,
-            Place::SocketDir => "SOCKETDIR",
-            Place::Spool => "SPOOL",
-            Place::MailRoot => "MAILROOT",
-            Place::Forward => "~/.forward",
-            Place::MailSpool => "MAILSPOOL",
+/// What a process sees of the file system; the places of a job that is not
+/// known keep their names.
+fn unveiled(process: &Process, dirs: &Directories, account: Option<&Account>) -> String {
+    let place = |(place, perms): &Unveiled| {
+        let place = match (place, account) {
+            (Place::Path(p), _) => (*p).to_string(),
+            (Place::SocketDir, _) => dirs.socket.display().to_string(),
+            (Place::Spool, _) if process.root == Root::Spool => "/".to_string(),
+            (Place::Spool, _) => dirs.spool.display().to_string(),
+            (Place::MailRoot, Some(a)) => a.mail_root.as_ref()?.display().to_string(),
+            (Place::MailRoot, None) => "MAILROOT".to_string(),
+            (Place::Forward, Some(a)) if a.forward => a.home.join(".forward").display().to_string(),
+            (Place::Forward, Some(_)) => return None,
+            (Place::Forward, None) => "~/.forward".to_string(),
+            (Place::MailSpool, _) => "MAILSPOOL".to_string(),
         };
-        format!("{place} {perms}")
+        Some(format!("{place} {perms}"))
     };
+    process.unveil.iter().filter_map(place).collect::<Vec<_>>().join(", ")
+}
+
+/// A row of the process table as text; `fill` adds what is known of a process.
+fn row(process: &Process, dirs: &Directories, fill: &dyn Fn(&mut ProcRow)) -> ProcRow {
     let mut row = ProcRow {
         name: process.name.into(),
         pid: 0,
@@ -225,10 +238,10 @@ fn row(process: &Process, fill: impl FnOnce(&mut ProcRow)) -> ProcRow {
         root: match process.root {
             Root::Real => "/".into(),
             Root::Empty => "/var/empty".into(),
-            Root::Spool => "SPOOL".into(),
+            Root::Spool => dirs.spool.display().to_string(),
             Root::Job => "job".into(),
         },
-        unveil: process.unveil.iter().map(unveiled).collect::<Vec<_>>().join(", "),
+        unveil: unveiled(process, dirs, None),
         promises: process.promises.iter().map(|p| p.word()).collect::<Vec<_>>().join(" "),
         unenforced: Vec::new(),
         account: String::new(),

@@ -95,6 +95,7 @@ pub struct Supervisor {
     admin: admin::Pending,
     offline: offline::Offline,
     unenforced: Vec<String>,
+    since: Instant,
 }
 
 /// The kinds that are told to leave together: first those that take work.
@@ -163,6 +164,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         admin: admin::Pending::default(),
         offline: offline::Offline::default(),
         unenforced: Vec::new(),
+        since: Instant::now(),
         loaded: Arc::new(loaded),
         program,
         options,
