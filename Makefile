@@ -9,6 +9,7 @@ CARGOFLAGS?=	--locked
 INSTALL?=	install
 PREFIX?=	/usr/local
 SBINDIR?=	${PREFIX}/sbin
+LIBEXECDIR?=	${PREFIX}/libexec/rmail
 MANDIR?=	${PREFIX}/man
 EXAMPLESDIR?=	${PREFIX}/share/examples/rmail
 SYSCONFDIR?=	/etc
@@ -21,12 +22,12 @@ all: deps-build
 install: all
 	DESTDIR='${DESTDIR}' SBINDIR='${SBINDIR}' MANDIR='${MANDIR}' \
 	    EXAMPLESDIR='${EXAMPLESDIR}' SYSCONFDIR='${SYSCONFDIR}' \
-	    INSTALL='${INSTALL}' sh etc/install.sh install
+	    LIBEXECDIR='${LIBEXECDIR}' INSTALL='${INSTALL}' sh etc/install.sh install
 
 uninstall:
 	DESTDIR='${DESTDIR}' SBINDIR='${SBINDIR}' MANDIR='${MANDIR}' \
 	    EXAMPLESDIR='${EXAMPLESDIR}' SYSCONFDIR='${SYSCONFDIR}' \
-	    sh etc/install.sh uninstall
+	    LIBEXECDIR='${LIBEXECDIR}' sh etc/install.sh uninstall
 
 # What building needs, and what the tests need besides.
 deps: deps-build

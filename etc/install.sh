@@ -1,15 +1,16 @@
 #!/bin/sh
 # install.sh install|uninstall|users: called by make, which sets the directories.
+# What is installed is in BIN.
 set -eu
 what=$1
 : "${DESTDIR=}" "${SBINDIR:=/usr/local/sbin}" "${MANDIR:=/usr/local/man}"
 : "${EXAMPLESDIR:=/usr/local/share/examples/rmail}" "${SYSCONFDIR:=/etc}"
-: "${INSTALL:=install}"
+: "${LIBEXECDIR:=/usr/local/libexec/rmail}" "${INSTALL:=install}" "${BIN:=target/release}"
 programs="rmaild rmailctl"
-# /usr/sbin/sendmail and friends are one program under three names, beside
-# rmaild: mailer.conf(5) or a symbolic link puts them in place.
+# /usr/sbin/sendmail and friends are one program under three names:
+# mailer.conf(5) or symbolic links put them in place.
 names="sendmail mailq newaliases"
-libexec=$SBINDIR/../libexec/rmail
+libexec=$LIBEXECDIR
 
 section() {
 	echo "${1##*.}"
@@ -43,9 +44,9 @@ install)
 	mkdir -p "$DESTDIR$SBINDIR" "$DESTDIR$libexec" "$DESTDIR$EXAMPLESDIR" \
 	    "$DESTDIR$SYSCONFDIR/rmail" "$DESTDIR$SYSCONFDIR/mail"
 	for p in $programs; do
-		$INSTALL -m 755 "target/release/$p" "$DESTDIR$SBINDIR/$p"
+		$INSTALL -m 755 "$BIN/$p" "$DESTDIR$SBINDIR/$p"
 	done
-	$INSTALL -m 755 target/release/sendmail "$DESTDIR$libexec/sendmail"
+	$INSTALL -m 755 "$BIN/sendmail" "$DESTDIR$libexec/sendmail"
 	for n in $names; do
 		[ "$n" = sendmail ] || ln -sf sendmail "$DESTDIR$libexec/$n"
 	done
@@ -62,6 +63,9 @@ install)
 		$INSTALL -m 600 etc/rmail.conf "$DESTDIR$SYSCONFDIR/rmail.conf"
 	fi
 	chmod 700 "$DESTDIR$SYSCONFDIR/rmail"
+	# The table that rmail.conf names must be there.
+	[ -e "$DESTDIR$SYSCONFDIR/mail/aliases" ] ||
+	    $INSTALL -m 644 etc/aliases "$DESTDIR$SYSCONFDIR/mail/aliases"
 	if [ "$(uname)" = OpenBSD ]; then
 		mkdir -p "$DESTDIR$SYSCONFDIR/rc.d"
 		sed "s,@SBINDIR@,$SBINDIR,g" etc/rc.d/rmaild > "$DESTDIR$SYSCONFDIR/rc.d/rmaild"
@@ -86,7 +90,7 @@ uninstall)
 		rm -f "$DESTDIR$MANDIR/man$(section "$m")/$m"
 	done
 	rm -f "$DESTDIR$SYSCONFDIR/rc.d/rmaild" "$DESTDIR$SYSCONFDIR/systemd/system/rmaild.service"
-	echo "left in place: $SYSCONFDIR/rmail.conf $SYSCONFDIR/rmail /var/spool/rmail /var/db/rmail" \
-	    "and the users"
+	echo "left in place: $SYSCONFDIR/rmail.conf $SYSCONFDIR/rmail $SYSCONFDIR/mail" \
+	    "/var/spool/rmail /var/db/rmail and the users"
 	;;
 esac

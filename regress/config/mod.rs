@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "every-feature-has-its-file", run: features },
     Test { name: "howto-after-the-sed-script", run: howto },
     Test { name: "howto-unchanged", run: howto_unchanged },
+    Test { name: "install-and-uninstall-in-a-scratch-root", run: install },
     Test { name: "limits-of-the-manual", run: manual::limits },
     Test { name: "manual-is-lint-clean", run: manual::lint },
     Test { name: "manual-knows-every-feature", run: manual::features },
@@ -167,6 +168,75 @@ fn shipped(env: &Env) -> Outcome {
         }
     }
     outcome(wrong)
+}
+
+/// What `make install` puts where, and that both makes would do the same.
+fn install(env: &Env) -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    let root = env.dir.join("root");
+    let run = |what: &str| {
+        let out = Command::new("sh")
+            .arg("etc/install.sh")
+            .arg(what)
+            .env("DESTDIR", &root)
+            .env("BIN", env.rmaild().parent().expect("a directory"))
+            .current_dir(env.root())
+            .output()
+            .expect("sh");
+        assert!(out.status.success(), "{what}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    run("install");
+    let mode = |path: &str| {
+        let meta = std::fs::metadata(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+        meta.permissions().mode() & 0o7777
+    };
+    for (path, right) in [
+        ("usr/local/sbin/rmaild", 0o755),
+        ("usr/local/sbin/rmailctl", 0o755),
+        ("usr/local/libexec/rmail/sendmail", 0o755),
+        ("usr/local/libexec/rmail/mailq", 0o755),
+        ("usr/local/libexec/rmail/newaliases", 0o755),
+        ("usr/local/man/man5/rmail.conf.5", 0o644),
+        ("usr/local/share/examples/rmail/virtual.conf", 0o644),
+        ("etc/rmail.conf", 0o600),
+        ("etc/mail/aliases", 0o644),
+        ("etc/rmail", 0o700),
+        ("var/empty", 0o755),
+        ("var/spool/rmail", 0o711),
+        ("var/db/rmail", 0o700),
+    ] {
+        assert_eq!(mode(path), right, "{path}");
+    }
+    // A second time nothing of the administrator's is touched.
+    std::fs::write(root.join("etc/rmail.conf"), "mine").expect("write");
+    std::fs::write(root.join("etc/mail/aliases"), "mine").expect("write");
+    run("install");
+    run("uninstall");
+    let left = Command::new("find").arg(&root).args(["-type", "f"]).output().expect("find");
+    let left = String::from_utf8_lossy(&left.stdout).into_owned();
+    let mut left: Vec<&str> = left.lines().filter_map(|l| l.split("/root/").last()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["etc/mail/aliases", "etc/rmail.conf"]);
+    assert_eq!(std::fs::read(root.join("etc/rmail.conf")).expect("read"), b"mine");
+    // The commands, with what line ends and blanks a make prints left out.
+    let dry = |make: &str, target: &str| {
+        let out = Command::new(make)
+            .args(["-n", target, "DESTDIR=/d", "PREFIX=/p"])
+            .env_remove("MAKEFLAGS")
+            .env_remove("MFLAGS")
+            .env_remove("MAKELEVEL")
+            .current_dir(env.root())
+            .output();
+        let out = out.ok().filter(|o| o.status.success())?;
+        let text = String::from_utf8_lossy(&out.stdout).replace(['\\', '\n'], " ");
+        Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    for target in ["all", "install", "uninstall", "demo", "regress", "lint", "clean"] {
+        let (gnu, bsd) = (dry("make", target), dry("bmake", target));
+        let Some(bsd) = bsd else { return Outcome::Skipped("bmake".into()) };
+        assert_eq!(gnu.as_deref(), Some(bsd.as_str()), "{target}");
+    }
+    Outcome::Passed
 }
 
 /// The how-to's smtpd.conf after the sed script, with ports and paths put in.
