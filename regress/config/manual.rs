@@ -2,7 +2,7 @@
 
 use super::outcome;
 use crate::{Env, Outcome};
-use rmail::conf::{print_limit, FEATURES};
+use rmail::conf::{print_limit, NoFiles, FEATURES};
 use rmail::proto::limits::{Limit, ALL};
 use std::fmt::Write;
 
@@ -82,6 +82,30 @@ pub fn lint(env: &Env) -> Outcome {
             Ok(out) if out.status.success() => {}
             Ok(out) => wrong.push(String::from_utf8_lossy(&out.stdout).into_owned()),
             Err(_) => return Outcome::Skipped("no mandoc: install mandoc".to_string()),
+        }
+    }
+    outcome(wrong)
+}
+
+/// What stands in EXAMPLES is a configuration.
+pub fn examples(env: &Env) -> Outcome {
+    let path = env.root().join("man/rmail.conf.5");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let section = text.split("\n.Sh ").find(|s| s.starts_with("EXAMPLES\n")).unwrap_or_default();
+    let blocks: Vec<&str> = section
+        .split(".Bd -literal -offset indent\n")
+        .skip(1)
+        .filter_map(|b| b.split("\n.Ed").next())
+        .collect();
+    let mut wrong = Vec::new();
+    if blocks.len() < 2 {
+        wrong.push(format!("{} examples", blocks.len()));
+    }
+    for block in blocks {
+        let plain = block.replace("\\e", "\\");
+        if let Err(e) = rmail::conf::parse("example", plain.as_bytes(), &[], &mut NoFiles) {
+            let said: Vec<String> = e.iter().map(ToString::to_string).collect();
+            wrong.push(format!("{}:\n{plain}", said.join("; ")));
         }
     }
     outcome(wrong)

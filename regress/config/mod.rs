@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "every-feature-has-its-file", run: features },
     Test { name: "howto-after-the-sed-script", run: howto },
     Test { name: "howto-unchanged", run: howto_unchanged },
+    Test { name: "examples-of-the-manual-are-configurations", run: manual::examples },
     Test { name: "install-and-uninstall-in-a-scratch-root", run: install },
     Test { name: "limits-of-the-manual", run: manual::limits },
     Test { name: "manual-is-lint-clean", run: manual::lint },
