@@ -305,3 +305,104 @@ fn a_helo_cannot_forge_a_header() {
     assert_eq!(c.reply().code, 250);
     assert!(site.only().1.starts_with("Received: from a?b??c?d??e (localhost [127.0.0.1])\r\n"));
 }
+
+#[test]
+fn smuggling_with_crlf_dot_cr() {
+    smuggle(b"a\r\n.\rx", 521);
+}
+
+#[test]
+fn smuggling_in_chunks() {
+    for chunk in ["a\n.\n", "a\r\n.\n", "a\r.\r", "a\r\n\n.\r\n"] {
+        let site = Site::new();
+        let mut c = site.ehlo(MX);
+        c.send("MAIL FROM:<a@b>\r\nRCPT TO:<joe@x>\r\n");
+        c.send(format!("BDAT {} LAST\r\n{chunk}NOOP\r\n", chunk.len()));
+        let codes: Vec<u16> = (0..4).map(|_| c.reply().code).collect();
+        assert_eq!(codes, [250, 250, 550, 250], "{chunk:?}");
+        assert!(site.committed().is_empty(), "{chunk:?}");
+    }
+}
+
+#[test]
+fn many_tiny_chunks_are_one_message() {
+    let site = Site::new();
+    let mut c = site.ehlo(MX);
+    c.send("MAIL FROM:<a@b>\r\nRCPT TO:<joe@x>\r\n");
+    assert_eq!((c.reply().code, c.reply().code), (250, 250));
+    let text = format!("A: b\r\n\r\n{}\r\n", "x".repeat(900));
+    for byte in text.bytes() {
+        c.send([b"BDAT 1\r\n", &[byte][..]].concat());
+        assert_eq!(c.reply().code, 250);
+    }
+    assert_eq!(c.ask("BDAT 0 LAST"), 250);
+    assert!(site.only().1.ends_with(&text));
+}
+
+#[test]
+fn vrfy_in_utf8_leaves_the_session_as_it_was() {
+    let site = Site::new();
+    let mut c = site.ehlo(MX);
+    assert_eq!(c.ask("VRFY jos\u{e9}@x"), 252);
+    c.begin("a@b", "joe@x");
+    c.send("a: b\r\n\r\n.\r\n");
+    assert_eq!(c.reply().code, 250);
+    assert!(!site.only().0.smtputf8);
+}
+
+#[test]
+fn cve_2019_10149_nothing_is_expanded() {
+    let site = Site::new();
+    let mut c = site.ehlo(MX);
+    assert_eq!(c.ask("MAIL FROM:<a@b>"), 250);
+    for path in ["<${run{id}}@localhost>", "<root+${run{\\x2Fbin\\x2Fsh}}@localhost>"] {
+        let code = c.ask(&format!("RCPT TO:{path}"));
+        assert!(code == 250 || code == 501, "{path}: {code}");
+    }
+    assert_eq!(c.ask("NOOP"), 250);
+}
+
+#[test]
+fn quotes_in_parameters_end_nothing() {
+    let site = Site::new();
+    let mut c = site.joe(SMTPS);
+    for auth in ["\"", "\"x", "=", "+", "+4", "<", "<>\""] {
+        assert_eq!(c.ask(&format!("MAIL FROM:<> AUTH={auth}")), 501, "{auth}");
+    }
+    assert_eq!(c.ask("MAIL FROM:<> AUTH=<>"), 250);
+}
+
+#[test]
+fn mechanisms_that_are_not_offered_are_refused() {
+    let site = Site::new();
+    let mut c = site.ehlo(MX);
+    assert_eq!(c.ask("STARTTLS"), 220);
+    c.tls();
+    assert_eq!(c.ask("EHLO c"), 250);
+    for mechanism in ["EXTERNAL =", "EXTERNAL", "CRAM-MD5", "NTLM", "XOAUTH2 dXNlcg=="] {
+        assert_eq!(c.ask(&format!("AUTH {mechanism}")), 504, "{mechanism}");
+    }
+}
+
+#[test]
+fn a_proxy_header_is_no_command() {
+    let site = Site::new();
+    let mut c = site.client(MX);
+    assert_eq!(c.ask("PROXY TCP4 127.0.0.1 127.0.0.1 1 25"), 500);
+    let mut c = site.client(MX);
+    c.send(b"\r\n\r\n\0\r\nQUIT\n\r\n");
+    assert_eq!(c.reply().code, 500);
+}
+
+#[test]
+fn a_header_may_begin_with_a_blank() {
+    let site = Site::new();
+    for (port, begin) in [(MX, " : x\r\nA: b"), (SMTPS, "\tx\r\nTo: \\\"a\\, b")] {
+        let mut c = if port == MX { site.ehlo(MX) } else { site.joe(SMTPS) };
+        c.begin("joe@example.com", "joe@x");
+        c.send(format!("{begin}\r\n\r\ntext\r\n.\r\n"));
+        let code = c.reply().code;
+        assert!(code == 250 || code == 550, "{code}");
+        assert_eq!(c.ask("NOOP"), 250);
+    }
+}
