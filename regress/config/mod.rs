@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "howto-after-the-sed-script", run: howto },
     Test { name: "howto-unchanged", run: howto_unchanged },
     Test { name: "examples-of-the-manual-are-configurations", run: manual::examples },
+    Test { name: "check-tells-what-there-is-room-for", run: room },
     Test { name: "install-and-uninstall-in-a-scratch-root", run: install },
     Test { name: "limits-of-the-manual", run: manual::limits },
     Test { name: "manual-is-lint-clean", run: manual::lint },
@@ -169,6 +170,27 @@ fn shipped(env: &Env) -> Outcome {
         }
     }
     outcome(wrong)
+}
+
+/// `rmaild -n -v` knows the limits that it is run under.
+fn room(env: &Env) -> Outcome {
+    let conf = env.dir.join("rmail.conf");
+    crate::daemon::write(&conf, "action \"x\" mbox\nmatch action \"x\"\n");
+    let out = Command::new("sh")
+        .arg("-c")
+        .arg("ulimit -n 364 && exec \"$0\" -n -v -f \"$1\"")
+        .arg(env.rmaild())
+        .arg(&conf)
+        .output()
+        .expect("sh");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with("this machine: 364 descriptors a process, "), "{text}");
+    assert!(last.ends_with(": room for 100 connections of smtp and imap each"), "{text}");
+    for list in ["action relay: works\n", "filter: not supported yet\n"] {
+        assert!(text.contains(list), "{text}");
+    }
+    Outcome::Passed
 }
 
 /// What `make install` puts where, and that both makes would do the same.

@@ -4,6 +4,7 @@
 //! child is sent the part that it needs, as canonical text with the contents
 //! of its files, so that a child needs no path and a reload is one message.
 
+use super::bounds::Bounds;
 use super::Options;
 use crate::base::exits::sysexits;
 use crate::base::log;
@@ -414,7 +415,7 @@ fn print(loaded: &Loaded, verbose: u8) -> std::io::Result<()> {
                 let state = if f.works { "works" } else { "not supported yet" };
                 writeln!(out, "{}: {state}", f.name)?;
             }
-            Ok(())
+            writeln!(out, "{}", Bounds::of_machine())
         }
         _ => out.write_all(loaded.config.print().as_bytes()),
     }?;

@@ -8,6 +8,7 @@
 //! lookup alone may have anything opened.
 
 mod admin;
+mod bounds;
 mod children;
 mod listeners;
 mod load;
@@ -96,6 +97,7 @@ pub struct Supervisor {
     offline: offline::Offline,
     unenforced: Vec<String>,
     since: Instant,
+    bounds: bounds::Bounds,
 }
 
 /// The kinds that are told to leave together: first those that take work.
@@ -125,12 +127,14 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     log::set_verbose(options.verbose > 0);
     let words = |e: SysError| e.to_string();
     let program = program_path()?;
-    let loaded = load::load(&options, 1).map_err(|errors| {
+    let bounds = bounds::Bounds::of_machine();
+    let mut loaded = load::load(&options, 1).map_err(|errors| {
         for line in &errors {
             log::crit!("config", error = line.as_str());
         }
         format!("{}: {} errors", options.config.display(), errors.len())
     })?;
+    bounds.apply(&mut loaded.config);
     let hostname = sys::net::hostname().map_err(words)?;
     load::make_directories(&loaded)?;
     offline::make(&loaded.directories().spool)?;
@@ -165,6 +169,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         offline: offline::Offline::default(),
         unenforced: Vec::new(),
         since: Instant::now(),
+        bounds,
         loaded: Arc::new(loaded),
         program,
         options,
@@ -505,7 +510,8 @@ impl Supervisor {
     /// Reads and checks everything anew; any error leaves what is in force.
     pub fn reload(&mut self) -> Result<(), Vec<String>> {
         let generation = self.loaded.generation + 1;
-        let loaded = load::load(&self.options, generation)?;
+        let mut loaded = load::load(&self.options, generation)?;
+        self.bounds.apply(&mut loaded.config);
         self.loaded.may_become(&loaded)?;
         let listeners = self.listeners.rebind(&loaded).map_err(|e| vec![e])?;
         self.loaded = Arc::new(loaded);
