@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "broken-files-say-what-and-where", run: broken },
     Test { name: "check-tells-bad-table-lines", run: bad_table },
     Test { name: "check-tells-logins-without-mailbox", run: logins },
+    Test { name: "check-tells-what-a-process-could-not-use", run: unusable },
     Test { name: "every-feature-has-its-file", run: features },
     Test { name: "howto-after-the-sed-script", run: howto },
     Test { name: "howto-unchanged", run: howto_unchanged },
@@ -167,6 +168,60 @@ fn shipped(env: &Env) -> Outcome {
     for path in files {
         if let Err(e) = parse(env, &path) {
             wrong.push(format!("{}: {}", path.display(), e.join("; ")));
+        }
+    }
+    outcome(wrong)
+}
+
+/// What only the TLS library can judge is judged before a process meets it.
+fn unusable(env: &Env) -> Outcome {
+    crate::daemon::certificate(&env.dir, "mx", &["mx.example"]);
+    crate::daemon::certificate(&env.dir, "other", &["other.example"]);
+    let locked = env.dir.join("locked.key");
+    let done = Command::new("openssl")
+        .args(["rsa", "-aes256", "-passout", "pass:x", "-in"])
+        .arg(env.dir.join("mx.key"))
+        .arg("-out")
+        .arg(&locked)
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(done.expect("openssl").success());
+    let done = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=mx.example"])
+        .args(["-newkey", "ed25519", "-keyout"])
+        .arg(env.dir.join("ed.key"))
+        .arg("-out")
+        .arg(env.dir.join("ed.pem"))
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(done.expect("openssl").success());
+    let conf = env.dir.join("rmail.conf");
+    let mut wrong = Vec::new();
+    for (line, said) in [
+        ("pki a cert \"@ed.pem\" key \"@ed.key\"", "@ed.key: not a key for a server: "),
+        ("smtp ciphers NONSENSE", "ciphers \"NONSENSE\": "),
+        ("listen on lo0 port 0 tls pki good ciphers NONSENSE", "ciphers \"NONSENSE\": "),
+        ("action y relay ciphers NONSENSE", "ciphers \"NONSENSE\": "),
+        ("pki a cert \"@mx.pem\" key \"@mx.pem\"", "@mx.pem: no private key in PEM form"),
+        ("pki a cert \"@mx.pem\" key \"@locked.key\"", "@locked.key: no private key in PEM form"),
+        (
+            "pki a cert \"@mx.pem\" key \"@other.key\"",
+            "@other.key: not for the certificate in @mx.pem",
+        ),
+        ("pki a cert \"@rmail.conf\" key \"@mx.key\"", "@rmail.conf: no certificate in PEM form"),
+        ("ca a cert \"@mx.key\"", "@mx.key: no certificate in PEM form"),
+        ("ca a cert \"@gone\"", "read @gone: No such file or directory"),
+    ] {
+        let dir = format!("{}/", env.dir.display());
+        let text = format!(
+            "pki good cert \"@mx.pem\" key \"@mx.key\"\n{line}\naction x mbox\nmatch action x\n"
+        );
+        crate::daemon::write(&conf, text.replace('@', &dir));
+        let out = Command::new(env.rmaild()).arg("-n").arg("-f").arg(&conf).output().expect("run");
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        let right = format!("{}:2: {}", conf.display(), said.replace('@', &dir));
+        if out.status.code() != Some(78) || !text.contains(&right) {
+            wrong.push(format!("{line}: said {text}"));
         }
     }
     outcome(wrong)

@@ -13,7 +13,7 @@
 
 use crate::base::crypto;
 use openssl::error::ErrorStack;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::{
     AlpnError, NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions,
     SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion,
@@ -113,6 +113,17 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<X509>, TlsError> {
     Ok(chain)
 }
 
+/// A private key as PEM.  One with a passphrase is an error: nobody is there to
+/// be asked for it.
+pub fn private_key(pem: &[u8]) -> Result<PKey<Private>, TlsError> {
+    PKey::private_key_from_pem_callback(pem, |_| Ok(0)).map_err(failed("key"))
+}
+
+/// Whether the library knows a cipher of this list.
+pub fn check_ciphers(list: &str) -> Result<(), TlsError> {
+    context(SslMethod::tls(), Versions::default(), Some(list)).map(drop)
+}
+
 impl Identity {
     /// A chain and its key; an error if they do not belong together.
     pub fn new(chain: Vec<X509>, key: PKey<Private>) -> Result<Self, TlsError> {
@@ -126,8 +137,17 @@ impl Identity {
 
     /// A chain and a key as PEM: for tests and tools; a server's key is in keyd.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let key = PKey::private_key_from_pem(key).map_err(failed("key"))?;
-        Self::new(certificates(chain)?, key)
+        Self::new(certificates(chain)?, private_key(key)?)
+    }
+
+    /// Whether a listener can use it: keyd signs with keys of its kind, and the
+    /// library holds it for strong enough.
+    pub fn check_server(self) -> Result<(), TlsError> {
+        if !matches!(self.key.id(), Id::RSA | Id::EC) {
+            return Err(TlsError("its kind cannot be used for TLS: take ECDSA or RSA".to_owned()));
+        }
+        let server = ServerConfig { identities: vec![self], ..ServerConfig::default() };
+        Server::new(&server).map(drop)
     }
 
     /// The host names that the certificate is for, lower case, `*.` kept.
@@ -477,6 +497,7 @@ mod tests {
         let none = Versions { v1_2: false, v1_3: false };
         assert!(Client::new(&ClientConfig { versions: none, ..Default::default() }).is_err());
         let ciphers = Some("NONSENSE");
+        assert!(check_ciphers("NONSENSE").is_err() && check_ciphers("HIGH:!aNULL").is_ok());
         assert!(Client::new(&ClientConfig { ciphers, ..Default::default() }).is_err());
         Client::new(&ClientConfig::default()).unwrap();
     }

@@ -36,7 +36,10 @@ pub fn main() -> ExitCode {
     let mut options = getopts::Options::new();
     options.optmulti("D", "", "", "").optflag("d", "", "").optopt("f", "", "", "");
     options.optflag("n", "", "").optflagmulti("v", "", "");
-    let Ok(found) = options.parse(&args) else { return usage("") };
+    let found = match options.parse(&args) {
+        Ok(found) => found,
+        Err(e) => return usage(&e.to_string()),
+    };
     if !found.free.is_empty() {
         return usage(&format!("{}: no such argument", found.free.join(" ")));
     }

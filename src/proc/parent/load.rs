@@ -17,6 +17,7 @@ use crate::ipc::parent::{File, Part};
 use crate::proc::start::Directories;
 use crate::proc::table::Kind;
 use crate::proto::limits;
+use crate::sys::errno::SysError;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -78,6 +79,7 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
         }
     }
     check_pem(&config, &files, &mut errors);
+    check_ciphers(&config, &mut errors);
     let mut mail_prefixes = mail_prefixes(&config);
     check_tables(&config, &mut files, &mut mail_prefixes, &mut errors);
     if !errors.is_empty() {
@@ -96,7 +98,7 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
 
 /// A whole regular file, bounded.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let fail = |e: std::io::Error| format!("{}: {e}", path.display());
+    let fail = |e: std::io::Error| SysError::of("read", &e).at(path).to_string();
     let meta = std::fs::metadata(path).map_err(fail)?;
     if !meta.is_file() {
         return Err(format!("{}: not a regular file", path.display()));
@@ -191,23 +193,49 @@ fn contents<'a>(files: &'a [(FileUse, File)], path: &str) -> Option<&'a [u8]> {
 /// Certificates parse, keys parse, and each pair belongs together.
 fn check_pem(config: &Config, files: &[(FileUse, File)], errors: &mut Vec<String>) {
     for s in &config.statements {
-        let checked = match &s.stmt {
-            Stmt::Pki(p) => {
-                let Some(cert) = contents(files, &p.cert) else { continue };
-                let key = p.key.as_deref().and_then(|k| contents(files, k));
-                match key {
-                    Some(key) => tls::Identity::from_pem(cert, key).map(|_| ()),
-                    None => tls::certificates(cert).map(|_| ()),
-                }
-            }
-            Stmt::Ca(c) => {
-                let Some(cert) = contents(files, &c.cert) else { continue };
-                tls::certificates(cert).map(|_| ())
-            }
+        let (cert_file, key_file) = match &s.stmt {
+            Stmt::Pki(p) => (&p.cert, p.key.as_ref()),
+            Stmt::Ca(c) => (&c.cert, None),
             _ => continue,
         };
-        if let Err(e) = checked {
-            errors.push(format!("{}: {e}", s.at));
+        let Some(cert) = contents(files, cert_file) else { continue };
+        if let Err(e) = tls::certificates(cert) {
+            errors.push(format!("{}: {cert_file}: no certificate in PEM form: {e}", s.at));
+            continue;
+        }
+        let Some((path, key)) = key_file.and_then(|k| Some((k, contents(files, k)?))) else {
+            continue;
+        };
+        let wrong = match tls::private_key(key) {
+            Err(e) => format!("{path}: no private key in PEM form without a passphrase: {e}"),
+            Ok(_) => match tls::Identity::from_pem(cert, key) {
+                Err(e) => format!("{path}: not for the certificate in {cert_file}: {e}"),
+                Ok(identity) => match identity.check_server() {
+                    Err(e) => format!("{path}: not a key for a server: {e}"),
+                    Ok(()) => continue,
+                },
+            },
+        };
+        errors.push(format!("{}: {wrong}", s.at));
+    }
+}
+
+/// The cipher lists are ones of the library.  Only it can tell, and the
+/// processes that use them would not start.
+fn check_ciphers(config: &Config, errors: &mut Vec<String>) {
+    for s in &config.statements {
+        let list = match &s.stmt {
+            Stmt::Listen(l) => l.ciphers.as_deref(),
+            Stmt::SmtpCiphers(list) => Some(list.as_str()),
+            Stmt::Action(a) => match &a.method {
+                Method::Relay(r) => r.ciphers.as_deref(),
+                Method::Local(_) => None,
+            },
+            _ => None,
+        };
+        if let Some((list, Err(e))) = list.map(|l| (l, tls::check_ciphers(l))) {
+            let hint = format!("openssl ciphers '{list}' prints what a list stands for");
+            errors.push(format!("{}: ciphers \"{list}\": {e}: {hint}", s.at));
         }
     }
 }
