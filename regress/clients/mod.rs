@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "sendmail-header-recipients-lose-bcc", run: sendmail::header_recipients },
     Test { name: "sendmail-refused-recipient-is-69", run: sendmail::refused },
     Test { name: "sendmail-speaks-smtp-on-stdin", run: sendmail::speaks_smtp },
+    Test { name: "sendmail-mail-kept-offline-is-sent-later", run: sendmail::offline },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "demo-ends-with-success", run: howto::demo },
 ];

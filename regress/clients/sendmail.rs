@@ -126,3 +126,48 @@ pub fn speaks_smtp(env: &Env) -> Outcome {
     assert_eq!(messages(&mailbox(&daemon, "joe")).len(), 1);
     Outcome::Passed
 }
+
+/// What was sent while no daemon ran is sent as its owner; links, pipes and
+/// what others could have written are not touched, and hold nothing up.
+pub fn offline(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let dir = env.dir.clone();
+    assert!(daemon.stop().success());
+    let place = dir.join("spool/offline");
+    let kept = |subject: &str| rmail::disk::offline::Kept {
+        sender: "joe@example.com".into(),
+        notify: None,
+        ret: None,
+        envid: None,
+        recipients: vec!["joe@example.com".into()],
+        message: format!("Subject: {subject}\r\n\r\nhi\r\n").into_bytes(),
+    };
+    let write =
+        |to: &Path, subject: &str| rmail::disk::offline::write(to, &kept(subject)).expect("write");
+    write(&place, "mine");
+    let (uid, gid) = owner();
+    let other = write(&place, "another");
+    // Without root it is ours as well.
+    let _ = std::os::unix::fs::chown(&other, Some(uid), Some(gid));
+    let secret = write(&dir, "secret");
+    std::os::unix::fs::symlink(&secret, place.join("symlink")).expect("symlink");
+    std::fs::hard_link(&secret, place.join("hardlink")).expect("link");
+    assert!(Command::new("mkfifo").arg(place.join("fifo")).status().expect("mkfifo").success());
+    let open = write(&place, "open");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(open, mode).expect("chmod");
+    let daemon = Daemon::launch(env, &dir);
+    let arrived = || messages(&dir.join("mail/joe")).len() == 2;
+    assert!(
+        crate::daemon::eventually(std::time::Duration::from_secs(30), arrived),
+        "{}",
+        daemon.log()
+    );
+    daemon.drained();
+    let all = messages(&dir.join("mail/joe")).join("\n");
+    assert!(all.contains("Subject: mine\n") && all.contains("Subject: another\n"), "{all}");
+    assert!(all.contains(&format!("(uid {uid} [local])")), "{all}");
+    let left = std::fs::read_dir(&place).expect("read").count();
+    assert_eq!(left, 4, "the two that were sent are gone, the others stay");
+    Outcome::Passed
+}
