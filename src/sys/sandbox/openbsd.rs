@@ -12,18 +12,20 @@ pub fn enter(promises: &[Promise], unveils: &[Unveil]) -> Result<Vec<String>, Sy
         .iter()
         .any(|p| matches!(p, Rpath | Wpath | Cpath | Fattr | Chown | Exec | Unix | Dns | Getpw));
     if names_paths {
+        let mut visible = false;
         for entry in unveils {
             match unveil::unveil(entry.path.as_os_str().as_bytes(), entry.perms) {
                 // The directory that holds it is missing: neither is it there
                 // now nor will it be visible later, like anything not listed.
-                Ok(()) | Err(unveil::Error::Os(libc::ENOENT)) => {}
+                Err(unveil::Error::Os(libc::ENOENT | libc::ENOTDIR)) => {}
+                Ok(()) => visible = true,
                 Err(unveil::Error::Os(errno)) => {
                     return Err(SysError::new("unveil", errno).at(&entry.path));
                 }
                 Err(_) => return Err(SysError::new("unveil", libc::EINVAL).at(&entry.path)),
             }
         }
-        if unveils.is_empty() {
+        if !visible {
             // The lock alone would leave everything visible.
             unveil::unveil("/", "").map_err(|e| unveil_error(&e))?;
         }
