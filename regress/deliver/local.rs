@@ -215,6 +215,28 @@ pub fn mda(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// A program that does not end is killed with all that it has started.
+pub fn killed_mda(env: &Env) -> Outcome {
+    let rules = "limit program-time 300ms\n\
+                 action \"mda\" mda \"sleep 300 & echo $! > @DIR@/home/pid; wait\" userbase <users>\n\
+                 match from any for domain \"mda.example\" action \"mda\"\n";
+    let daemon = daemon(env, "", rules);
+    post(&daemon, "joe@mda.example", TEXT);
+    let pid = || std::fs::read_to_string(env.dir.join("home/pid")).unwrap_or_default();
+    let started = || pid().ends_with('\n');
+    assert!(eventually(Duration::from_secs(20), started), "{}", daemon.log());
+    let first = pid();
+    let gone = || {
+        let out = Command::new("ps").args(["-o", "stat=", "-p", first.trim()]).output().unwrap();
+        let stat = String::from_utf8_lossy(&out.stdout).trim().to_string();
+        stat.is_empty() || stat.starts_with('Z')
+    };
+    assert!(eventually(Duration::from_secs(20), gone), "it runs on: {}", daemon.log());
+    let queue = daemon.ctl_ok(&["show", "queue"]);
+    assert!(queue.contains("the program did not end in time"), "{queue}");
+    Outcome::Passed
+}
+
 /// The wrapper gets the words of the command that it wraps.
 pub fn wrapper(env: &Env) -> Outcome {
     let rules = "mda wrapper \"w\" \"sed s/hello/wrapped/ | %{mda}\"\n\

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "locked-account-holds-the-message", run: local::locked },
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
+    Test { name: "mda-without-end-is-killed", run: local::killed_mda },
     Test { name: "wrapper-runs-around-the-mda", run: local::wrapper },
     Test { name: "forward-sends-on-whatever-the-action", run: forward::sends_on },
     Test { name: "forward-with-the-own-name-keeps-a-copy", run: forward::keeps },

@@ -534,9 +534,9 @@ pub const POISON_DEATHS: Limit =
 /// A user's .forward.
 pub const FORWARD_FILE: Limit =
     limit("forward-file", 4096, Unit::Octets, "one delivery's work", "the message is held");
-/// A program that a .forward names.
+/// A program that takes a delivery: of mda, an alias or a .forward.
 pub const PROGRAM_TIME: Limit =
-    limit("program-time", 300_000, Unit::Millis, "a delivery's patience", "the message is held");
+    setting("program-time", 300_000, Unit::Millis, "a delivery's patience", "killed, tried again");
 
 /// All rows, in the order of the manual.
 pub const ALL: &[&Limit] = &[

@@ -92,7 +92,10 @@ impl Supervisor {
             for child in self.children.iter().filter(|c| c.process.kind == process.kind) {
                 rows.push(row(process, &|r| {
                     r.pid = u32::try_from(child.pid).unwrap_or(0);
+                    let program = process.kind == Kind::Exec;
                     r.state = match (child.kill_at.is_some(), child.ready) {
+                        // It has its time from the start.
+                        (true, _) if program => "running".into(),
                         (true, _) => "leaving".into(),
                         (_, true) => "running".into(),
                         (_, false) => "starting".into(),

@@ -301,6 +301,11 @@ impl Supervisor {
                     msg = "did not leave in time: killed"
                 );
                 kill(child.pid, KILL);
+                if child.process.kind == Kind::Exec {
+                    // It leads a session, with all that it has started; which
+                    // it may have left.
+                    let _ = spawn::kill_group(child.pid, KILL);
+                }
                 child.kill_at = Some(now + Duration::from_secs(5));
             }
         }

@@ -471,7 +471,10 @@ impl Supervisor {
     fn next_stop_wave(&mut self) {
         while let Some(kinds) = STOP_ORDER.get(self.stop_wave) {
             let wave = self.children.iter().filter(|c| kinds.contains(&c.process.kind));
-            let ids: Vec<(u64, bool)> = wave.map(|c| (c.id, c.kill_at.is_some())).collect();
+            // A program's time may be longer than a stop has patience.
+            let soon = Instant::now() + STOP_GRACE;
+            let told = |c: &Running| c.kill_at.is_some_and(|at| at <= soon);
+            let ids: Vec<(u64, bool)> = wave.map(|c| (c.id, told(c))).collect();
             if ids.is_empty() {
                 self.stop_wave += 1;
                 continue;

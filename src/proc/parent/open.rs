@@ -11,10 +11,14 @@ use super::Supervisor;
 use crate::base::log;
 use crate::ipc::parent::{Account, Down, Program, Refusal, Role, Target};
 use crate::proc::table::{self, Kind};
+use crate::proto::limits;
 use crate::sys::fdpass;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// How long a program has beyond the time that its asker waits.
+const PROGRAM_GRACE: Duration = Duration::from_secs(1);
 
 /// The key of an account everywhere.
 pub type AccountKey = (u32, PathBuf);
@@ -165,8 +169,12 @@ impl Supervisor {
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
         let job = (Target::Program { program }, Some(theirs));
         let id = self.spawn(table::process(Kind::Exec), Some(job)).map_err(failed)?;
+        let time = self.loaded.config.limit_time(&limits::PROGRAM_TIME);
         if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
             child.requester = Some((Asker::Kind(asker), request));
+            // Whoever waits for it has given up by then, and has it run again
+            // later: two at a time, then three, would be the machine's end.
+            child.kill_at = Some(Instant::now() + time + PROGRAM_GRACE);
         }
         Ok(ours)
     }

@@ -37,8 +37,6 @@ use std::time::Duration;
 
 /// How long a store may take for one message.
 const STORE: Duration = Duration::from_secs(10 * 60);
-/// How long a program may take.
-const PROGRAM: Duration = Duration::from_secs(15 * 60);
 
 impl Shared {
     /// Delivers to each recipient of a job.
@@ -138,16 +136,17 @@ impl Shared {
             Err(e) => return later(3, 0, e.to_string()),
         };
         if opening == Opening::Program {
+            let deadline = Deadline::after(self.config().limit_time(&limits::PROGRAM_TIME));
             let message = Message::open(file, key, loaded.state.edits);
             let done = message.map_err(|e| e.to_string()).and_then(|message| {
                 let head = program_head(&sender, &envelope);
-                feed(channel, &head, &message, Deadline::after(PROGRAM))
+                feed(channel, &head, &message, deadline)
             });
             let said = match done {
                 Ok(said) => said,
                 Err(why) => return later(3, 0, why),
             };
-            return match ended.wait(Deadline::after(PROGRAM)) {
+            return match ended.wait(deadline) {
                 Ok(ended) => over(by_status(number, ended, said)),
                 Err(e) => later(3, 0, e.to_string()),
             };

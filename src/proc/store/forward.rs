@@ -17,6 +17,7 @@ use super::deliver::temp;
 use super::Shared;
 use crate::base::clock::Deadline;
 use crate::base::exits::{sysexits, Outcome, Status};
+use crate::base::lock;
 use crate::disk::aliases::{self, Item};
 use crate::disk::spool::message::Message;
 use crate::ipc::parent::{Ended, Program, Up};
@@ -110,7 +111,7 @@ pub fn pipe(
     skip: usize,
 ) -> Result<(), Outcome> {
     let failed = |why: &dyn std::fmt::Display| temp((3, 0), "local error", why);
-    let deadline = Deadline::after(std::time::Duration::from_millis(limits::PROGRAM_TIME.default));
+    let deadline = Deadline::after(*lock::lock(&shared.program_time));
     let who = &shared.who;
     let opening = shared.openings.begin();
     let request = opening.request;

@@ -29,6 +29,7 @@ use crate::ipc::openings::Openings;
 use crate::ipc::parent::{Account as Who, Ended, Part, Refusal, Role, Stat, Up};
 use crate::proc::start::{Events, Greeted, Job, Parent, StartError};
 use crate::proc::table::Kind;
+use crate::proto::limits;
 use account::Account;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -71,6 +72,8 @@ pub struct Shared {
     pub exits: Exits,
     /// Deliveries that are being written.
     pub in_work: deliver::InWork,
+    /// How long they may: `limit program-time`.
+    pub program_time: Mutex<Duration>,
     stopping: Arc<AtomicBool>,
     state: Mutex<State>,
     changed: Condvar,
@@ -141,6 +144,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         openings: Openings::default(),
         exits: Exits::default(),
         in_work: deliver::InWork::default(),
+        program_time: Mutex::new(config.limit_time(&limits::PROGRAM_TIME)),
         stopping: Arc::new(AtomicBool::new(false)),
         state: Mutex::new(State { idle: Some(Since::now()), ..State::default() }),
         changed: Condvar::new(),
@@ -178,6 +182,7 @@ struct Running(Arc<Shared>);
 impl Events for Running {
     fn config(&self, part: Part) -> Result<(), String> {
         let config = conf::part(&part.text)?;
+        *lock::lock(&self.0.program_time) = config.limit_time(&limits::PROGRAM_TIME);
         if let Some(account) = &self.0.account {
             account.configure(mailboxes(&config));
         }
