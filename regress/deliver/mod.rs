@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "forward-sends-nothing-on-before-the-delivery", run: forward::waits },
     Test { name: "forward-that-cannot-be-used-holds-the-message", run: forward::holds },
     Test { name: "smarthost-gets-the-message-whole", run: remote::smarthost },
+    Test { name: "notifications-are-as-they-were-asked-for", run: remote::notify },
     Test { name: "relay-options-are-what-the-host-sees", run: remote::relay_options },
     Test { name: "lmtp-server-gets-the-message", run: remote::lmtp },
     Test { name: "refused-for-now-is-tried-until-taken", run: remote::retries },

@@ -60,6 +60,54 @@ pub fn smarthost(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// Notifications as they were asked for, by us or by the host that takes them
+/// over.  RFC 3461 5.2.
+pub fn notify(env: &Env) -> Outcome {
+    let plain = scripted(|e| match e.line {
+        line if line.starts_with("RCPT TO:<no@") => Action::Say("550 5.1.1 nobody"),
+        _ => Action::Usual,
+    });
+    let dsn = Sink::start(Options { offers: vec!["DSN"], ..Options::default() });
+    let more = format!(
+        "action \"dsn\" relay host \"smtp://{}\"\n\
+         match from any for domain \"dsn.example\" action \"dsn\"\n",
+        dsn.addr
+    );
+    let daemon = daemon(env, &format!("host \"smtp://{}\"", plain.addr), &more);
+    let mut client = Client::connect(daemon.address("smtp", 0));
+    client.ask("MAIL FROM:<joe@example.com> RET=HDRS ENVID=e+2B1");
+    for rcpt in [
+        "<x@far.example> NOTIFY=SUCCESS ORCPT=rfc822;old@far.example",
+        "<no@far.example> NOTIFY=NEVER",
+        "<y@dsn.example> NOTIFY=SUCCESS,FAILURE",
+        "<jim@example.com> NOTIFY=SUCCESS",
+    ] {
+        let said = client.ask(&format!("RCPT TO:{rcpt}"));
+        assert!(said.starts_with("250"), "{rcpt}: {said}");
+    }
+    client.ask("DATA");
+    assert!(client.ask(&format!("{TEXT}.")).starts_with("250"));
+    daemon.drained();
+    let all = files(&env.dir.join("mail/joe"));
+    let text: String = all.iter().map(|f| std::fs::read_to_string(f).unwrap()).collect();
+    assert_eq!(all.len(), 2, "{text}");
+    for line in [
+        "Original-Recipient: rfc822;old@far.example\nFinal-Recipient: rfc822; x@far.example\nAction: relayed\n",
+        "Final-Recipient: rfc822; jim@example.com\nAction: delivered\nStatus: 2.1.5\nLast-",
+        "Original-Envelope-Id: e+1\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
+    for line in ["no@far.example", "y@dsn.example", "INBOX", "bye\n"] {
+        assert!(!text.contains(line), "{line:?} in {text}");
+    }
+    let taken = dsn.wait(1);
+    assert!(taken[0].from.ends_with(" RET=HDRS ENVID=e+2B1"), "{}", taken[0].from);
+    let rcpt = &taken[0].rcpts[0];
+    assert!(rcpt.starts_with("RCPT TO:<y@dsn.example> NOTIFY=SUCCESS,FAILURE"), "{rcpt}");
+    Outcome::Passed
+}
+
 /// What the options of a relay say is what the host sees.
 pub fn relay_options(env: &Env) -> Outcome {
     let (cert, key) = certificate(&env.dir, "sink", &["localhost"]);
