@@ -407,6 +407,21 @@ pub fn mx(env: &Env) -> Outcome {
             std::fs::remove_file(file).unwrap();
         }
     }
+    // a host that is ourselves, under whatever name
+    let own = |e: &crate::sink::Event<'_>| match e.stage {
+        Stage::Hello => Action::Say("250-our.example\r\n250 PIPELINING"),
+        _ => Action::Usual,
+    };
+    let own = port_25(74, Options { script: Box::new(own), ..Options::default() }).unwrap();
+    dns.set("own.example", &[Record::Mx(5, "alias-of-ours.example")]);
+    dns.set("alias-of-ours.example", &[ip(74)]);
+    send(&daemon, "7@own.example");
+    let text = report(env, &daemon);
+    assert!(text.contains("\nStatus: 5.4.6\n"), "{text}");
+    assert_eq!(own.connections(), 1);
+    for file in files(&env.dir.join("mail/joe")) {
+        std::fs::remove_file(file).unwrap();
+    }
     // a server that fails is no answer: the message waits until there is one
     send(&daemon, "6@later.example");
     let log = || daemon.log().contains("6@later.example") && daemon.log().contains("4.4.3");

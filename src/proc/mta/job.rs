@@ -149,7 +149,8 @@ impl Shared {
     ) {
         open.why = (4, 1, "no host could be reached".to_owned());
         let places = route.hosts.iter().flat_map(|h| h.addrs.iter().map(move |a| (h, *a)));
-        for (host, ip) in places.take(CONNECTIONS) {
+        for (n, (host, ip)) in places.take(CONNECTIONS).enumerate() {
+            let first = n == 0;
             if open.left.is_empty() {
                 return;
             }
@@ -179,6 +180,16 @@ impl Shared {
             }
             match self.connect(snapshot, action, letter.job, host, &key) {
                 Ok(session) => self.deliver(snapshot, session, Some(key), letter, open),
+                Err(Lost::Own) => {
+                    // RFC 5321 5.1: this host and those behind it would send
+                    // the message round.  A better one may be there later.
+                    self.unreached(host, ip, &Lost::Own, letter.job, open);
+                    if first {
+                        let why = "mail for the domain loops back to this host";
+                        open.all(Outcome::Perm { subject: 4, detail: 6 }, why);
+                    }
+                    return;
+                }
                 Err(lost) => self.unreached(host, ip, &lost, letter.job, open),
             }
         }
@@ -195,6 +206,7 @@ impl Shared {
             Lost::Io(_) => (4, 1),
             Lost::Protocol(_) => (5, 0),
             Lost::Tls(_) => (7, 5),
+            Lost::Own => (4, 6),
             Lost::Refused(reply) => reply.status.map_or((4, 0), |s| (s.subject, s.detail)),
         };
         open.why = (subject, detail, format!("{} [{ip}]: {lost}", host.name));
@@ -230,12 +242,17 @@ impl Shared {
             let deadline = Deadline::after(snapshot.limits.connect);
             let stream = Stream::connect(key.addr, key.source, deadline)?;
             self.counts.connections.fetch_add(1, Ordering::Relaxed);
-            let helo = self.helo(action, &job.action, local_ip(&stream))?;
+            let local = local_ip(&stream);
+            let helo = self.helo(action, &job.action, local)?;
+            // Behind another port, or a password, is what the administrator means.
+            let own = (key.addr.port() == 25 && host.label.is_none() && is_here(local, key.addr))
+                .then_some(snapshot.server.as_str());
             let opening = Opening {
                 host: &host.name,
                 tls,
                 client: &action.client,
                 helo: &helo,
+                own,
                 lmtp: key.lmtp,
                 login,
                 limits: snapshot.limits,
@@ -324,6 +341,7 @@ impl Shared {
             tls: TlsUse::Never,
             client: &action.client,
             helo: &action.helo,
+            own: None,
             lmtp: true,
             login: None,
             limits: snapshot.limits,
@@ -387,6 +405,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a connection leads to this machine.
+fn is_here(local: Option<IpAddr>, peer: SocketAddr) -> bool {
+    let peer = peer.ip().to_canonical();
+    peer.is_loopback() || local.is_some_and(|l| l.to_canonical() == peer)
 }
 
 /// The message of a job.

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub jobs: usize,
     /// Times and bounds.
     pub limits: Limits,
+    /// The server's name.
+    pub server: String,
 }
 
 /// Times and bounds of all connections.  RFC 5321 4.5.3.2.
@@ -148,7 +150,7 @@ impl Snapshot {
             mails: config.limit(&limits::MTA_SESSION_MAILS),
         };
         let jobs = config.limit(&crate::proto::limits::MTA_JOBS);
-        Ok(Snapshot { actions, jobs: usize::try_from(jobs).unwrap_or(64), limits })
+        Ok(Snapshot { actions, jobs: usize::try_from(jobs).unwrap_or(64), limits, server: here })
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Lost {
     Tls(String),
     /// The host does not want us: its reply to greeting, EHLO or AUTH.
     Refused(RemoteReply),
+    /// The host is ourselves.
+    Own,
 }
 
 impl fmt::Display for Lost {
@@ -39,6 +41,7 @@ impl fmt::Display for Lost {
             Lost::Io(text) | Lost::Protocol(text) => f.write_str(text),
             Lost::Tls(text) => write!(f, "TLS: {text}"),
             Lost::Refused(reply) => f.write_str(&reply_text(reply)),
+            Lost::Own => f.write_str("it is this host"),
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct Opening<'a> {
     pub client: &'a Client,
     /// Our name.
     pub helo: &'a str,
+    /// The server's name, if a host that calls itself so is this one.
+    pub own: Option<&'a str>,
     /// LHLO in place of EHLO.
     pub lmtp: bool,
     /// User and password.
@@ -177,6 +182,10 @@ impl Session {
         let verb = if self.lmtp { "LHLO" } else { "EHLO" };
         let reply = self.command(&format!("{verb} {}", opening.helo), time)?;
         if reply.class() == 2 {
+            let name = reply.lines.first().and_then(|l| l.split_ascii_whitespace().next());
+            if name.zip(opening.own).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b)) {
+                return Err(Lost::Own);
+            }
             self.offers = Offers::of(&reply);
             return Ok(());
         }
