@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "show-procs-knows-every-process", run: show_procs_knows_every_process },
     Test { name: "show-procs-tells-real-places", run: show_procs_tells_real_places },
     Test { name: "every-answer-is-json-when-asked", run: every_answer_is_json },
+    Test { name: "garbage-on-the-socket-hurts-nobody", run: garbage_on_the_socket },
     Test { name: "wrong-words-are-told", run: wrong_words_are_told },
     Test { name: "a-stopped-child-does-not-stop-show", run: a_stopped_child_does_not_stop_show },
 ];
@@ -94,6 +95,39 @@ fn every_answer_is_json(env: &Env) -> Outcome {
             assert!(child.wait().expect("wait").success(), "{args:?}: {text}");
         }
     }
+    Outcome::Passed
+}
+
+/// What any user may send to the control socket (CVE-2025-62875).
+fn garbage_on_the_socket(env: &Env) -> Outcome {
+    use rmail::ipc::ctl::{ADMIN, MAIL};
+    use std::io::{Read, Write};
+    let daemon = Daemon::start(env, CONFIG);
+    let before: Vec<_> = ["parent", "control", "queue", "smtp"].map(|k| daemon.pids(k)).into();
+    let mut all: Vec<Vec<u8>> =
+        vec![vec![], vec![0], vec![ADMIN], vec![MAIL], b"GET / HTTP/1.0\r\n\r\n".to_vec()];
+    for first in [ADMIN, MAIL, 0xff] {
+        for tail in [&[0xff; 64][..], &[0; 64], &[0, 0, 0, 1], b"QUIT\r\n\xff\0\r\n"] {
+            all.push([&[first][..], tail].concat());
+        }
+    }
+    let mut seed = 1u32;
+    for len in 1..200 {
+        let mut next = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        };
+        all.push([vec![ADMIN], (0..len).map(|_| next()).collect()].concat());
+    }
+    for bytes in &all {
+        let mut s = std::os::unix::net::UnixStream::connect(&daemon.socket).expect("connect");
+        s.set_read_timeout(Some(Duration::from_millis(20))).expect("timeout");
+        // It may be closed while we still write; what is answered is all one.
+        let _ = s.write_all(bytes);
+        let _ = s.read(&mut [0; 256]);
+    }
+    let after: Vec<_> = ["parent", "control", "queue", "smtp"].map(|k| daemon.pids(k)).into();
+    assert_eq!(before, after, "{}", daemon.log());
     Outcome::Passed
 }
 
