@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysctl.h>
 #include <sys/un.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -22,6 +23,7 @@ _Static_assert(sizeof(struct pollfd) == 8, "pollfd");
 _Static_assert(sizeof(struct timespec) == 16, "timespec");
 _Static_assert(sizeof(struct rlimit) == 16, "rlimit");
 _Static_assert(offsetof(struct sockaddr_in6, sin6_scope_id) == 24, "sin6_scope_id");
+_Static_assert(CTL_KERN == 1 && KERN_MAXTHREAD == 25, "sysctl");
 _Static_assert(SCM_RIGHTS == 1 && SOL_SOCKET == 0xffff, "SCM_RIGHTS");
 _Static_assert(O_NOFOLLOW == 0x100 && O_CLOEXEC == 0x10000, "open flags");
 _Static_assert(MSG_NOSIGNAL == 0x400 && MSG_CMSG_CLOEXEC == 0x800, "MSG flags");
