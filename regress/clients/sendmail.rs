@@ -159,7 +159,7 @@ pub fn offline(env: &Env) -> Outcome {
     let daemon = Daemon::launch(env, &dir);
     let arrived = || messages(&dir.join("mail/joe")).len() == 2;
     assert!(
-        crate::daemon::eventually(std::time::Duration::from_secs(30), arrived),
+        crate::daemon::eventually(std::time::Duration::from_secs(60), arrived),
         "{}",
         daemon.log()
     );
