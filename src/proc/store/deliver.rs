@@ -149,8 +149,7 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
         return Ok(Answer::Done { mailbox: String::new(), inject });
     }
     let Some(account) = &shared.account else { return Ok(Answer::Kept { inject }) };
-    let name = store(account, delivery, maybe, &given, &message, skip)
-        .map_err(|e| refused(&e))?;
+    let name = store(account, delivery, maybe, &given, &message, skip).map_err(|e| refused(&e))?;
     Ok(Answer::Done { mailbox: name.to_string(), inject })
 }
 
