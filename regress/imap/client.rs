@@ -1,12 +1,16 @@
 //! A raw IMAP client and the daemon that it speaks to.
 
 use crate::daemon::{certificate, write, Daemon};
+use crate::tcp::Tcp;
 use crate::Env;
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
+
+/// Longer than any answer may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The user of every test.
 pub const USER: &str = "joe@example.com";
@@ -86,8 +90,8 @@ pub fn deliver(daemon: &Daemon, subject: &str) {
 }
 
 enum Wire {
-    Plain(TcpStream),
-    Tls(Box<SslStream<TcpStream>>),
+    Plain(Tcp),
+    Tls(Box<SslStream<Tcp>>),
     Gone,
 }
 
@@ -101,9 +105,7 @@ pub struct Client {
 impl Client {
     /// Without TLS.
     pub fn plain(to: SocketAddr) -> Client {
-        let tcp = TcpStream::connect(to).expect("connect");
-        tcp.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
-        tcp.set_nodelay(true).expect("nodelay");
+        let tcp = Tcp::connect(to, LIMIT);
         Client { wire: Wire::Plain(tcp), read: Vec::new(), tags: 0 }
     }
 
@@ -147,14 +149,21 @@ impl Client {
     /// Reads more; false at the end.
     fn more(&mut self) -> bool {
         let mut piece = [0; 4096];
-        let n = match &mut self.wire {
+        let got = match &mut self.wire {
             Wire::Plain(tcp) => tcp.read(&mut piece),
             Wire::Tls(tls) => tls.read(&mut piece),
             Wire::Gone => Ok(0),
+        };
+        match got {
+            Ok(n) => {
+                self.read.extend_from_slice(&piece[..n]);
+                n > 0
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("no answer within {LIMIT:?}")
+            }
+            Err(_) => false, // reset
         }
-        .unwrap_or(0);
-        self.read.extend_from_slice(&piece[..n]);
-        n > 0
     }
 
     /// The next line without its CRLF.

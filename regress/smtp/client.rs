@@ -1,9 +1,10 @@
 //! A raw SMTP client: it sends what it is told, in the pieces it is told, and
 //! reads replies strictly.
 
+use crate::tcp::Tcp;
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(60);
 
 enum Wire {
-    Tcp(TcpStream),
-    Tls(Box<SslStream<TcpStream>>),
+    Tcp(Tcp),
+    Tls(Box<SslStream<Tcp>>),
     Unix(UnixStream),
     Gone,
 }
@@ -34,9 +35,7 @@ pub struct Reply {
 impl Client {
     /// Connects; the greeting is not read.
     pub fn connect(to: SocketAddr) -> Client {
-        let tcp = TcpStream::connect(to).expect("connect");
-        tcp.set_nodelay(true).expect("nodelay");
-        tcp.set_read_timeout(Some(LIMIT)).expect("timeout");
+        let tcp = Tcp::connect(to, LIMIT);
         Client { wire: Wire::Tcp(tcp), read: Vec::new() }
     }
 

@@ -52,6 +52,7 @@ mod tls;
 pub mod daemon;
 mod dns;
 mod sink;
+pub mod tcp;
 
 /// What became of a test that did not panic.
 pub enum Outcome {
