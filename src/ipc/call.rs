@@ -269,7 +269,7 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
 fn read(name: &'static str, link: &Arc<Link>, serve: &dyn Serve) {
     let mut receiver = Receiver::new(MESSAGE);
     let why = loop {
-        let Message { kind, id, payload, fd } =
+        let Message { kind, id, payload, fd, .. } =
             match receiver.recv(link.sender.fd(), Deadline::NEVER) {
                 Ok(message) => message,
                 Err(e) => break e,

@@ -10,8 +10,11 @@
 //! Flags: 1 says that a descriptor belongs to this frame, and it travels with
 //! the frame's first byte; 2 says that the message goes on in the next frame.
 //! A frame that breaks these rules, a descriptor that nobody announced or one
-//! that did not arrive (no free slot here) ends the channel: the peer is
-//! broken, or the two are out of step, and neither can be mended.
+//! that was announced and not sent ends the channel: the peer is broken, or the
+//! two are out of step, and neither can be mended.  A descriptor that found no
+//! free slot in this process is another matter: its message arrives without it,
+//! marked [`Message::lost`], and is answered as what it is, a shortage that will
+//! pass.
 //!
 //! Both ends are non-blocking and waited for with poll(2) only: a pledged
 //! process may not set a timeout on a socket.  A peer that is stopped does not
@@ -20,7 +23,8 @@
 
 use crate::base::clock::Deadline;
 use crate::base::lock;
-use crate::sys::{fdpass, poll};
+use crate::sys::fdpass::{self, Received};
+use crate::sys::{net, poll};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -82,6 +86,8 @@ pub struct Message {
     pub payload: Vec<u8>,
     /// The descriptor that came with it.
     pub fd: Option<OwnedFd>,
+    /// A descriptor came with it, and this process had no room for it.
+    pub lost: bool,
 }
 
 /// Why a message could not be sent or received.
@@ -139,26 +145,47 @@ pub fn frames(kind: Kind, id: u64, payload: &[u8], has_fd: bool) -> Vec<u8> {
 /// Puts messages together from what recvmsg(2) gives.
 pub struct Assembler {
     bytes: Vec<u8>,
-    fds: VecDeque<OwnedFd>,
+    /// `None`: one that was lost.
+    fds: VecDeque<Option<OwnedFd>>,
     partial: Option<Message>,
     max: usize,
+    /// Keeps a place in the table of descriptors for what the next read brings.
+    reserve: Option<OwnedFd>,
+    reserves: bool,
 }
 
 impl Assembler {
     /// For messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Assembler { bytes: Vec::new(), fds: VecDeque::new(), partial: None, max }
+        Assembler {
+            bytes: Vec::new(),
+            fds: VecDeque::new(),
+            partial: None,
+            max,
+            reserve: None,
+            reserves: false,
+        }
     }
 
     /// Reads once from a readable channel.  False at the end of the stream.
     pub fn fill(&mut self, from: BorrowedFd<'_>) -> Result<bool, Broken> {
         let mut chunk = [0u8; FRAME];
         let mut fds = Vec::new();
-        match fdpass::recv(from, &mut chunk, &mut fds) {
-            Ok(0) => Ok(false),
-            Ok(n) => {
-                self.bytes.extend_from_slice(chunk.get(..n).unwrap_or_default());
-                self.fds.extend(fds);
+        self.reserve = None;
+        let received = fdpass::recv(from, &mut chunk, &mut fds);
+        if self.reserves {
+            // Without room for it there is none now; the next read tries again.
+            self.reserve = from.try_clone_to_owned().ok();
+        }
+        match received {
+            Ok(Received { bytes: 0, .. }) => Ok(false),
+            Ok(Received { bytes, lost }) => {
+                self.bytes.extend_from_slice(chunk.get(..bytes).unwrap_or_default());
+                self.fds.extend(fds.into_iter().map(Some));
+                if lost {
+                    // A frame carries one.
+                    self.fds.push_back(None);
+                }
                 Ok(true)
             }
             Err(e) if would_wait(&e) => Ok(true),
@@ -201,17 +228,19 @@ impl Assembler {
         let Some(payload) = rest.get(..len) else { return Ok(None) };
         let payload = payload.to_vec();
         let id = u64::from_be_bytes(id);
-        let fd = if flags & HAS_FD == 0 {
-            None
+        let (fd, lost) = if flags & HAS_FD == 0 {
+            (None, false)
         } else {
-            let lost = Broken::Protocol("announced descriptor did not arrive");
-            Some(self.fds.pop_front().ok_or(lost)?)
+            let missing = Broken::Protocol("announced descriptor did not arrive");
+            let fd = self.fds.pop_front().ok_or(missing)?;
+            let lost = fd.is_none();
+            (fd, lost)
         };
         self.bytes.drain(..HEADER.saturating_add(len));
         if self.bytes.is_empty() && !self.fds.is_empty() {
             return Err(Broken::Protocol("descriptor that nobody announced"));
         }
-        Ok(Some((Message { kind, id, payload, fd }, flags & MORE != 0)))
+        Ok(Some((Message { kind, id, payload, fd, lost }, flags & MORE != 0)))
     }
 }
 
@@ -224,6 +253,14 @@ impl Receiver {
     /// For messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
         Receiver { assembler: Assembler::new(max) }
+    }
+
+    /// The same, with a descriptor kept in reserve, so that one that comes with a
+    /// message finds room although the process has none left.
+    pub fn reserving(max: usize) -> Self {
+        let mut receiver = Receiver::new(max);
+        receiver.assembler.reserves = true;
+        receiver
     }
 
     /// The next message from a non-blocking channel, always the same one;
@@ -295,10 +332,8 @@ impl Sender {
 
     /// Ends the channel for both sides: it is out of step.
     pub fn shutdown(&self) {
-        if let Ok(fd) = self.fd.try_clone() {
-            // Already closed by the peer is as good.
-            let _ = std::os::unix::net::UnixStream::from(fd).shutdown(std::net::Shutdown::Both);
-        }
+        // Already closed by the peer is as good.
+        let _ = net::shutdown(self.fd.as_fd(), std::net::Shutdown::Both);
     }
 
     fn acquire(&self, deadline: Deadline) -> Result<Vec<u8>, Broken> {

@@ -92,11 +92,30 @@ pub fn send(fd: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Resu
 /// Receives bytes, and appends the descriptors that came with them (all
 /// close-on-exec).  0 is the end: the peer has closed.
 ///
-/// Blocks only if the socket does.  EMSGSIZE means that a descriptor was lost
-/// (no room for it here or in the process): the channel is out of step and
-/// must be given up.  Linux says so by MSG_CTRUNC; OpenBSD fails the call and
-/// would hand out the bytes, without descriptors, at the next one.
-pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+/// Blocks only if the socket does.  Descriptors that found no room, here or in
+/// the process, are lost, all that came with these bytes: [`Received::lost`].
+/// Linux says so by MSG_CTRUNC; OpenBSD fails the call with EMSGSIZE and hands
+/// out the bytes, without descriptors, at the next one.
+pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<Received> {
+    match recv_once(fd, buf, fds) {
+        Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => {
+            let bytes = recv_once(fd, buf, fds)?.bytes;
+            Ok(Received { bytes, lost: true })
+        }
+        received => received,
+    }
+}
+
+/// What [`recv`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How many bytes.
+    pub bytes: usize,
+    /// Descriptors came with them and are lost: there were none left.
+    pub lost: bool,
+}
+
+fn recv_once(fd: BorrowedFd<'_>, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<Received> {
     let mut control = Control { bytes: [0; 128] };
     let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     // SAFETY: as in send().
@@ -109,7 +128,7 @@ pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::R
     // SAFETY: every pointer in `msg` outlives the call and has the room that
     // its length says.
     let got = unsafe { libc::recvmsg(fd.as_raw_fd(), &mut msg, libc::MSG_CMSG_CLOEXEC) };
-    let Ok(got) = usize::try_from(got) else {
+    let Ok(bytes) = usize::try_from(got) else {
         return Err(io::Error::last_os_error());
     };
     let before = fds.len();
@@ -131,7 +150,7 @@ pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::R
     }
     if msg.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
         fds.truncate(before);
-        return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+        return Ok(Received { bytes, lost: true });
     }
     for passed in &fds[before..] {
         use std::os::fd::AsFd;
@@ -140,7 +159,7 @@ pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::R
             return Err(error);
         }
     }
-    Ok(got)
+    Ok(Received { bytes, lost: false })
 }
 
 /// EISDIR for a directory.
@@ -168,7 +187,7 @@ mod tests {
         assert_eq!(send(a.as_fd(), b"hello", &[w.as_fd(), null.as_fd()]).unwrap(), 5);
         drop(w);
         let (mut buf, mut fds) = ([0; 16], Vec::new());
-        assert_eq!(recv(b.as_fd(), &mut buf, &mut fds).unwrap(), 5);
+        assert_eq!(recv(b.as_fd(), &mut buf, &mut fds).unwrap().bytes, 5);
         assert_eq!(fds.len(), 2);
         let mut sent = File::from(fds.remove(0));
         sent.write_all(b"x").unwrap();
@@ -179,7 +198,7 @@ mod tests {
         let flags = nix::fcntl::fcntl(&fds[0], nix::fcntl::FcntlArg::F_GETFD).unwrap();
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
         drop(a);
-        assert_eq!(recv(b.as_fd(), &mut buf, &mut fds).unwrap(), 0);
+        assert_eq!(recv(b.as_fd(), &mut buf, &mut fds).unwrap().bytes, 0);
     }
 
     #[test]

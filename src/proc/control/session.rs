@@ -55,7 +55,7 @@ fn first_byte(fd: &OwnedFd) -> Option<u8> {
         Ok(false) | Err(_) => return None,
     }
     match crate::sys::fdpass::recv(fd.as_fd(), &mut byte, &mut fds) {
-        Ok(1) => Some(byte[0]),
+        Ok(got) if got.bytes == 1 => Some(byte[0]),
         Ok(_) | Err(_) => None,
     }
 }
