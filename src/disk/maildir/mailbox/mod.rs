@@ -306,6 +306,18 @@ impl Mailbox {
         Ok(next)
     }
 
+    /// Makes sure that a scan will not lack a MODSEQ on its way.
+    fn reserve_modseqs(&mut self) -> Result<()> {
+        let wanted = self.modseq.saturating_add(MODSEQ_RESERVE);
+        if wanted > self.meta.modseq {
+            let mut meta = self.meta.clone();
+            meta.modseq = wanted.saturating_add(MODSEQ_BLOCK);
+            meta.store(&self.dir, self.root.file_mode())?;
+            self.meta = meta;
+        }
+        Ok(())
+    }
+
     /// Appends to the index, and makes a new snapshot when the journal has grown long.
     ///
     /// The index is a cache: an error (a full disk) costs a scan later, so it
@@ -364,3 +376,6 @@ impl Mailbox {
 
 /// How many MODSEQs are given out before the synced mark must move.
 const MODSEQ_BLOCK: u64 = 1000;
+
+/// More MODSEQs than one scan issues.
+const MODSEQ_RESERVE: u64 = 64;

@@ -14,7 +14,7 @@ use super::scan::attrs_of;
 use super::{Changes, Mailbox, Message};
 use crate::base::clock;
 use crate::disk::atomic;
-use crate::disk::index::codec::Entry;
+use crate::disk::index::codec::{Entry, Stamp};
 use crate::disk::maildir::draft::{part, Finished};
 use crate::disk::maildir::error::{At, Error, Result};
 use crate::disk::maildir::file::{self, Flags};
@@ -163,22 +163,49 @@ impl Mailbox {
         // What is here under this name was delivered before, and is in `cur/` by
         // now perhaps: another link in `new/` would show it twice.
         let known = self.find_base(&base).is_some() || self.pending.contains_key(&base);
-        if known || !self.own_change(|_| message.deliver())? {
+        if known {
             return Ok(None);
         }
+        let delivered = self.own_change(|_| message.deliver());
+        if delivered.is_err() {
+            // The name may be there all the same: the next sync looks.
+            self.stamp = Stamp::default();
+        }
+        if !delivered? {
+            return Ok(None);
+        }
+        match self.number_delivered(base) {
+            Ok(uid) => Ok(Some(uid)),
+            Err(e) => {
+                // Delivered is delivered: on a disk that is full now the UID is
+                // given by the first scan that can write it down.
+                self.stamp = Stamp::default();
+                crate::base::log::warn!(
+                    "store",
+                    event = "no-uid-yet",
+                    path = self.dir.as_path(),
+                    error = crate::base::log::Show(&e)
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives the UID to a message that was just delivered.
+    fn number_delivered(&mut self, base: Box<[u8]>) -> Result<u32> {
         let path = part(&self.dir, "new", &base);
         let meta = fs::symlink_metadata(&path).at("stat", &path)?;
+        let modseq = self.issue()?;
         let uid = self.take_uid()?;
-        // Delivered is delivered: without a record the next scan gives the UID.
         self.write_records(&[Record { uid, ext: Box::default(), base: base.clone() }])?;
         let mut attrs = attrs_of(uid, &base, None, &meta);
-        (attrs.in_new, attrs.modseq) = (true, self.issue()?);
+        (attrs.in_new, attrs.modseq) = (true, modseq);
         self.insert(vec![Message { attrs, base }]);
         self.journal(&[
             (attrs.modseq, Entry::Add(vec![attrs])),
             (attrs.modseq, Entry::Stamp(self.stamp)),
         ]);
-        Ok(Some(uid))
+        Ok(uid)
     }
 
     /// Renames all into place and makes their records.

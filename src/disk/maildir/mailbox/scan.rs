@@ -139,6 +139,15 @@ impl Mailbox {
     fn scan(&mut self, changes: &mut Changes) -> Result<()> {
         let timer = Since::now();
         let had_pending = !self.pending.is_empty();
+        if let Err(e) = self.reserve_modseqs() {
+            if !e.is_full() || had_pending {
+                return Err(e);
+            }
+            // On a full disk the mailbox is what it was: reading goes on, and
+            // what is new is found when there is room to write its UID.
+            self.put_off(&e);
+            return Ok(());
+        }
         self.drop_renumbered(changes)?;
         let mut suspects: Option<Vec<u32>> = None;
         self.stamp = Stamp::default();
@@ -151,7 +160,14 @@ impl Mailbox {
                 continue;
             }
             self.apply_moved(pass.moved, changes)?;
-            let all = self.take_found(pass.found, changes)?;
+            let all = match self.take_found(pass.found, changes) {
+                Err(e) if e.is_full() => {
+                    // The new messages wait; those that have their UID can be read.
+                    self.put_off(&e);
+                    break;
+                }
+                all => all?,
+            };
             let settled = begun.saturating_sub(before.0.max(before.1)) > SETTLED;
             let stamp = Stamp { cur: before.0, new: before.1, provisional: !settled };
             if pass.missing.is_empty() {
@@ -369,6 +385,22 @@ impl Mailbox {
         if fresh.is_empty() {
             return Ok(all);
         }
+        self.number(fresh, changes).map(|()| all)
+    }
+
+    /// The next sync scans again; until then new messages are not seen.
+    fn put_off(&mut self, e: &Error) {
+        self.stamp = Stamp::default();
+        crate::base::log::warn!(
+            "store",
+            event = "no-uids-yet",
+            path = self.dir.as_path(),
+            error = crate::base::log::Show(e)
+        );
+    }
+
+    /// Gives UIDs to files that have none.
+    fn number(&mut self, fresh: Vec<(Found, fs::Metadata)>, changes: &mut Changes) -> Result<()> {
         // The lock keeps others from giving the same UIDs until ours are in the file.
         let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
         let news = self.list.refresh()?;
@@ -392,8 +424,7 @@ impl Mailbox {
         if !records.is_empty() {
             self.write_records(&records)?;
         }
-        self.enter(numbered, changes)?;
-        Ok(all)
+        self.enter(numbered, changes)
     }
 
     /// Takes files that have a UID into the model and the journal.
