@@ -14,6 +14,7 @@ use crate::log_crit;
 use crate::sys::errno::{self, SysError};
 use crate::sys::{fdpass, net, poll};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -226,11 +227,14 @@ pub type Refuse<T> = dyn Fn(OwnedFd, Option<SocketAddr>, &T, Refused);
 /// Listening sockets, each with a tag that says what is spoken there; may be
 /// replaced while the loop runs.
 pub struct Listeners<T> {
-    list: Mutex<Arc<Vec<(OwnedFd, T)>>>,
+    list: Mutex<Arc<Vec<Listener<T>>>>,
     stopped: Mutex<bool>,
-    wake: OwnedFd,
-    woken: OwnedFd,
+    wake: File,
+    woken: File,
 }
+
+/// A listening socket, which others may keep too, and its tag.
+pub type Listener<T> = (Arc<OwnedFd>, T);
 
 impl<T: Clone + Send + 'static> Listeners<T> {
     /// None yet.
@@ -239,11 +243,12 @@ impl<T: Clone + Send + 'static> Listeners<T> {
         for fd in [&woken, &wake] {
             poll::set_nonblocking(fd.as_fd(), true).map_err(|e| SysError::of("ioctl", &e))?;
         }
+        let (wake, woken) = (File::from(wake), File::from(woken));
         Ok(Self { list: Mutex::new(Arc::default()), stopped: Mutex::new(false), wake, woken })
     }
 
     /// Replaces them all; connections that were accepted are not concerned.
-    pub fn replace(&self, list: Vec<(OwnedFd, T)>) {
+    pub fn replace(&self, list: Vec<Listener<T>>) {
         *lock(&self.list) = Arc::new(list);
         self.wake();
     }
@@ -257,7 +262,7 @@ impl<T: Clone + Send + 'static> Listeners<T> {
     fn wake(&self) {
         use io::Write;
         // A full pipe wakes just as well.
-        let _ = self.wake.try_clone().map(|fd| std::fs::File::from(fd).write(b"."));
+        let _ = (&self.wake).write(b".");
     }
 
     /// Accepts connections until [`stop`](Self::stop): `serve` runs in a thread
@@ -270,7 +275,8 @@ impl<T: Clone + Send + 'static> Listeners<T> {
         serve: &Serve<T>,
         refuse: &Refuse<T>,
     ) -> Result<(), SysError> {
-        let mut spare = self.woken.try_clone().ok();
+        let reserve = || self.woken.try_clone().ok();
+        let mut spare = reserve();
         let mut pause = None;
         while !*lock(&self.stopped) {
             let list = Arc::clone(&*lock(&self.list));
@@ -283,7 +289,7 @@ impl<T: Clone + Send + 'static> Listeners<T> {
             if fds.first().is_some_and(poll::PollFd::readable) {
                 use io::Read;
                 // What is read says nothing; not being able to read it neither.
-                let _ = self.woken.try_clone().map(|fd| std::fs::File::from(fd).read(&mut [0; 64]));
+                let _ = (&self.woken).read(&mut [0; 64]);
                 continue;
             }
             for ((fd, tag), ready) in list.iter().zip(fds.iter().skip(1)) {
@@ -303,7 +309,7 @@ impl<T: Clone + Send + 'static> Listeners<T> {
                             if let Ok(Some((fd, peer))) = net::accept(fd.as_fd()) {
                                 refuse(fd, peer, tag, Refused::Descriptors);
                             }
-                            spare = self.woken.try_clone().ok();
+                            spare = reserve();
                             pause = Some(PAUSE);
                             break;
                         }
@@ -313,7 +319,7 @@ impl<T: Clone + Send + 'static> Listeners<T> {
                 }
             }
             if spare.is_none() {
-                spare = self.woken.try_clone().ok();
+                spare = reserve();
             }
         }
         Ok(())
@@ -410,7 +416,7 @@ mod tests {
         let addr = net::local_addr(&listener).unwrap();
         let gate = Gate::new(Caps { total: 1000, reserve: 0, per_peer: 1000 });
         let listeners = Arc::new(Listeners::new().unwrap());
-        listeners.replace(vec![(listener, ())]);
+        listeners.replace(vec![(Arc::new(listener), ())]);
         let serve: Serve<()> = Arc::new(|accepted| {
             let mut socket = TcpStream::from(accepted.fd);
             socket.set_nonblocking(false).unwrap();
@@ -482,7 +488,7 @@ mod tests {
         let addr = net::local_addr(&listener).unwrap();
         let gate = Gate::new(Caps { total: 2, reserve: 0, per_peer: 9 });
         let listeners = Arc::new(Listeners::new().unwrap());
-        listeners.replace(vec![(listener, "tag")]);
+        listeners.replace(vec![(Arc::new(listener), "tag")]);
         let serve: Serve<&'static str> = Arc::new(|accepted| {
             assert_eq!(accepted.listener, "tag");
             let mut socket = TcpStream::from(accepted.fd);

@@ -5,7 +5,7 @@ use super::{fail, Options};
 use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
 use crate::ipc::ctl::{Reply, Request, ADMIN};
-use crate::ipc::frame::{Kind, Receiver, Sender, MESSAGE};
+use crate::ipc::frame::{Broken, Kind, Receiver, Sender, MESSAGE};
 use crate::ipc::wire::Wire;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -13,8 +13,11 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the daemon may take, unless the request itself waits.
+/// How long the daemon may take for what queue answers: longer than control
+/// waits, which then says what is wrong.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long for what parent answers, which waits for nobody.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// A connection to the daemon.
 pub struct Client {
@@ -44,16 +47,37 @@ impl Client {
             Request::Wait { millis, .. } => {
                 Duration::from_millis(*millis).saturating_add(Duration::from_secs(10))
             }
+            Request::Stop
+            | Request::ShowProcs
+            | Request::ShowListeners
+            | Request::ShowStats
+            | Request::ShowLimits
+            | Request::Verbose { .. } => AT_ONCE,
             _ => PATIENCE,
         };
         let deadline = Deadline::after(patience);
         self.next = self.next.wrapping_add(1);
         self.sender
             .send(Kind::Request, self.next, &request.to_bytes(), None, deadline)
-            .map_err(|e| format!("rmaild: {e}"))?;
-        let m =
-            self.receiver.recv(self.sender.fd(), deadline).map_err(|e| format!("rmaild: {e}"))?;
+            .map_err(|e| unanswered(&e, patience))?;
+        let received = self.receiver.recv(self.sender.fd(), deadline);
+        let m = received.map_err(|e| unanswered(&e, patience))?;
         Reply::from_bytes(&m.payload).map_err(|e| format!("rmaild: {e}: another version?"))
+    }
+}
+
+/// Why there is no answer, and what to do.
+fn unanswered(e: &Broken, patience: Duration) -> String {
+    match e {
+        Broken::Timeout => format!(
+            "rmaild: no answer within {} s: its control process is stopped or overloaded \
+             (mail is not concerned; ps(1) shows \"rmaild: control\", kill -CONT or -KILL helps it)",
+            patience.as_secs()
+        ),
+        Broken::Gone => {
+            "rmaild: its control process ended the connection: try again".to_owned()
+        }
+        e => format!("rmaild: {e}"),
     }
 }
 

@@ -50,8 +50,11 @@ crate::wire! {
         pub junk: bool,
         /// What the filters said, if they said anything; else X-Spam decides.
         pub spam: Option<bool>,
-        /// `.forward` may redirect the message.
+        /// `.forward` is asked first.
         pub forward: bool,
+        /// Stores died of the message: it is put into the mailbox and no more is
+        /// done with it: no `.forward`, no index.
+        pub plain: bool,
         /// The message.
         pub body: Body,
     }
@@ -139,13 +142,20 @@ pub fn serve(
             Err(Broken::Gone) => return Ok(()),
             other => other?,
         };
-        let (Kind::Request, Some(file)) = (message.kind, message.fd) else {
+        let (Kind::Request, Ok(Ask::Deliver { delivery })) =
+            (message.kind, Ask::from_bytes(&message.payload))
+        else {
             return Err(malformed());
         };
-        let Ok(Ask::Deliver { delivery }) = Ask::from_bytes(&message.payload) else {
-            return Err(malformed());
-        };
-        let answer = deliver(delivery, file).to_bytes();
+        let answer = match message.fd {
+            Some(file) => deliver(delivery, file),
+            None if message.lost => {
+                let why = "no descriptor left for the message";
+                Answer::failed(&Outcome::Temp(Status::new((3, 2), "system is busy").because(why)))
+            }
+            None => return Err(malformed()),
+        }
+        .to_bytes();
         sender.send(Kind::Reply, message.id, &answer, None, Deadline::after(SEND))?;
     }
 }
@@ -202,7 +212,8 @@ mod tests {
             detail: Some("x".into()),
             junk: true,
             spam: None,
-            forward: false,
+            forward: true,
+            plain: false,
             body: Body {
                 key: [0xab; 32],
                 len: 9,

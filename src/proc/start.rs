@@ -122,8 +122,8 @@ pub trait Events {
     fn opened(&self, _: u64, _: Result<OwnedFd, Refusal>) {}
     /// A program opened for this process has ended.
     fn exited(&self, _: u64, _: Ended) {}
-    /// Store: a new channel.
-    fn attach(&self, _: Account, _: Role, _sid: u64, _peer: Option<Kind>, _: OwnedFd) {}
+    /// Store: a new channel; `None`: there was no descriptor left to take it with.
+    fn attach(&self, _: Account, _: Role, _sid: u64, _peer: Option<Kind>, _: Option<OwnedFd>) {}
     /// Control: parent's answer to an administrative request.
     fn answer(&self, _request: u64, _payload: Vec<u8>) {}
     /// Lookup: a system user's record.
@@ -137,7 +137,7 @@ pub trait Events {
 /// Reads the greeting: the first thing that a child does.
 pub fn greet(process: &'static Process) -> Result<Greeted, StartError> {
     let control = Arc::new(Sender::new(sys::spawn::inherited(3)?).map_err(Broken::Io)?);
-    let mut inbox = Receiver::new(MESSAGE);
+    let mut inbox = Receiver::reserving(MESSAGE);
     let mut next = |deadline| next(&control, &mut inbox, deadline);
     let deadline = Deadline::after(GREETING);
     let Down::Hello { build, verbose, foreground, hostname, spool, socket } = next(deadline)?.0
@@ -372,9 +372,14 @@ impl Child {
             (Down::Listeners { all }, _) => events.listeners(all),
             (Down::Listen { listener }, Some(fd)) => events.listen(listener, fd),
             (Down::Opened { request, result: Ok(()) }, Some(fd)) => events.opened(request, Ok(fd)),
+            // It found no room here: as if parent had had none.
+            (Down::Opened { request, result: Ok(()) }, None) => {
+                log::warn!("parent", msg = "out of descriptors: what was opened is lost");
+                events.opened(request, Err(Refusal::Busy));
+            }
             (Down::Opened { request, result: Err(why) }, _) => events.opened(request, Err(why)),
             (Down::Exited { request, ended }, _) => events.exited(request, ended),
-            (Down::Attach { account, role, sid, peer }, Some(fd)) => {
+            (Down::Attach { account, role, sid, peer }, fd) => {
                 events.attach(account, role, sid, table::kind(peer), fd);
             }
             (Down::Verbose { level }, _) => log::set_verbose(level > 0),
@@ -382,6 +387,11 @@ impl Child {
             (Down::Answer { request, payload }, _) => events.answer(request, payload),
             (Down::User { request, user }, _) => events.user(request, user),
             (Down::Stop, _) => events.stop(),
+            (Down::Peer { .. } | Down::Listen { .. }, None) => {
+                // Parent gives it anew to the process that follows this one.
+                log::crit!("parent", msg = "out of descriptors: a channel or listener is lost");
+                return Err(ExitCode::from(sysexits::OSERR));
+            }
             _ => {
                 log::crit!("parent", msg = "unexpected message");
                 return Err(ExitCode::from(sysexits::SOFTWARE));

@@ -445,6 +445,15 @@ pub const EXPANSION_DEPTH: Limit = limit("expansion-depth", 10, Unit::Count, "sm
 /// Addresses that one recipient expands to.
 pub const EXPANSION_NODES: Limit =
     limit("expansion-nodes", 1000, Unit::Count, "memory", "550 5.4.6");
+/// For one process of the daemon to answer another.  One that is stopped, or has
+/// too much to do, is a temporary failure of whatever needs it.
+pub const ANSWER_TIME: Limit = setting(
+    "answer-time",
+    60_000,
+    Unit::Millis,
+    "a process that is stopped or overloaded",
+    "4xx, NO [UNAVAILABLE], tried again later",
+);
 /// For the next command of an SMTP client, and for the next piece of a message.
 pub const SMTP_COMMAND_TIME: Limit =
     setting("smtp-command-time", 300_000, Unit::Millis, "RFC 5321 4.5.3.2.7", "421 4.4.2");
@@ -528,6 +537,10 @@ pub const PROGRAM_OUTPUT: Limit =
 /// What a remote host or program said, kept with a recipient.
 pub const SAID: Limit =
     limit("delivery-said", 1024, Unit::Octets, "log of a spool file", "the rest is cut");
+/// Deaths of a process after which a message is delivered without `.forward`
+/// and index work.
+pub const PLAIN_DEATHS: Limit =
+    limit("plain-deaths", 2, Unit::Count, "one message against all others", "mailbox only");
 /// Deaths of a process after which a message is held.
 pub const POISON_DEATHS: Limit =
     limit("poison-deaths", 5, Unit::Count, "one message against all others", "held, and shown");
@@ -543,6 +556,7 @@ pub const ALL: &[&Limit] = &[
     &ALIAS_ITEMS,
     &EXPANSION_DEPTH,
     &EXPANSION_NODES,
+    &ANSWER_TIME,
     &STORE_PROCESSES,
     &STORE_MIN_UID,
     &SMTP_COMMAND_LINE,
@@ -682,6 +696,7 @@ pub const ALL: &[&Limit] = &[
     &MTA_SESSION_MAILS,
     &PROGRAM_OUTPUT,
     &SAID,
+    &PLAIN_DEATHS,
     &POISON_DEATHS,
     &FORWARD_FILE,
     &PROGRAM_TIME,

@@ -33,6 +33,8 @@ pub struct Listener {
 /// Times and bounds of all listeners.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// For an answer of another process.
+    pub answer: Duration,
     /// To log in.
     pub login_time: Duration,
     /// Connections in all.
@@ -55,6 +57,7 @@ impl Snapshot {
         let config = conf::part(&part.text)?;
         let size = |l| usize::try_from(config.limit(l)).unwrap_or(usize::MAX);
         let limits = Limits {
+            answer: config.limit_time(&limits::ANSWER_TIME),
             login_time: config.limit_time(&limits::IMAP_LOGIN_TIME),
             connections: size(&limits::IMAP_CONNECTIONS),
             per_peer: size(&limits::IMAP_CONNECTIONS_PEER),

@@ -7,7 +7,7 @@
 //! against its address.  RFC 3501 6.1, 6.2; RFC 2971, RFC 4959, RFC 7888.
 
 use super::config::{Limits, Listener};
-use super::relay::{relay, End};
+use super::relay::{relay, End, Patience};
 use super::Shared;
 use crate::base::clock::Deadline;
 use crate::base::line::{LineError, LineReader};
@@ -27,13 +27,10 @@ use crate::proto::smtp::sasl::{self, Credentials, Dialogue, Mechanism, Step};
 use crate::sys::rand;
 use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long lookup may take: its queue of password hashes included.
-const ASK: Duration = Duration::from_secs(60);
-/// How long a store may take to start.
-const OPEN: Duration = Duration::from_secs(30);
 /// How long a good-bye may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a relay waits when neither side says anything: longer than the
@@ -117,7 +114,14 @@ impl<'s> Session<'s> {
 
     fn serve_to_its_end(mut self) {
         log::info!("imap", sid = self.id(), event = "connect", client = self.peer);
-        match self.dialogue() {
+        let dialogue = catch_unwind(AssertUnwindSafe(|| self.dialogue()));
+        let flow = dialogue.unwrap_or_else(|_| {
+            // Whatever was begun of an answer is not said.
+            self.out.clear();
+            log::crit!("imap", sid = self.id(), msg = "lost to a panic");
+            Ok(self.bye("Internal error, closing connection."))
+        });
+        match flow {
             Ok(Flow::Welcome(welcome)) => return self.relay(*welcome),
             Ok(Flow::Close(why)) => {
                 log::info!("imap", sid = self.id(), event = "close", reason = why);
@@ -361,7 +365,7 @@ impl<'s> Session<'s> {
             request: opening.request,
             sid: self.sid,
         };
-        let account = match self.shared.lookup.call(&ask, Deadline::after(ASK)) {
+        let account = match self.shared.lookup.call(&ask, Deadline::after(self.limits.answer)) {
             Ok(Answer::Login { outcome: Ok(Login::Welcome { account }) }) => account,
             Ok(Answer::Login { outcome: Ok(Login::Wrong) }) => return self.failed(tag, &user),
             Ok(Answer::Login { outcome: Ok(Login::NoMailbox { why }) }) => {
@@ -384,7 +388,7 @@ impl<'s> Session<'s> {
             }
         };
         self.shared.logins.succeeded(self.peer);
-        let store = match opening.wait(Deadline::after(OPEN)) {
+        let store = match opening.wait(Deadline::after(self.limits.answer)) {
             Ok(Ok(store)) => store,
             Ok(Err(refusal)) => {
                 let why = format!("{refusal:?}");
@@ -431,7 +435,7 @@ impl<'s> Session<'s> {
 
     /// Gives the connection to the store and carries bytes until one side ends.
     fn relay(self, welcome: Welcome) {
-        let Session { shared, io, mut slot, sid, peer, .. } = self;
+        let Session { shared, io, mut slot, sid, peer, limits, .. } = self;
         let id = || Show(format!("{sid:016x}"));
         slot.promote();
         shared.logged_in();
@@ -461,12 +465,14 @@ impl<'s> Session<'s> {
         let (end, count) = match opened {
             Some(mut store) => {
                 shared.wake_by(sid, store.as_fd(), Shutdown::Write);
-                relay(&mut client, &mut store, early, RELAY)
+                let patience = Patience { greeting: limits.answer, idle: RELAY };
+                relay(&mut client, &mut store, early, patience)
             }
             None => (End::Store, super::relay::Count::default()),
         };
-        if end == End::Store && count.down == 0 {
-            // The store died before it greeted; the client still waits.
+        if matches!(end, End::Store | End::Silent) && count.down == 0 {
+            // The store died, or is stopped, before it greeted; the client still
+            // waits.
             let mut out = Vec::new();
             response::refuse(&mut out, Some(&welcome.tag), Problem::Unavailable.into());
             // A client that is gone needs no answer.
@@ -482,6 +488,7 @@ impl<'s> Session<'s> {
             End::Store => "store closed",
             End::Client => "client closed",
             End::Idle => "idle",
+            End::Silent => "no answer of the store",
         };
         log::info!(
             "imap",

@@ -12,7 +12,7 @@ pub mod relay;
 use crate::base::clock::Deadline;
 use crate::base::listen::{Accepted, Caps, Gate, Listeners, Refused, Serve};
 use crate::base::lock::lock;
-use crate::base::log::{self, Show};
+use crate::base::log;
 use crate::base::logins::Logins;
 use crate::base::stream::Stream;
 use crate::ipc::call::{NoRequests, Peer};
@@ -56,7 +56,7 @@ pub struct Shared {
     logins: Logins,
     gate: Arc<Gate>,
     listeners: Listeners<u32>,
-    sockets: Mutex<Vec<(Socket, OwnedFd)>>,
+    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>)>>,
     hostname: String,
     /// What wakes each connection when the process stops.
     wakes: Mutex<HashMap<u64, Wake>>,
@@ -143,13 +143,9 @@ impl Shared {
 
     /// Listens on what parent gave.
     fn relisten(&self) {
-        let mut list = Vec::new();
-        for (socket, fd) in lock(&self.sockets).iter() {
-            match fd.try_clone() {
-                Ok(fd) => list.push((fd, socket.index)),
-                Err(e) => log::crit!("imap", msg = "listener", error = Show(&e)),
-            }
-        }
+        let sockets = lock(&self.sockets);
+        let list = sockets.iter().map(|(socket, fd)| (Arc::clone(fd), socket.index)).collect();
+        drop(sockets);
         self.listeners.replace(list);
     }
 
@@ -205,7 +201,7 @@ impl Events for Main {
         {
             let mut sockets = lock(&self.shared.sockets);
             sockets.retain(|(old, _)| *old != socket);
-            sockets.push((socket, fd));
+            sockets.push((socket, Arc::new(fd)));
         }
         self.shared.relisten();
     }

@@ -26,6 +26,17 @@ pub enum End {
     Client,
     /// Neither said anything for too long.
     Idle,
+    /// The store did not say its first word in time: it is stopped.
+    Silent,
+}
+
+/// How long a relay waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the store's first word, whatever the client says meanwhile.
+    pub greeting: Duration,
+    /// Afterwards, for a word of either side.
+    pub idle: Duration,
 }
 
 /// How much went through.
@@ -104,7 +115,7 @@ enum Side {
     To,
 }
 
-/// Relays until one side closes or nothing moved for `idle`; `early` is what the
+/// Relays until one side closes or its patience is over; `early` is what the
 /// client has already sent for the store.
 ///
 /// What the store wrote before it closed still reaches the client; the caller
@@ -113,12 +124,12 @@ pub fn relay(
     client: &mut Stream,
     store: &mut Stream,
     early: Vec<u8>,
-    idle: Duration,
+    patience: Patience,
 ) -> (End, Count) {
     let octets = u64::try_from(early.len()).unwrap_or(0);
     let mut up = Way { buffer: early, octets, half_close: true, ..Way::default() };
     let mut down = Way::default();
-    let end = run(client, store, &mut up, &mut down, idle);
+    let end = run(client, store, &mut up, &mut down, patience);
     (end, Count { up: up.octets, down: down.octets })
 }
 
@@ -127,9 +138,9 @@ fn run(
     store: &mut Stream,
     up: &mut Way,
     down: &mut Way,
-    idle: Duration,
+    patience: Patience,
 ) -> End {
-    let mut deadline = Deadline::after(idle);
+    let mut deadline = Deadline::after(patience.greeting);
     loop {
         // TLS may hold decrypted bytes of which poll(2) knows nothing, so both
         // ways are tried until neither moves, and only then is there a wait.
@@ -153,7 +164,9 @@ fn run(
             return End::Store;
         }
         if up_moved || down_moved {
-            deadline = Deadline::after(idle);
+            if down.octets > 0 {
+                deadline = Deadline::after(patience.idle);
+            }
             continue;
         }
         let to_store = if up.buffer.is_empty() { 0 } else { poll::OUT };
@@ -164,6 +177,7 @@ fn run(
             PollFd::new(store.as_fd(), down.wants() | to_store | late(store)),
         ];
         match poll::wait(&mut fds, deadline.left()) {
+            Ok(0) if deadline.expired() && down.octets == 0 => return End::Silent,
             Ok(0) if deadline.expired() => return End::Idle,
             Ok(_) => {}
             Err(_) => return End::Client,
@@ -190,12 +204,13 @@ mod tests {
 
     /// A relay on a thread of its own, and the far ends of both its sides.
     fn start(idle: Duration) -> (File, File, thread::JoinHandle<(End, Count)>) {
+        let patience = Patience { greeting: idle, idle };
         let (client, client_far) = fdpass::socketpair().unwrap();
         let (store, store_far) = fdpass::socketpair().unwrap();
         let stream = |fd: OwnedFd| Stream::local(fd).unwrap();
         let handle = thread::spawn(move || {
             let (mut client, mut store) = (stream(client), stream(store));
-            relay(&mut client, &mut store, Vec::new(), idle)
+            relay(&mut client, &mut store, Vec::new(), patience)
         });
         (File::from(client_far), File::from(store_far), handle)
     }
@@ -247,8 +262,20 @@ mod tests {
 
     #[test]
     fn silence_ends_it() {
-        let (_client, _store, relay) = start(Duration::from_millis(30));
+        let (_client, mut store, relay) = start(Duration::from_millis(30));
+        store.write_all(b"a OK\r\n").unwrap();
         assert_eq!(relay.join().unwrap().0, End::Idle);
+    }
+
+    #[test]
+    fn a_store_that_never_greets_ends_it_whatever_the_client_says() {
+        let (mut client, _store, relay) = start(Duration::from_millis(100));
+        while !relay.is_finished() {
+            // It closes while this writes.
+            let _ = client.write_all(b"a NOOP\r\n");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(relay.join().unwrap().0, End::Silent);
     }
 
     #[test]

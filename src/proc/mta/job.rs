@@ -11,6 +11,7 @@ use crate::base::log::{self, Show};
 use crate::base::stream::Stream;
 use crate::disk::spool::head::Key as BodyKey;
 use crate::disk::spool::message::Message;
+use crate::ipc::call::CallError;
 use crate::ipc::mta_lookup::{self, Answer, Host, NoRoute, Route, Scheme};
 use crate::ipc::queue_mta::{Ask, Job, Outcome, Rcpt, Report};
 use crate::ipc::queue_store::Change;
@@ -26,10 +27,13 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Connections that one job tries: a domain with a hundred addresses is not
 /// tried for hours.
 const CONNECTIONS: usize = 10;
+/// How long a report that queue did not take waits.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Recipients that have no answer yet, and why.
 struct Open<'a> {
@@ -55,9 +59,21 @@ impl Open<'_> {
     fn tell(&mut self, results: Vec<Report>, last: bool) {
         self.reported |= last;
         let ask = Ask::Report { id: self.job.id, results, last };
-        if let Err(e) = self.shared.queue.call(&ask, Shared::soon()) {
-            // queue was restarted: it gives the job anew.
-            log::warn!("report", qid = self.job.qid.as_str(), error = Show(&e));
+        loop {
+            match self.shared.queue.call(&ask, self.shared.soon()) {
+                Ok(_) => return,
+                // It may be stopped.  What it hears twice means what it means once,
+                // but a job of which it hears nothing would never end.
+                Err(e @ (CallError::Timeout | CallError::Busy)) => {
+                    log::warn!("report", qid = self.job.qid.as_str(), error = Show(&e));
+                    std::thread::sleep(AGAIN);
+                }
+                Err(e) => {
+                    // queue was restarted: it gives the job anew.
+                    log::warn!("report", qid = self.job.qid.as_str(), error = Show(&e));
+                    return;
+                }
+            }
         }
     }
 
@@ -83,16 +99,27 @@ impl Drop for Open<'_> {
     }
 }
 
-impl Shared {
-    /// Does a job and reports it, whatever happens.
-    pub(super) fn run(&self, job: Job, fd: OwnedFd) {
-        let mut open = Open {
-            shared: self,
-            job: &job,
+impl<'a> Open<'a> {
+    fn of(shared: &'a Shared, job: &'a Job) -> Open<'a> {
+        Open {
+            shared,
+            job,
             left: job.rcpts.iter().collect(),
             why: (3, 0, "internal error".to_owned()),
             reported: false,
-        };
+        }
+    }
+}
+
+impl Shared {
+    /// Reports a job that could not be begun: it is tried again later.
+    pub(super) fn give_back(&self, job: &Job, why: &str) {
+        Open::of(self, job).all(Outcome::Temp { subject: 3, detail: 2 }, why);
+    }
+
+    /// Does a job and reports it, whatever happens.
+    pub(super) fn run(&self, job: Job, fd: OwnedFd) {
+        let mut open = Open::of(self, &job);
         let snapshot = self.snapshot();
         let Some(action) = snapshot.actions.get(&job.action) else {
             open.why.2 = format!("action \"{}\" is not in the configuration", job.action);
@@ -115,7 +142,7 @@ impl Shared {
             return self.over_socket(&snapshot, action, &letter, &mut open);
         }
         let ask = mta_lookup::Ask::Route { action: job.action.clone(), domain: job.domain.clone() };
-        let route = match self.lookup.call(&ask, Shared::soon()) {
+        let route = match self.lookup.call(&ask, self.soon()) {
             Ok(Answer::Route { route }) => route,
             Ok(_) => Err(NoRoute::Temporary { why: "lookup answered another question".into() }),
             Err(e) => Err(NoRoute::Temporary { why: e.to_string() }),
@@ -282,7 +309,7 @@ impl Shared {
 
     fn credentials(&self, action: &str, label: &str) -> Result<(String, Secret), Lost> {
         let ask = mta_lookup::Ask::Credentials { action: action.into(), label: label.into() };
-        match self.lookup.call(&ask, Shared::soon()) {
+        match self.lookup.call(&ask, self.soon()) {
             Ok(Answer::Credentials { found: Ok(Some(c)) }) => Ok((c.user, c.password)),
             Ok(Answer::Credentials { found: Ok(None) }) => {
                 Err(Lost::Io(format!("no credentials for {label}")))
@@ -299,7 +326,7 @@ impl Shared {
             return Ok(action.helo.clone());
         };
         let ask = mta_lookup::Ask::Helo { action: name.to_owned(), local };
-        match self.lookup.call(&ask, Shared::soon()) {
+        match self.lookup.call(&ask, self.soon()) {
             Ok(Answer::Helo { name: Ok(Some(found)) }) => Ok(found),
             Ok(Answer::Helo { name: Ok(None) }) => Ok(action.helo.clone()),
             Ok(Answer::Helo { name: Err(why) }) => Err(Lost::Io(why)),
@@ -319,12 +346,12 @@ impl Shared {
         let slot = self.openings.begin();
         let name = letter.job.action.clone();
         let ask = mta_lookup::Ask::Socket { action: name, request: slot.request };
-        let asked = match self.lookup.call(&ask, Shared::soon()) {
+        let asked = match self.lookup.call(&ask, self.soon()) {
             Ok(Answer::Socket { asked }) => asked,
             Ok(_) => Err("lookup answered another question".to_owned()),
             Err(e) => Err(e.to_string()),
         };
-        let opened = asked.and_then(|()| slot.wait(Shared::soon()).map_err(|e| e.to_string()));
+        let opened = asked.and_then(|()| slot.wait(self.soon()).map_err(|e| e.to_string()));
         let fd = match opened {
             Ok(Ok(fd)) => fd,
             Ok(Err(why)) => {

@@ -38,11 +38,6 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
-use std::time::Duration;
-
-/// How long an answer of lookup or queue is waited for: the DNS is behind the
-/// one, the disk behind the other.
-const ASK: Duration = Duration::from_secs(60);
 
 /// What the threads share.
 pub struct Shared {
@@ -83,8 +78,9 @@ impl Shared {
         Arc::clone(&lock::read(&self.snapshot))
     }
 
-    fn soon() -> Deadline {
-        Deadline::after(ASK)
+    /// The deadline of a question to lookup, and of what parent opens.
+    fn soon(&self) -> Deadline {
+        Deadline::after(self.snapshot().limits.answer)
     }
 }
 
@@ -99,12 +95,16 @@ impl Serve for Server {
 
     fn event(&self, payload: Vec<u8>, fd: Option<OwnedFd>) {
         let Some((shared, pool)) = self.0.get() else { return };
-        let (Ok(Down::Job { job }), Some(fd)) = (Down::from_bytes(&payload), fd) else {
+        let Ok(Down::Job { job }) = Down::from_bytes(&payload) else {
             // More privileged than we are, and broken.
             log::fatal("mta", "malformed job of queue");
         };
         let shared = Arc::clone(shared);
-        if !pool.submit(move || shared.run(*job, fd)) {
+        let work = move || match fd {
+            Some(fd) => shared.run(*job, fd),
+            None => shared.give_back(&job, "out of descriptors"),
+        };
+        if !pool.submit(work) {
             // More jobs than queue may ever give; it gives them anew.
             log::fatal("mta", "more jobs than there is room for");
         }

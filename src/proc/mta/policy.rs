@@ -35,6 +35,8 @@ pub struct Snapshot {
 /// Times and bounds of all connections.  RFC 5321 4.5.3.2.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// For an answer of another process.
+    pub answer: Duration,
     /// To connect.
     pub connect: Duration,
     /// Until the greeting, and for the reply to a command.
@@ -141,6 +143,7 @@ impl Snapshot {
         }
         let time = |l| config.limit_time(l);
         let limits = Limits {
+            answer: time(&limits::ANSWER_TIME),
             connect: time(&limits::MTA_CONNECT_TIME),
             command: time(&limits::MTA_COMMAND_TIME),
             data: time(&limits::MTA_DATA_TIME),

@@ -15,6 +15,7 @@ use openssl::ssl::{SslContext, SslMethod};
 use sink::{Action, Event, Options, Sink, Stage};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{channel, Receiver, Sender};
+use std::time::Duration;
 
 #[path = "../../../regress/tool/sink.rs"]
 mod sink;
@@ -136,7 +137,9 @@ impl Mta {
         change(&mut job);
         let n = job.rcpts.len();
         let down = Down::Job { job: Box::new(job) };
-        self.queue.tell(&down, Some(file.as_fd()), Shared::soon()).unwrap();
+        self.queue
+            .tell(&down, Some(file.as_fd()), Deadline::after(Duration::from_secs(20)))
+            .unwrap();
         let mut all = Vec::new();
         loop {
             let (mut some, last) = self.reports.recv_timeout(Duration::from_secs(20)).unwrap();

@@ -324,7 +324,7 @@ impl Shared {
     /// Asks lookup who takes an address.
     fn route(&self, sender: &str, rcpt: &Mailbox) -> Result<Routed, Why> {
         let ask = Ask::Route { sender: sender.to_owned(), rcpt: rcpt.to_string() };
-        match self.lookup.call(&ask, Shared::soon()).map_err(|e| e.to_string())? {
+        match self.lookup.call(&ask, self.soon()).map_err(|e| e.to_string())? {
             Answer::Route { verdict: Verdict::Accepted { to } } if !to.is_empty() => {
                 Ok(Routed::To(to))
             }
@@ -341,7 +341,7 @@ impl Shared {
     }
 
     /// Parked messages that no record will name.
-    fn discard(&self, ids: &[Qid]) {
+    pub(super) fn discard(&self, ids: &[Qid]) {
         for id in ids {
             if let Err(e) = self.spool.discard_incoming(*id) {
                 // The next start removes it.

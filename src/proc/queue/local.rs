@@ -71,13 +71,15 @@ impl Shared {
     /// `.forward` says.
     fn attempt(&self, job: &Job, number: u32, forward: bool) -> Option<Attempt> {
         let id = Id { qid: job.qid, rcpt: number };
-        let (envelope, sender, maybe, sid) = {
+        let (envelope, sender, maybe, deaths, sid) = {
             let queue = self.queue();
             let rcpt = queue.rcpt(id)?;
             let kept = queue.messages.get(&job.qid)?;
-            let maybe = kept.maybe || rcpt.deaths > 0;
+            // An attempt that failed may have got as far as the mailbox: a disk
+            // that was full, a store without descriptors.
+            let maybe = kept.maybe || rcpt.deaths > 0 || rcpt.tries > 0;
             let sender = kept.state.origin.sender.to_string();
-            (rcpt.envelope.clone(), sender, maybe, kept.state.origin.session.sid)
+            (rcpt.envelope.clone(), sender, maybe, rcpt.deaths, kept.state.origin.session.sid)
         };
         let over = |settled| Some(Attempt::Over(settled));
         let later = |subject, detail, why: String| {
@@ -111,7 +113,7 @@ impl Shared {
             rcpt: envelope.orig.to_string(),
             forward,
         };
-        let opening = match self.lookup.call(&ask, Shared::soon()) {
+        let opening = match self.lookup.call(&ask, self.soon()) {
             Ok(queue_lookup::Answer::Deliver { opening: Ok(opening) }) => opening,
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Temporary { why }) }) => {
                 return later(3, 0, why);
@@ -124,7 +126,7 @@ impl Shared {
             }
             Err(e) => return later(3, 0, e.to_string()),
         };
-        let channel = match slot.wait(Shared::soon()) {
+        let channel = match slot.wait(self.soon()) {
             Ok(Ok(channel)) => channel,
             Ok(Err(Refusal::Busy)) => {
                 return over(Settled::ours(number, How::Postponed, 3, 2, "too much at once"));
@@ -167,6 +169,7 @@ impl Shared {
             junk,
             spam: loaded.state.verdict.as_ref().map(|v| v.junk),
             forward,
+            plain: u64::from(deaths) >= limits::PLAIN_DEATHS.default,
             body: Body {
                 key: *key.expose(),
                 len: loaded.body,
@@ -178,8 +181,13 @@ impl Shared {
 
     fn ask_store(&self, number: u32, channel: OwnedFd, ask: &Ask, body: &File) -> Attempt {
         let deadline = Deadline::after(STORE);
+        let mut taken = true;
         let answer = Sender::new(channel).map_err(Broken::Io).and_then(|sender| {
-            sender.send(Kind::Request, 1, &ask.to_bytes(), Some(body.as_fd()), deadline)?;
+            match sender.send(Kind::Request, 1, &ask.to_bytes(), Some(body.as_fd()), deadline) {
+                // It may have said why before it closed.
+                Err(Broken::Gone) => taken = false,
+                sent => sent?,
+            }
             let message = Receiver::new(MESSAGE).recv(sender.fd(), deadline)?;
             if message.kind == Kind::Busy {
                 return Ok(None);
@@ -193,6 +201,10 @@ impl Shared {
             Ok(Some(answer)) => by_answer(number, answer),
             Ok(None) => Settled::ours(number, How::Postponed, 3, 2, "the store is busy"),
             Err(Broken::Timeout) => Settled::ours(number, How::Died, 3, 0, "no answer in time"),
+            // Whatever it died of, it never saw this message.
+            Err(_) if !taken => {
+                Settled::ours(number, How::Postponed, 3, 2, "the delivering process is gone")
+            }
             Err(e) => {
                 log::warn!("local", msg = "no answer of a store", error = Show(&e));
                 Settled::ours(number, How::Died, 3, 0, "the delivering process died")

@@ -21,6 +21,9 @@ pub struct Kept {
     pub state: State,
     /// Attempts that this process knows nothing of may have succeeded.
     pub maybe: bool,
+    /// Recipients that are delivered, which the disk did not take: written with
+    /// the next record.
+    pub owed: Vec<u32>,
 }
 
 impl Kept {
@@ -28,7 +31,7 @@ impl Kept {
     pub fn new(created: WallTime, body: u64, mut state: State, maybe: bool) -> Kept {
         let size = state.edits.size(body).unwrap_or(body);
         state.edits = Edits::new();
-        Kept { created, size, state, maybe }
+        Kept { created, size, state, maybe, owed: Vec::new() }
     }
 
     /// When it was accepted, in milliseconds since 1970.

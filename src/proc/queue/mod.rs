@@ -50,8 +50,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
-/// How long an answer of lookup is waited for, and what parent opens.
-const ASK: Duration = Duration::from_secs(30);
 /// How long the queue of a daemon whose parent died may take to give up the lock.
 const PREDECESSOR: Duration = Duration::from_secs(10);
 /// Threads that take messages in: each may wait for a sync.
@@ -272,9 +270,9 @@ impl Shared {
         log::crit!(what, qid = Show(&qid), error = Show(&error.to_string()));
     }
 
-    /// The deadline of a question to lookup.
-    fn soon() -> Deadline {
-        Deadline::after(ASK)
+    /// The deadline of a question to lookup, and of what parent opens.
+    fn soon(&self) -> Deadline {
+        Deadline::after(self.config().limit_time(&limits::ANSWER_TIME))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::base::log::{self, Show};
 use crate::conf::ast::{Config, Deliver, Method};
 use crate::disk::spool::record::Envelope;
 use crate::disk::spool::state::Recipient;
-use crate::ipc::call::{Back, Serve};
+use crate::ipc::call::{Back, CallError, Serve};
 use crate::ipc::pool::Pool;
 use crate::ipc::queue_mta::{self, Answer, Ask, Body, Down, Outcome, Report};
 use crate::ipc::smtp_queue::Notify;
@@ -28,8 +28,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// How long mta may take to make room for a job.
-const SEND: Duration = Duration::from_secs(5);
+/// How long mta may take to make room for a job.  The schedule waits meanwhile,
+/// so it is hardly more than a look: a stopped mta costs its own jobs only.
+const SEND: Duration = Duration::from_millis(50);
 
 /// Jobs that mta has.
 pub struct Remote {
@@ -107,18 +108,19 @@ impl Shared {
         wire.id = id;
         let life = self.queue().mta_lives;
         let down = Down::Job { job: Box::new(wire) };
-        if self.mta.tell(&down, Some(file.as_fd()), Deadline::after(SEND)).is_err() {
-            // It is being restarted: a fresh channel will say when it is back.
+        if let Err(e) = self.mta.tell(&down, Some(file.as_fd()), Deadline::after(SEND)) {
             let job = lock::lock(&self.remote).jobs.remove(&id);
             let Some(job) = job else { return };
-            if job.dest.class == Class::Remote {
+            if e != CallError::Timeout && job.dest.class == Class::Remote {
+                // It is being restarted: a fresh channel will say when it is
+                // back, if it has not come while this one was given up.
                 let mut queue = self.queue();
-                // The fresh channel may have come while this one was given up.
                 queue.mta_down |= queue.mta_lives == life;
                 drop(queue);
                 end(self, &job);
             } else {
-                postpone(self, &job, "mta is not there");
+                // Stopped, or slow: no fresh channel will come.
+                postpone(self, &job, "mta does not take it now");
             }
         }
     }

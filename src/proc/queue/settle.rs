@@ -5,7 +5,9 @@
 //! nothing more; then they are published.  A crash before the record leaves
 //! nothing but files in incoming that the next start removes; a crash after it
 //! leaves what the next start finishes.  So nobody is told twice, nothing is
-//! sent on twice, and no failure goes without its notification.
+//! sent on twice, and no failure goes without its notification.  A disk that
+//! does not take the record (it is full) is the first case with this process
+//! alive: what was delivered is remembered, and written with the next record.
 //!
 //! A message whose recipients are all done is removed.  If that is the first
 //! thing that becomes of it (the usual case), no record is written before.
@@ -77,6 +79,17 @@ impl Settled {
     }
 }
 
+/// What is to be written down of some recipients.
+struct Decided {
+    records: Vec<Record>,
+    delivered: Vec<u32>,
+    failed: Vec<u32>,
+    /// Those of `delivered` whose delivery brought forth some of `ids`.
+    injecting: Vec<u32>,
+    /// Messages in incoming that the records name.
+    ids: Vec<Qid>,
+}
+
 impl Shared {
     /// Records what became of these recipients.  False if the disk refused:
     /// those that are done are so in memory, the others are tried again.
@@ -84,6 +97,8 @@ impl Shared {
         for one in &mut all {
             cut(&mut one.said);
         }
+        let brings = |one: &&Settled| !one.inject.is_empty();
+        let injecting: Vec<u32> = all.iter().filter(brings).map(|one| one.rcpt).collect();
         let mut ids = self.inject_all(qid, &mut all);
         let config = self.config();
         let at = self.now();
@@ -189,18 +204,13 @@ impl Shared {
             ends.append(&mut ended(&failed, End::Failed));
             records.push(Record::Spawned { ids: ids.clone(), ends, warned });
         }
-        self.write_down(qid, &records, &delivered, &failed, &ids)
+        let outcome = Decided { records, delivered, failed, injecting, ids };
+        self.write_down(qid, outcome)
     }
 
     /// Records, publishes, and forgets what is done.
-    fn write_down(
-        &self,
-        qid: Qid,
-        records: &[Record],
-        delivered: &[u32],
-        failed: &[u32],
-        ids: &[Qid],
-    ) -> bool {
+    fn write_down(&self, qid: Qid, decided: Decided) -> bool {
+        let Decided { records, mut delivered, failed, injecting, ids } = decided;
         // Nothing but an end for all: the file goes, that is record enough.
         let only_ends = records.iter().all(|r| matches!(r, Record::Done { .. }));
         let last = only_ends && {
@@ -210,8 +220,15 @@ impl Shared {
             })
         };
         let mut written = true;
+        let mut owed = Vec::new();
         if !last && !records.is_empty() {
-            if let Err(e) = self.spool.append(qid, records) {
+            owed = self.queue().messages.get(&qid).map(|k| k.owed.clone()).unwrap_or_default();
+            let mut all = records.clone();
+            if !owed.is_empty() {
+                // Ends that a full disk did not take at their time.
+                all.push(Record::Done { rcpts: owed.clone(), end: End::Delivered });
+            }
+            if let Err(e) = self.spool.append(qid, &all) {
                 written = false;
                 if e != SpoolError::Gone {
                     self.trouble("spool", qid, &e);
@@ -219,29 +236,35 @@ impl Shared {
             }
         }
         if !written {
-            for id in ids {
-                if let Err(e) = self.spool.discard_incoming(*id) {
-                    self.trouble("spool", *id, &e);
-                }
-            }
-            let mut ignored = Vec::new();
-            self.keep_failed(qid, failed, &mut ignored);
+            self.discard(&ids);
+            // What a delivery brought forth went with the record that names it:
+            // the delivery is repeated, and finds what it has delivered.
+            let mut again = failed.clone();
+            again.extend(delivered.iter().filter(|n| injecting.contains(n)));
+            delivered.retain(|n| !injecting.contains(n));
+            self.keep_failed(qid, &again, &mut Vec::new());
         } else if !ids.is_empty() {
-            self.publish(qid, ids);
+            self.publish(qid, &ids);
         }
         let mut queue = self.queue();
         let mut finished = false;
         if let Some(kept) = queue.messages.get_mut(&qid) {
             if written {
                 records.iter().for_each(|r| kept.state.apply(r));
+                kept.owed.retain(|n| !owed.contains(n));
             } else {
-                let rcpts = delivered.to_vec();
+                // Tries and deaths count all the same.
+                let counts =
+                    |r: &&Record| matches!(r, Record::Attempt { .. } | Record::Hold { .. });
+                records.iter().filter(counts).for_each(|r| kept.state.apply(r));
+                let rcpts = delivered.clone();
                 kept.state.apply(&Record::Done { rcpts, end: End::Delivered });
+                kept.owed.extend(&delivered);
                 kept.maybe = true;
             }
             finished = kept.state.is_finished();
         }
-        let gone: &[u32] = if written { failed } else { &[] };
+        let gone: &[u32] = if written { &failed } else { &[] };
         for rcpt in delivered.iter().chain(gone) {
             queue.sched.remove(Id { qid, rcpt: *rcpt });
         }

@@ -62,6 +62,8 @@ impl Listener {
 /// Times and bounds of all listeners.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// For an answer of another process.
+    pub answer: Duration,
     /// For the next command, and for the next piece of a message.
     pub command: Duration,
     /// For a message.
@@ -88,6 +90,7 @@ impl Snapshot {
         let config = conf::part(&part.text)?;
         let size = |l| usize::try_from(config.limit(l)).unwrap_or(usize::MAX);
         let limits = Limits {
+            answer: config.limit_time(&limits::ANSWER_TIME),
             command: config.limit_time(&limits::SMTP_COMMAND_TIME),
             message: config.limit_time(&limits::SMTP_MESSAGE_TIME),
             session: config.limit_time(&limits::SMTP_SESSION_TIME),

@@ -16,8 +16,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// How long queue may take to begin a message, or to come back.
-const BEGIN: Duration = Duration::from_secs(30);
+/// How long queue may take to say what it committed.
+const RESUME: Duration = Duration::from_secs(30);
 /// How long a commit may take; the client waits ten minutes (RFC 5321 4.5.3.2.6).
 const COMMIT: Duration = Duration::from_secs(300);
 /// How long the end of a message that came to nothing may hold up its session.
@@ -66,7 +66,7 @@ impl Intake {
     fn resume(&self) {
         loop {
             let open: Vec<String> = lock(&self.link).open.keys().cloned().collect();
-            let answer = self.peer.call(&Ask::Resume { open: open.clone() }, after(BEGIN));
+            let answer = self.peer.call(&Ask::Resume { open: open.clone() }, after(RESUME));
             match answer {
                 Ok(Answer::Resume { committed }) => {
                     let mut link = lock(&self.link);
@@ -87,13 +87,20 @@ impl Intake {
         }
     }
 
-    /// Begins a message; gives the descriptor to write its body through.
-    pub fn begin(&self, sid: u64, size: u64) -> Result<(Begun, OwnedFd), Reply> {
-        let deadline = after(BEGIN);
+    /// Begins a message; gives the descriptor to write its body through.  Blocks
+    /// up to `wait`.
+    pub fn begin(&self, sid: u64, size: u64, wait: Duration) -> Result<(Begun, OwnedFd), Reply> {
+        let deadline = after(wait);
         drop(self.wait_resumed(deadline)?);
         match self.peer.call_fd(&Ask::Begin { sid, size }, None, deadline) {
             Ok((Answer::Begin { begun: Ok(begun) }, Some(fd))) => Ok((begun, fd)),
             Ok((Answer::Begin { begun: Err(refused) }, _)) => Err(reply(refused)),
+            Ok((Answer::Begin { begun: Ok(begun) }, None)) => {
+                // This process had no descriptor left to take it with.
+                log::warn!("smtp", sid = Show(format!("{sid:016x}")), msg = "out of descriptors");
+                self.abort(&begun.qid);
+                Err(table::BUSY)
+            }
             Ok(_) => Err(table::LOCAL_ERROR),
             Err(_) => Err(table::UNAVAILABLE),
         }

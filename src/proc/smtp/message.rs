@@ -15,6 +15,7 @@ use crate::proto::smtp::reply::{table, Reply};
 use crate::sys::errno::{self, SysError};
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A message that is being received.
 pub struct Incoming {
@@ -78,6 +79,8 @@ pub struct Start {
     pub sid: u64,
     /// What SIZE claims.
     pub size: u64,
+    /// How long queue may take.
+    pub wait: Duration,
 }
 
 impl Incoming {
@@ -88,7 +91,7 @@ impl Incoming {
         start: &Start,
         rules: Option<Rules>,
     ) -> Result<Incoming, Reply> {
-        let (begun, fd) = intake.begin(start.sid, start.size)?;
+        let (begun, fd) = intake.begin(start.sid, start.size, start.wait)?;
         let ticket = Ticket { qid: begun.qid.clone(), intake: Arc::clone(intake), open: true };
         let fixup = rules.map(|mut rules| {
             rules.unique.clone_from(&begun.qid);

@@ -43,8 +43,6 @@ use std::time::Duration;
 const GOODBYE: Duration = Duration::from_secs(10);
 /// How long running sessions are waited for when the daemon stops.
 const STOP: Duration = Duration::from_secs(30);
-/// How long lookup may take: DNS and a queue of password hashes included.
-const ASK: Duration = Duration::from_secs(60);
 
 /// What all threads share.
 pub struct Shared {
@@ -55,7 +53,7 @@ pub struct Shared {
     gate: Arc<Gate>,
     listeners: Listeners<u32>,
     /// What parent gave, by the number of the statement; kept for `resume smtp`.
-    sockets: Mutex<Vec<(Socket, OwnedFd)>>,
+    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>)>>,
     paused: AtomicBool,
     stopping: AtomicBool,
     hostname: String,
@@ -84,9 +82,10 @@ impl Shared {
         }))
     }
 
-    /// Asks lookup; blocks.
+    /// Asks lookup; blocks.  DNS and a queue of password hashes are in its time.
     fn ask(&self, ask: &Ask) -> Result<Answer, CallError> {
-        self.lookup.call(ask, Deadline::after(ASK))
+        let answer = lock(&self.snapshot).limits.answer;
+        self.lookup.call(ask, Deadline::after(answer))
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -164,12 +163,8 @@ impl Shared {
     fn relisten(&self) {
         let mut list = Vec::new();
         if !self.paused.load(Ordering::Acquire) && !self.is_stopping() {
-            for (socket, fd) in lock(&self.sockets).iter() {
-                match fd.try_clone() {
-                    Ok(fd) => list.push((fd, socket.index)),
-                    Err(e) => log::crit!("smtp", msg = "listener", error = Show(&e)),
-                }
-            }
+            let sockets = lock(&self.sockets);
+            list.extend(sockets.iter().map(|(socket, fd)| (Arc::clone(fd), socket.index)));
         }
         self.listeners.replace(list);
     }
@@ -252,7 +247,7 @@ impl Events for Main {
         {
             let mut sockets = lock(&self.shared.sockets);
             sockets.retain(|(old, _)| *old != socket);
-            sockets.push((socket, fd));
+            sockets.push((socket, Arc::new(fd)));
         }
         self.shared.relisten();
     }

@@ -188,6 +188,7 @@ struct Site {
 
 fn limits() -> Limits {
     Limits {
+        answer: Duration::from_secs(20),
         command: Duration::from_secs(20),
         message: Duration::from_secs(20),
         session: Duration::from_secs(60),
@@ -272,7 +273,10 @@ impl Site {
         for i in 0..n {
             let fd = net::listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
             let addr = net::local_addr(&fd).unwrap();
-            sockets.push((Socket { index: u32::try_from(i).unwrap(), addr: Some(addr) }, fd));
+            sockets.push((
+                Socket { index: u32::try_from(i).unwrap(), addr: Some(addr) },
+                Arc::new(fd),
+            ));
             ports.push(addr);
         }
         *shared.sockets.lock().unwrap() = sockets;

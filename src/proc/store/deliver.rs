@@ -136,7 +136,7 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
     let skip = header.len();
     let given = handover(&header, &delivery.sender, &delivery.rcpt)
         .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
-    let forwarded = if delivery.forward && shared.who.forward {
+    let forwarded = if delivery.forward && !delivery.plain && shared.who.forward {
         forward::read(shared, &delivery.rcpt)?
     } else {
         Forwarded::keep()
@@ -190,7 +190,13 @@ fn store(
         left = left.saturating_sub(from);
         draft.write(piece.get(from..).unwrap_or_default())?;
     }
-    account.deliver(&name, draft.finish(None)?)?;
+    let finished = draft.finish(None)?;
+    if delivery.plain {
+        // Open mailboxes and their indexes are left alone: the next sync finds it.
+        finished.deliver()?;
+    } else {
+        account.deliver(&name, finished)?;
+    }
     Ok(name)
 }
 

@@ -25,14 +25,17 @@ use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::conf::{self, ast};
 use crate::disk::maildir::{Error, Root};
+use crate::ipc::frame;
 use crate::ipc::openings::Openings;
 use crate::ipc::parent::{Account as Who, Ended, Part, Refusal, Role, Stat, Up};
 use crate::proc::start::{Events, Greeted, Job, Parent, StartError};
 use crate::proc::table::Kind;
+use crate::proto::imap::response::{self, Status};
 use crate::proto::limits;
+use crate::sys::fdpass;
 use account::Account;
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -199,15 +202,18 @@ impl Events for Running {
         self.0.exits.complete(request, ended);
     }
 
-    fn attach(&self, _: Who, role: Role, sid: u64, _: Option<Kind>, fd: OwnedFd) {
+    fn attach(&self, _: Who, role: Role, sid: u64, _: Option<Kind>, fd: Option<OwnedFd>) {
         let shared = self.0.clone();
-        let Some(id) = shared.begin(role, &fd) else { return };
+        let Some((id, fd)) = shared.begin(role, fd) else { return };
         let worker = shared.clone();
         let started =
             std::thread::Builder::new().name("channel".into()).stack_size(STACK).spawn(move || {
                 let work = std::panic::AssertUnwindSafe(|| worker.work(role, sid, fd));
                 if std::panic::catch_unwind(work).is_err() {
-                    log::crit!("store", sid = sid, msg = "a thread panicked");
+                    log::crit!("store", sid = session::Sid(sid), msg = "a thread panicked");
+                    if role == Role::Session {
+                        worker.say_bye(id);
+                    }
                 }
                 worker.end(role, id);
             });
@@ -242,20 +248,31 @@ impl Shared {
         }
     }
 
-    /// Counts a channel in.
-    fn begin(&self, role: Role, fd: &OwnedFd) -> Option<u64> {
+    /// Counts a channel in; one for which there is no descriptor is closed, which
+    /// its other end takes for a store that is not there now.
+    fn begin(&self, role: Role, fd: Option<OwnedFd>) -> Option<(u64, OwnedFd)> {
         let mut state = lock::lock(&self.state);
         // Counted whatever becomes of it, as parent counts.
         state.next = state.next.wrapping_add(1);
-        let handle = match fd.try_clone() {
-            Ok(fd) => UnixStream::from(fd),
-            Err(e) => {
-                log::warn!("store", msg = "no descriptor", error = Show(&e));
-                return None;
+        let handle = fd.as_ref().and_then(|fd| fd.try_clone().ok());
+        let Some(handle) = handle else {
+            log::warn!("store", msg = "out of descriptors: a channel is closed");
+            if let (Role::Deliver, Some(fd)) = (role, &fd) {
+                // Not a death: the message is not to blame.  A fresh channel has
+                // room for this.
+                let busy = frame::frames(frame::Kind::Busy, 1, &[], false);
+                let _ = fdpass::send(fd.as_fd(), &busy, &[]);
             }
+            if state.idle.is_some() {
+                // Parent compares counts, so it is told anew.
+                state.idle = Some(Since::now());
+            }
+            drop(state);
+            self.changed.notify_all();
+            return None;
         };
         let id = state.next;
-        state.channels.insert(id, handle);
+        state.channels.insert(id, UnixStream::from(handle));
         state.idle = None;
         match role {
             Role::Session => {
@@ -266,7 +283,17 @@ impl Shared {
         }
         drop(state);
         self.changed.notify_all();
-        Some(id)
+        Some((id, fd?))
+    }
+
+    /// The last word to a client whose session's thread is gone; once, if there is room.
+    fn say_bye(&self, id: u64) {
+        let mut out = Vec::new();
+        response::untagged(&mut out, Status::Bye, None, "Internal error, closing connection.");
+        if let Some(channel) = lock::lock(&self.state).channels.get(&id) {
+            // A client that is gone needs no word.
+            let _ = fdpass::send(channel.as_fd(), &out, &[]);
+        }
     }
 
     /// Counts a channel out.
@@ -287,11 +314,16 @@ impl Shared {
     /// Tells parent when nothing is going on, and again when it may let go.
     fn watch_idleness(&self) {
         let mut told = 0;
+        // What was told is worth something until another channel comes, even one
+        // that has ended before this thread looked.
+        let mut seen = 0;
         let mut state = lock::lock(&self.state);
         loop {
+            if state.next != seen {
+                (seen, told) = (state.next, 0);
+            }
             let stay = if state.had_session { STAY_SESSION } else { STAY_DELIVERED };
             let Some(since) = state.idle else {
-                told = 0;
                 state = lock::wait(&self.changed, state);
                 continue;
             };

@@ -31,6 +31,7 @@ impl Session<'_> {
             max_size: self.listener.server.max_size,
             sid: self.sid,
             size: self.server.transaction().and_then(|m| m.size).unwrap_or(0),
+            wait: self.limits.answer,
         };
         let rules = submission.then(|| Rules {
             domain: self.domain(),
