@@ -5,7 +5,7 @@
 //! every hostile case, is also tested in `src/proc/smtp/tests`, without one.
 
 mod accept;
-mod client;
+pub mod client;
 mod hostile;
 mod session;
 mod submission;

@@ -81,9 +81,22 @@ impl Daemon {
 
     /// Starts the daemon with what [`Daemon::configure`] wrote.
     pub fn launch(env: &Env, dir: &Path) -> Daemon {
+        Daemon::launch_as(env, dir, Command::new(env.rmaild()))
+    }
+
+    /// The same in a mount namespace of its own, in which the shell commands
+    /// `mounts` have been carried out.  Its files are below `/proc/PID/root`.
+    pub fn launch_within(env: &Env, dir: &Path, mounts: &str) -> Daemon {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-e", "-c"]);
+        command.arg(format!("{mounts}\nexec \"$0\" \"$@\"")).arg(env.rmaild());
+        Daemon::launch_as(env, dir, command)
+    }
+
+    fn launch_as(env: &Env, dir: &Path, mut command: Command) -> Daemon {
         let log =
             std::fs::File::options().create(true).append(true).open(dir.join("log")).expect("log");
-        let mut child = Command::new(env.rmaild())
+        let mut child = command
             .arg("-d")
             .arg("-f")
             .arg(dir.join("rmail.conf"))

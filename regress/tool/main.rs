@@ -29,6 +29,8 @@ mod control;
 mod crash;
 #[path = "../deliver/mod.rs"]
 mod deliver;
+#[path = "../faults/mod.rs"]
+mod faults;
 #[path = "../filter/mod.rs"]
 mod filter;
 #[path = "../imap/mod.rs"]
@@ -116,6 +118,7 @@ const KINDS: &[(&str, &[Test])] = &[
     ("config", config::TESTS),
     ("crash", crash::TESTS),
     ("deliver", deliver::TESTS),
+    ("faults", faults::TESTS),
     ("filter", filter::TESTS),
     ("imap", imap::login::TESTS),
     ("imap", imap::mail::TESTS),
