@@ -58,6 +58,7 @@ pub fn poison(env: &Env) -> Outcome {
     let log = site.daemon.log();
     let held = log.lines().find(|l| l.contains("processes die of it")).expect("a line");
     let qid = held.split("qid=").nth(1).and_then(|t| t.split(' ').next()).expect("an id");
+    let qid = qid.trim_matches('"');
     let shown = site.daemon.ctl_ok(&["show", "envelope", &format!("{qid}.1")]);
     assert!(shown.contains("processes die of it"), "{shown}");
     // It stays so when queue starts anew.

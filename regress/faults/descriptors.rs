@@ -38,7 +38,16 @@ impl Drop for Starved {
 }
 
 fn prlimit(pid: u32, args: &[&str]) -> String {
-    let out = Command::new("prlimit").arg(format!("--pid={pid}")).args(args).output();
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::CommandExt;
+    // As its own user, who needs no privilege for it.
+    let owner = std::fs::metadata(format!("/proc/{pid}/task")).expect("stat");
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--pid={pid}")).args(args);
+    if rmail::sys::user::is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    let out = command.output();
     let out = out.expect("prlimit (util-linux)");
     assert!(out.status.success(), "prlimit: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()

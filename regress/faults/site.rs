@@ -119,6 +119,7 @@ impl Site {
 
     /// A message to joe arrives, and nothing else does.
     pub fn works(&self) {
+        self.daemon.drained();
         let before = self.mails("joe").len();
         self.post(JOE, "the next message");
         self.daemon.drained();

@@ -64,8 +64,14 @@ fn usual() -> Sink {
     Sink::start(Options::default())
 }
 
+/// Options of a file system that is queue's.
+fn spool_of(size: &str) -> String {
+    let queue = rmail::sys::user::User::by_name("_rmailq").expect("users").expect("_rmailq");
+    format!("{size},mode=700,uid={},gid={}", queue.uid, queue.gid)
+}
+
 fn small_spool(env: &Env) -> Site {
-    Site::small(env, usual(), &[("spool", "size=1m,mode=755")], NO_RESERVE)
+    Site::small(env, usual(), &[("spool", &spool_of("size=1m"))], NO_RESERVE)
 }
 
 fn small_mail(env: &Env) -> Site {
@@ -131,8 +137,8 @@ pub fn no_inodes(env: &Env) -> Outcome {
     if let Some(skipped) = cannot() {
         return skipped;
     }
-    let mount = [("spool", "size=4m,nr_inodes=64,mode=755")];
-    let site = Site::small(env, usual(), &mount, NO_RESERVE);
+    let mount = spool_of("size=4m,nr_inodes=64");
+    let site = Site::small(env, usual(), &[("spool", &mount)], NO_RESERVE);
     site.works();
     let dir = site.path("spool/full");
     std::fs::create_dir(&dir).expect("mkdir");
@@ -158,7 +164,7 @@ pub fn in_delivery(env: &Env) -> Outcome {
     site.works();
     let filler = Filler::new(&site.path("mail"), 0);
     site.post(JOE, "waits");
-    site.logged("result=later status=4.3.1");
+    site.logged("result=later status=\"4.3.1\"");
     assert_eq!(site.mails("joe").len(), 1);
     assert!(entries(&site.path("mail/joe/tmp")).is_empty(), "{}", site.daemon.log());
     assert!(site.daemon.ctl_ok(&["show", "queue"]).contains(JOE));
@@ -207,11 +213,11 @@ pub fn every_shortage(env: &Env) -> Outcome {
     c.ok("SELECT INBOX");
     for pages in 0..10 {
         let filler = Filler::new(&site.path("mail"), pages);
-        let tries = site.daemon.log().matches("to=<joe@example.com> action=in result=").count();
+        let tries = site.daemon.log().matches("to=\"<joe@example.com>\" action=in result=").count();
         site.post(JOE, &format!("with {pages} pages"));
         let tried = || {
             let log = site.daemon.log();
-            log.matches("to=<joe@example.com> action=in result=").count() > tries
+            log.matches("to=\"<joe@example.com>\" action=in result=").count() > tries
         };
         assert!(eventually(SOON, tried), "{}", site.daemon.log());
         c.ok("NOOP");
@@ -275,7 +281,7 @@ pub fn no_record(env: &Env) -> Outcome {
         _ => Action::Usual,
     };
     let sink = Sink::start(Options { script: Box::new(script), ..Options::default() });
-    let site = Site::small(env, sink, &[("spool", "size=1m,mode=755")], NO_RESERVE);
+    let site = Site::small(env, sink, &[("spool", &spool_of("size=1m"))], NO_RESERVE);
     site.daemon.ctl_ok(&["pause", "mta"]);
     let spooled = |text: &str| {
         let mut client = site.smtp();

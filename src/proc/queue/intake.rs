@@ -141,6 +141,7 @@ impl Shared {
         if space.octets < wanted || space.files < config.limit(&limits::QUEUE_FREE_FILES) {
             return Err(Refused::NoSpace);
         }
+        self.forget_old_drafts(config.limit_time(&limits::SMTP_SESSION_TIME));
         if lock::lock(&self.drafts).open.len() >= DRAFTS {
             return Err(Refused::Exhausted);
         }
@@ -157,6 +158,24 @@ impl Shared {
         let file = draft.descriptor().map_err(|e| refused(&e))?;
         lock::lock(&self.drafts).open.insert(draft.qid(), draft);
         Ok((begun, file.into()))
+    }
+
+    /// Removes what smtp was given after it had stopped waiting (this process was
+    /// stopped): no session lasts so long.
+    fn forget_old_drafts(&self, session: std::time::Duration) {
+        let now = WallTime::now().secs;
+        let longest = i64::try_from(session.as_secs()).unwrap_or(i64::MAX);
+        let old: Vec<Draft> = {
+            let mut drafts = lock::lock(&self.drafts);
+            let age = |d: &Draft| now.saturating_sub(d.created().secs);
+            let over = |d: &Draft| age(d) > longest.saturating_add(60);
+            let ids: Vec<Qid> =
+                drafts.open.iter().filter(|(_, d)| over(d)).map(|(qid, _)| *qid).collect();
+            ids.iter().filter_map(|qid| drafts.open.remove(qid)).collect()
+        };
+        if !old.is_empty() {
+            log::warn!("intake", msg = "files that nobody writes are removed", files = old.len());
+        }
     }
 
     fn commit(&self, qid: Qid, message: &Message) -> Result<(), Refused> {

@@ -134,8 +134,12 @@ impl Shared {
                 }
                 How::Later | How::Postponed | How::Died => {
                     let count = one.how != How::Postponed;
-                    let deaths =
-                        if one.how == How::Died { rcpt.deaths.saturating_add(1) } else { 0 };
+                    let deaths = match one.how {
+                        How::Died => rcpt.deaths.saturating_add(1),
+                        // The wait between a store's deaths is one of these.
+                        How::Postponed => rcpt.deaths,
+                        _ => 0,
+                    };
                     Counts::add(&self.counts.deferred, 1);
                     match queue.sched.defer(id, count, at) {
                         Next::Expired => {
