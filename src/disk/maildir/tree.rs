@@ -106,8 +106,17 @@ impl Root {
         remove_tree(&trash)?;
         atomic::rename(&dir, &trash)?;
         atomic::sync_dir(self.path())?;
-        // The mailbox is gone; what is left of it goes now, or an hour after a crash.
-        remove_tree(&trash)
+        // The mailbox is gone; what is left of it goes now, or with the next
+        // deletion, or an hour after a crash.
+        if let Err(e) = remove_tree(&trash) {
+            crate::base::log::warn!(
+                "store",
+                event = "not-removed",
+                path = trash.as_path(),
+                error = crate::base::log::Show(&e)
+            );
+        }
+        Ok(())
     }
 
     /// Gives a mailbox and all below it another name.  RFC 9051 6.3.6.

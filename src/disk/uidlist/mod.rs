@@ -47,7 +47,7 @@ pub enum News {
     Same,
     /// Lines were appended.
     Appended(Vec<Record>),
-    /// Another file, or another UIDVALIDITY: all that was known is void.
+    /// Another file: these are all records that there are now.
     Replaced(Vec<Record>),
 }
 
@@ -126,6 +126,9 @@ impl UidList {
     }
 
     /// Reads what others have changed since.
+    ///
+    /// [`Error::NoMailbox`]: the list was removed, or is that of another
+    /// mailbox (its UIDVALIDITY differs): what was read before is void.
     pub fn refresh(&mut self) -> Result<News> {
         let meta = match fs::symlink_metadata(&self.path) {
             Ok(meta) => Some(meta),
@@ -141,10 +144,12 @@ impl UidList {
             return self.read_tail();
         }
         let dir = self.path.parent().unwrap_or(Path::new(".")).to_path_buf();
-        let (list, records) = match UidList::load(&dir, self.mode)? {
-            Some(loaded) => loaded,
-            None => return Err(Error::Suspect(self.path.clone(), "was removed or damaged")),
+        let Some((list, records)) = UidList::load(&dir, self.mode)? else {
+            return Err(Error::NoMailbox);
         };
+        if list.header.uidvalidity != self.header.uidvalidity {
+            return Err(Error::NoMailbox);
+        }
         *self = list;
         Ok(News::Replaced(records))
     }

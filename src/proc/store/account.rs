@@ -1,13 +1,13 @@
 //! The account of this process: its mail root, and the mailboxes that are open.
 //!
 //! Everything that the account's sessions and deliveries share is here.  Lock
-//! order: the table of open mailboxes, then one mailbox's model; no operation
-//! holds two models.  Mailboxes of the configuration with `auto` are shown
+//! order: the table of open mailboxes, then one mailbox's model; only RENAME,
+//! which holds the table, holds several models.  Mailboxes of the configuration with `auto` are shown
 //! although they do not exist, and made when first used.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use super::notify::Wakers;
 use super::view::View;
@@ -28,7 +28,9 @@ pub struct Account {
 
 /// A mailbox that is open: its model, and who wants to hear of changes.
 pub struct Open {
-    model: Mutex<Mailbox>,
+    /// `None` while it is being opened, and if that failed.
+    model: Mutex<Option<Mailbox>>,
+    /// Deleted, taken away by another program, or never opened.
     gone: AtomicBool,
     /// Sessions to wake when the model has changed.
     pub wakers: Wakers,
@@ -187,48 +189,85 @@ impl Account {
         if old.is_inbox() {
             self.create(new)?;
             let inbox = self.open(old)?;
-            let uids = inbox.change(|m| {
-                m.sync()?;
-                Ok(m.messages().iter().map(|m| m.attrs.uid).collect::<Vec<_>>())
-            })?;
+            let uids: Vec<u32> =
+                inbox.change(|m| Ok(m.messages().iter().map(|m| m.attrs.uid).collect()))?;
             let placed = self.copy(&inbox, &uids, new)?;
             return expunge_all(&inbox, &placed.from);
         }
         let mut table = lock::lock(&self.open);
+        // Nobody works on the files while they move.
+        let concerned = |name: &Name| name == old || name.is_below(old);
+        let open: Vec<(Name, Arc<Open>)> = table
+            .iter()
+            .filter(|(name, _)| concerned(name))
+            .map(|(name, open)| (name.clone(), open.clone()))
+            .collect();
+        let mut models: HashMap<&Name, MutexGuard<'_, Option<Mailbox>>> =
+            open.iter().map(|(name, open)| (name, lock::lock(&open.model))).collect();
         for (from, to) in self.root.rename(old, new)? {
-            if let Some(open) = table.remove(&from) {
-                lock::lock(&open.model).set_name(to.clone())?;
-                table.insert(to, open);
+            let Some(open) = table.remove(&from) else { continue };
+            if let Some(Some(model)) = models.get_mut(&from).map(|m| &mut **m) {
+                if model.set_name(to.clone()).is_err() {
+                    // It moved again under our hands: opened anew when next used.
+                    open.gone.store(true, Ordering::SeqCst);
+                }
             }
+            table.insert(to, open);
         }
         Ok(())
     }
 
-    /// An open mailbox, shared with all who have it.
+    /// An open mailbox, shared with all who have it, in step with the disk.
     ///
     /// One that the configuration has with `auto` is made if it does not exist.
     pub fn open(&self, name: &Name) -> Result<Arc<Open>> {
+        let open = self.find_or_load(name)?;
+        match open.change(|m| m.sync().map(drop)) {
+            // Another program took it away, or put another in its place.
+            Err(Error::NoMailbox) => self.find_or_load(name),
+            done => done.map(|()| open),
+        }
+    }
+
+    fn find_or_load(&self, name: &Name) -> Result<Arc<Open>> {
         let mut table = lock::lock(&self.open);
-        if let Some(open) = table.get(name) {
+        if let Some(open) = table.get(name).filter(|open| !open.is_gone()) {
             return Ok(open.clone());
         }
-        let opened = match Mailbox::open(self.root.clone(), name) {
-            Err(Error::NoMailbox) if self.is_auto(name) => {
-                self.root.create(name)?;
-                Mailbox::open(self.root.clone(), name)?
-            }
-            other => other?,
-        };
         if table.len() >= KEPT {
             table.retain(|_, open| Arc::strong_count(open) > 1);
         }
         let open = Arc::new(Open {
-            model: Mutex::new(opened),
+            model: Mutex::new(None),
             gone: AtomicBool::new(false),
             wakers: Wakers::default(),
         });
+        // Others wait for this mailbox while it is read, and not for the table.
+        let mut model = lock::lock(&open.model);
         table.insert(name.clone(), open.clone());
+        drop(table);
+        match self.load(name) {
+            Ok(mailbox) => *model = Some(mailbox),
+            Err(e) => {
+                open.gone.store(true, Ordering::SeqCst);
+                return Err(e);
+            }
+        }
+        drop(model);
         Ok(open)
+    }
+
+    fn load(&self, name: &Name) -> Result<Mailbox> {
+        match Mailbox::open(self.root.clone(), name) {
+            Err(Error::NoMailbox) if self.is_auto(name) => {
+                match self.root.create(name) {
+                    Ok(()) | Err(Error::Exists) => {}
+                    Err(e) => return Err(e),
+                }
+                Mailbox::open(self.root.clone(), name)
+            }
+            other => other,
+        }
     }
 
     /// Selects a mailbox for a session.
@@ -238,10 +277,7 @@ impl Account {
 
     /// What STATUS tells of a mailbox; it is brought in step with the disk first.
     pub fn status(&self, name: &Name) -> Result<Status> {
-        self.open(name)?.change(|m| {
-            m.sync()?;
-            Ok(status_of(m))
-        })
+        self.open(name)?.change(|m| Ok(status_of(m)))
     }
 
     /// STATUS SIZE: the octets of all messages with CRLF.  RFC 8438.
@@ -303,7 +339,7 @@ impl Account {
 
     /// Delivers a finished message; sessions that have the mailbox selected hear of it at once.
     pub fn deliver(&self, name: &Name, message: Finished) -> Result<()> {
-        let open = lock::lock(&self.open).get(name).cloned();
+        let open = lock::lock(&self.open).get(name).filter(|open| !open.is_gone()).cloned();
         match open {
             Some(open) => open.change(|m| m.deliver(message).map(drop)),
             // Nobody looks: the UID is given when somebody does.
@@ -348,17 +384,25 @@ impl Open {
     /// [`Error::NoMailbox`]: it was deleted.  Blocks while another thread works
     /// on the same mailbox; `f` must not wait for a client.
     pub fn change<R>(&self, f: impl FnOnce(&mut Mailbox) -> Result<R>) -> Result<R> {
-        let mut model = lock::lock(&self.model);
-        if self.gone.load(Ordering::SeqCst) {
+        let mut guard = lock::lock(&self.model);
+        let Some(model) = guard.as_mut().filter(|_| !self.is_gone()) else {
             return Err(Error::NoMailbox);
-        }
+        };
         let before = (model.highest_modseq(), model.uidnext());
-        let result = f(&mut model);
-        let changed = (model.highest_modseq(), model.uidnext()) != before;
-        drop(model);
+        let result = f(model);
+        let mut changed = (model.highest_modseq(), model.uidnext()) != before;
+        if model.is_void() {
+            self.gone.store(true, Ordering::SeqCst);
+            changed = true;
+        }
+        drop(guard);
         if changed {
             self.wakers.wake();
         }
         result
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
     }
 }

@@ -397,8 +397,9 @@ impl Session {
 
     /// Writes what is owed to the client about its mailbox.
     ///
-    /// A mailbox that another session deleted ends this one: there is no way to
-    /// tell a client that its numbers mean nothing any more.
+    /// A mailbox that another session deleted, or another program took away or
+    /// replaced (its UIDVALIDITY changed), ends this session: there is no way
+    /// to tell a client that its numbers mean nothing any more.
     pub fn tell(&mut self, expunge: bool) -> Ran {
         let Some(selected) = &mut self.selected else { return Ok(()) };
         if expunge {
@@ -414,8 +415,8 @@ impl Session {
                 self.selected = None;
                 return self.bye(
                     Some(Code::NonExistent),
-                    "Selected mailbox was deleted, have to reconnect.",
-                    "mailbox deleted",
+                    "Selected mailbox was deleted or replaced, have to reconnect.",
+                    "mailbox deleted or replaced",
                 );
             }
             Err(e) => log::warn!("imap", sid = Sid(self.sid), error = Show(&e)),

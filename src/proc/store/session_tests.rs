@@ -510,6 +510,70 @@ fn a_mailbox_that_another_session_deletes_ends_this_one() {
 }
 
 #[test]
+fn a_mailbox_that_another_program_removed_ends_its_sessions_and_can_be_made_again() {
+    let house = House::new();
+    house.log_in().ok("CREATE x");
+    let mut b = house.select("x");
+    std::fs::remove_dir_all(house.place.0.join(".x")).unwrap();
+    b.send(b"b NOOP\r\n");
+    assert!(b.response().starts_with("* BYE [NONEXISTENT]"));
+    let mut c = house.log_in();
+    assert!(c.answer("SELECT x").starts_with("NO [NONEXISTENT]"));
+    c.ok("CREATE x");
+    assert!(c.ok("SELECT x").contains(&"* 0 EXISTS".to_string()));
+    house.deliver("x", MAIL);
+    assert!(c.ok("NOOP").contains(&"* 1 EXISTS".to_string()));
+}
+
+#[test]
+fn another_uidvalidity_ends_a_session_and_the_next_one_has_it() {
+    let house = House::new();
+    house.deliver("INBOX", MAIL);
+    let mut a = house.select("INBOX");
+    std::fs::remove_file(house.place.0.join("dovecot-uidlist")).unwrap();
+    // A delivery meanwhile is not lost.
+    let name = Name::inbox();
+    let mut draft = house.account.draft(&name).unwrap();
+    draft.write(b"Subject: x\r\n\r\n").unwrap();
+    house.account.deliver(&name, draft.finish(None).unwrap()).unwrap();
+    a.send(b"a NOOP\r\n");
+    assert!(a.response().starts_with("* BYE [NONEXISTENT]"));
+    let mut b = house.select("INBOX");
+    assert_eq!(b.ok("FETCH 1:* UID").len(), 2);
+}
+
+#[test]
+fn parts_of_a_mailbox_that_are_missing_are_made() {
+    let house = House::new();
+    let mut a = house.select("INBOX");
+    std::fs::remove_dir(house.place.0.join("new")).unwrap();
+    a.ok("NOOP");
+    house.deliver("INBOX", MAIL);
+    assert!(a.ok("NOOP").contains(&"* 1 EXISTS".to_string()));
+}
+
+#[test]
+fn a_mailbox_that_takes_long_to_open_holds_nobody_else_up() {
+    let house = House::new();
+    house.deliver("INBOX", MAIL);
+    let slow = house.place.0.join(".slow");
+    std::fs::create_dir(&slow).unwrap();
+    // Another program works on it, so that making its list of UIDs must wait.
+    let lock = slow.join("dovecot-uidlist.lock");
+    std::fs::write(&lock, "1:elsewhere").unwrap();
+    let mut a = house.log_in();
+    a.send(b"a STATUS slow (MESSAGES)\r\n");
+    while !slow.join("tmp").exists() {
+        std::thread::yield_now();
+    }
+    let mut b = house.select("INBOX");
+    house.deliver("INBOX", MAIL);
+    assert!(b.ok("NOOP").contains(&"* 2 EXISTS".to_string()));
+    std::fs::remove_file(&lock).unwrap();
+    assert_eq!(a.until("a")[0], "* STATUS slow (MESSAGES 0)");
+}
+
+#[test]
 fn idle_is_told_from_memory() {
     let house = House::new();
     let mut c = house.select("INBOX");

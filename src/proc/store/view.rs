@@ -65,7 +65,7 @@ impl News {
 }
 
 impl View {
-    /// Selects.
+    /// Selects a mailbox that is in step with the disk.
     pub(super) fn new(open: Arc<Open>, read_only: bool) -> Result<View> {
         let mut view = View {
             open: open.clone(),
@@ -81,7 +81,6 @@ impl View {
             uidvalidity: 0,
         };
         open.change(|m| {
-            m.sync()?;
             view.recent = recent(m, 0, read_only)?;
             view.uids = m.messages().iter().map(|m| m.attrs.uid).collect();
             view.last = m.uidnext().saturating_sub(1);

@@ -68,6 +68,7 @@ impl Mailbox {
             stamp: loaded.stamp,
             last_scan: Since::now(),
             scan_cost: Duration::ZERO,
+            void: false,
         };
         mailbox.read_keywords()?;
         let lost =

@@ -86,6 +86,8 @@ pub struct Mailbox {
     stamp: Stamp,
     last_scan: Since,
     scan_cost: Duration,
+    /// Its directory or its uidlist is gone, or is another's.
+    void: bool,
 }
 
 impl Mailbox {
@@ -366,6 +368,12 @@ impl Mailbox {
         // It is open, but its next snapshot would go to the old place.
         self.index = None;
         Ok(())
+    }
+
+    /// True once another program has taken the mailbox away or put another in its place: nothing
+    /// that was told of it holds any more, and it must be opened anew.
+    pub fn is_void(&self) -> bool {
+        self.void
     }
 
     /// The mailbox's directory.

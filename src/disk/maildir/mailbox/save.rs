@@ -115,7 +115,7 @@ impl Mailbox {
             bits.push(self.keyword_bits(&names, true)?);
         }
         let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
-        let news = self.list.refresh()?;
+        let news = self.refresh_list()?;
         self.take_news(news, &mut Changes::default())?;
         let mut placed = Placed::default();
         let result = self.own_change(|me| me.place(messages, &bits, &mut placed));
@@ -158,7 +158,7 @@ impl Mailbox {
     pub fn deliver(&mut self, message: Finished) -> Result<Option<u32>> {
         let base: Box<[u8]> = message.base.clone().into_bytes().into();
         let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
-        let news = self.list.refresh()?;
+        let news = self.refresh_list()?;
         self.take_news(news, &mut Changes::default())?;
         // What is here under this name was delivered before, and is in `cur/` by
         // now perhaps: another link in `new/` would show it twice.

@@ -80,10 +80,26 @@ impl Mailbox {
     ///
     /// Costs four stat(2) when nothing has.  The changes are those of other
     /// programs and deliveries since the last sync; what this mailbox's own
-    /// methods did is not among them.
+    /// methods did is not among them.  [`Error::NoMailbox`]: see
+    /// [`Mailbox::is_void`].
     pub fn sync(&mut self) -> Result<Changes> {
+        match self.look() {
+            Err(e) if e.is_missing() => {}
+            done => return done,
+        }
+        match self.root.dir_of(&self.name) {
+            Ok(dir) => self.root.make_parts(&dir)?,
+            Err(e) => {
+                self.void |= e == Error::NoMailbox;
+                return Err(e);
+            }
+        }
+        self.look()
+    }
+
+    fn look(&mut self) -> Result<Changes> {
         let mut changes = Changes::default();
-        let news = self.list.refresh()?;
+        let news = self.refresh_list()?;
         self.take_news(news, &mut changes)?;
         changes.keywords = self.read_keywords()?;
         let times = self.dir_times()?;
@@ -91,6 +107,16 @@ impl Mailbox {
             self.scan(&mut changes)?;
         }
         Ok(changes)
+    }
+
+    /// Reads what other programs changed in the uidlist.
+    pub(super) fn refresh_list(&mut self) -> Result<News> {
+        if self.void {
+            return Err(Error::NoMailbox);
+        }
+        let news = self.list.refresh();
+        self.void = matches!(news, Err(Error::NoMailbox));
+        news
     }
 
     /// Scans although nothing seems to have changed.
@@ -403,7 +429,7 @@ impl Mailbox {
     fn number(&mut self, fresh: Vec<(Found, fs::Metadata)>, changes: &mut Changes) -> Result<()> {
         // The lock keeps others from giving the same UIDs until ours are in the file.
         let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
-        let news = self.list.refresh()?;
+        let news = self.refresh_list()?;
         self.take_news(news, changes)?;
         // Another program may just have given some of them a UID.
         let (given, mut fresh): (Vec<_>, Vec<_>) =
