@@ -1,9 +1,9 @@
 //! Deliveries on this machine: lookup says where, parent opens it, and the
 //! message goes there over a channel of its own.
 //!
-//! A store or mbox process answers; one that dies without an answer may have
-//! delivered, so the next attempt says `maybe` and the death is counted: after
-//! the fifth in a row the recipient is held.  A program's exit status is its
+//! A store or mbox process answers; one that dies without an answer, or fails,
+//! may have delivered, so the next attempt says `maybe`; a death is counted:
+//! after the fifth in a row the recipient is held.  A program's exit status is its
 //! answer (sysexits(3)).
 //!
 //! The store of a Maildir asks `.forward` itself.  Before an mbox process or a

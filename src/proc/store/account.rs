@@ -194,6 +194,13 @@ impl Account {
             let placed = self.copy(&inbox, &uids, new)?;
             return expunge_all(&inbox, &placed.from);
         }
+        if self.is_auto(old) && !self.root.exists(new)? {
+            // It is listed, so it can be renamed, used or not.
+            match self.root.create(old) {
+                Ok(()) | Err(Error::Exists) => {}
+                Err(e) => return Err(e),
+            }
+        }
         let mut table = lock::lock(&self.open);
         // Nobody works on the files while they move.
         let concerned = |name: &Name| name == old || name.is_below(old);

@@ -492,6 +492,8 @@ fn mailboxes_are_created_renamed_subscribed_and_deleted() {
     c.ok("UNSUBSCRIBE Arbeit.&AOQA9gD8-");
     assert!(c.answer("DELETE INBOX").starts_with("NO [CANNOT]"));
     assert!(c.answer("DELETE nope").starts_with("NO [NONEXISTENT]"));
+    c.ok("RENAME Junk Spam");
+    assert!(house.place.0.join(".Spam").is_dir() && !house.place.0.join(".Junk").exists());
     c.ok("SELECT Neu.x");
     c.ok("DELETE Neu.x");
     assert_eq!(c.answer("FETCH 1 FLAGS"), "BAD No mailbox selected.");

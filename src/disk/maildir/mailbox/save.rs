@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::scan::attrs_of;
 use super::{Changes, Mailbox, Message};
 use crate::base::clock;
+use crate::base::log::{self, Show};
 use crate::disk::atomic;
 use crate::disk::index::codec::{Entry, Stamp};
 use crate::disk::maildir::draft::{part, Finished};
@@ -117,6 +118,8 @@ impl Mailbox {
         let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
         let news = self.refresh_list()?;
         self.take_news(news, &mut Changes::default())?;
+        // Nothing may fail once they are in place and have their UIDs.
+        let modseq = self.issue()?;
         let mut placed = Placed::default();
         let result = self.own_change(|me| me.place(messages, &bits, &mut placed));
         let committed = result.and_then(|()| {
@@ -133,7 +136,6 @@ impl Mailbox {
             });
             return Err(e);
         }
-        let modseq = self.issue()?;
         let mut new = placed.messages;
         let extra = bits.iter().any(|b| b & !file::LETTER_MASK != 0);
         for (m, r) in new.iter_mut().zip(&placed.records) {
@@ -145,8 +147,10 @@ impl Mailbox {
         let uids: Vec<u32> = new.iter().map(|m| m.attrs.uid).collect();
         let entry = Entry::Add(new.iter().map(|m| m.attrs).collect());
         self.insert(new);
-        if extra {
-            self.store_meta()?;
+        if let Err(e) = if extra { self.store_meta() } else { Ok(()) } {
+            // The messages are in the mailbox; their keywords without a
+            // letter are written with the next change of one.
+            log::warn!("store", event = "no-meta", path = self.dir.as_path(), error = Show(&e));
         }
         self.journal(&[(modseq, entry), (modseq, Entry::Stamp(self.stamp))]);
         Ok(uids)
@@ -154,7 +158,9 @@ impl Mailbox {
 
     /// Delivers a message into this open mailbox: as [`Finished::deliver`], and the UID at once.
     ///
-    /// `None`: an earlier attempt had delivered it; the next sync shows it.
+    /// `None`: it is there without a UID of now, because an earlier attempt
+    /// had delivered it or because the UID could not be written; the next sync
+    /// shows it.  An error means that it is not there, or perhaps.
     pub fn deliver(&mut self, message: Finished) -> Result<Option<u32>> {
         let base: Box<[u8]> = message.base.clone().into_bytes().into();
         let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;

@@ -135,6 +135,35 @@ fn a_delivery_happens_once_and_is_found() {
 }
 
 #[test]
+fn a_delivery_whose_uid_cannot_be_written_is_one_all_the_same() {
+    let store = Store::new();
+    let mut mailbox = store.inbox();
+    let id = DeliveryId { secs: 1_700_000_000, usecs: 7, qid: "abc", rcpt: 1, copy: 0 };
+    let finished = || {
+        let name = store.root().delivery_name(&id);
+        let mut draft = store.root().draft(&Name::inbox(), &name).unwrap();
+        draft.write(b"Subject: x\r\n\r\n").unwrap();
+        draft.finish(None).unwrap()
+    };
+    // An unfinished line, so that the list must be replaced, and nothing to replace it with.
+    let list = store.path("dovecot-uidlist");
+    let whole = fs::read(&list).unwrap();
+    fs::write(&list, [&whole[..], b"9 :unfin"].concat()).unwrap();
+    fs::create_dir(store.path("dovecot-uidlist.tmp")).unwrap();
+    assert_eq!(mailbox.deliver(finished()), Ok(None));
+    assert_eq!(names(&store.path("new")).len(), 1);
+    assert!(mailbox.messages().is_empty());
+    fs::remove_dir(store.path("dovecot-uidlist.tmp")).unwrap();
+    assert_eq!(mailbox.sync().unwrap().added.len(), 1);
+    // The client takes it; the attempt is made again.
+    mailbox.settle().unwrap();
+    assert_eq!(mailbox.deliver(finished()), Ok(None));
+    assert!(names(&store.path("new")).is_empty() && names(&store.path("tmp")).is_empty());
+    assert!(mailbox.sync().unwrap().is_empty());
+    assert_eq!(mailbox.messages().len(), 1);
+}
+
+#[test]
 fn flags_are_names_and_survive_every_loss_of_our_own_files() {
     let mut store = Store::new();
     store.deliver(1);
