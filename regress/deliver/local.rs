@@ -66,6 +66,40 @@ pub fn sub_address(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+pub fn success(env: &Env) -> Outcome {
+    let daemon = daemon(env, "junk", "");
+    let mut client = Client::connect(daemon.address("smtp", 0));
+    for (command, want) in [
+        ("MAIL FROM:<jim@example.com> RET=HDRS ENVID=id+2B7", "250"),
+        ("RCPT TO:<joe@example.com> NOTIFY=SUCCESS ORCPT=rfc822;Joe+2Bx@example.com", "250"),
+        ("DATA", "354"),
+        ("X-Spam: yes\r\nSubject: hello\r\n\r\nsecret line\r\n.", "250"),
+    ] {
+        let said = client.ask(command);
+        assert!(said.starts_with(want), "{command}: {said}");
+    }
+    daemon.drained();
+    assert_eq!(files(&env.dir.join("mail/joe/.Junk")).len(), 1, "{}", daemon.log());
+    let all = files(&env.dir.join("mail/jim"));
+    assert_eq!(all.len(), 1, "{}", daemon.log());
+    let text = std::fs::read_to_string(&all[0]).unwrap();
+    for line in [
+        "Return-Path: <>",
+        "Original-Envelope-Id: id+7",
+        "Original-Recipient: rfc822;Joe+x@example.com",
+        "Final-Recipient: rfc822; joe@example.com",
+        "Action: delivered",
+        "Status: 2.1.5",
+        "Content-Type: text/rfc822-headers",
+        "Subject: hello",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    // What came of it inside is not told, nor is the text returned.
+    assert!(!text.contains("Junk") && !text.contains("secret line"), "{text}");
+    Outcome::Passed
+}
+
 pub fn circle(env: &Env) -> Outcome {
     let daemon = daemon(env, "", "");
     let mut client = Client::connect(daemon.address("smtp", 0));

@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "maildir-message-is-whole-and-named-by-its-delivery", run: local::maildir },
     Test { name: "spam-goes-to-the-mailbox-for-junk", run: local::junk },
     Test { name: "sub-address-goes-to-its-mailbox-if-there-is-one", run: local::sub_address },
+    Test { name: "report-of-delivery-tells-no-mailbox", run: local::success },
     Test { name: "delivered-to-of-our-own-ends-a-loop", run: local::circle },
     Test { name: "killed-stores-deliver-exactly-once", run: local::exactly_once },
     Test { name: "full-disk-holds-the-message", run: local::full_disk },

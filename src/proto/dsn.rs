@@ -119,8 +119,10 @@ impl Action {
                 "Your message could not be delivered yet to the following recipients.\r\n\
                  It is still being tried; you need not send it again.\r\n"
             }
-            Action::Delivered | Action::Relayed | Action::Expanded => {
-                "Your message was passed on for the following recipients.\r\n"
+            Action::Delivered => "Your message was delivered to the following recipients.\r\n",
+            Action::Relayed | Action::Expanded => {
+                "Your message was passed on for the following recipients.\r\n\
+                 Their servers may send no report of delivery.\r\n"
             }
         }
     }
