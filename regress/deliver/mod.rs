@@ -40,6 +40,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "administrator-shows-holds-and-removes", run: remote::administered },
     Test { name: "full-queue-is-452-and-leaves-nothing", run: remote::full_disk },
     Test { name: "damaged-spool-file-is-put-aside", run: remote::damaged },
+    Test { name: "message-sealed-with-another-key-waits-for-it", run: remote::other_key },
     Test { name: "compressed-queue-delivers", run: remote::compressed },
     Test { name: "mx-order-alias-implicit-and-null", run: remote::mx },
 ];

@@ -365,6 +365,42 @@ pub fn damaged(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+pub fn other_key(env: &Env) -> Outcome {
+    let sink = scripted(|_| Action::Usual);
+    let keys = [
+        "queue encryption \"12345678901234567890123456789012\"\n".to_owned(),
+        format!("queue encryption {}\n", "ab".repeat(32)),
+    ];
+    let daemon = via(env, &sink);
+    let dir = daemon.dir.clone();
+    drop(daemon);
+    let conf = dir.join("rmail.conf");
+    let plain = std::fs::read_to_string(&conf).unwrap();
+    let with = |key: &str| crate::daemon::write(&conf, format!("{plain}{key}"));
+    for n in 0..keys.len() {
+        with(&keys[n]);
+        let daemon = Daemon::launch(env, &dir);
+        daemon.ctl_ok(&["pause", "mta"]);
+        send(&daemon, &format!("rcpt{n}@far.example"));
+        drop(daemon);
+        // Without the key, or with the other: it waits, and somebody is told.
+        for key in ["", &keys[1 - n]] {
+            with(key);
+            let daemon = Daemon::launch(env, &dir);
+            let stats = || daemon.ctl_ok(&["show", "stats"]);
+            let told = || stats().lines().any(|l| l == "queue.unread=1");
+            assert!(eventually(Duration::from_secs(30), told), "{}", daemon.log());
+            assert!(daemon.log().contains("put back the key"), "{}", daemon.log());
+        }
+        with(&keys[n]);
+        let daemon = Daemon::launch(env, &dir);
+        assert_eq!(sink.wait(n + 1)[n].rcpts, [format!("RCPT TO:<rcpt{n}@far.example>")]);
+        daemon.drained();
+    }
+    assert_eq!(std::fs::read_dir(dir.join("spool/bad")).unwrap().count(), 0);
+    Outcome::Passed
+}
+
 /// Sinks at port 25 of addresses of this machine, where MX hosts are.
 fn port_25(n: u8, options: Options) -> Option<Sink> {
     let addr = format!("127.0.0.{n}:25");

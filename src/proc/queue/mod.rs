@@ -106,6 +106,7 @@ struct Counts {
     failed: AtomicU64,
     bounces: AtomicU64,
     quarantined: AtomicU64,
+    unread: AtomicU64,
 }
 
 impl Counts {
@@ -236,6 +237,7 @@ impl Events for Main {
             ("queue.failed", c.failed.load(Ordering::Relaxed)),
             ("queue.bounces", c.bounces.load(Ordering::Relaxed)),
             ("queue.quarantined", c.quarantined.load(Ordering::Relaxed)),
+            ("queue.unread", c.unread.load(Ordering::Relaxed)),
         ]
         .into_iter()
         .map(|(name, value)| Stat { name: name.into(), value })

@@ -6,6 +6,7 @@
 //! A damaged file goes to `bad`; one that is sealed with another key, or of
 //! another release, stays and is complained of.
 
+use crate::base::listen::STACK;
 use crate::base::log::{self, Show};
 use crate::disk::spool::qid::Qid;
 use crate::disk::spool::SpoolError;
@@ -44,19 +45,16 @@ pub fn spawn(
     let shared = Arc::clone(shared);
     std::thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(512 * 1024)
+        .stack_size(STACK)
         .spawn(move || run(&shared))
         .map(drop)
         .map_err(|e| SysError::of("pthread_create", &e))
 }
 
 fn walk(shared: &Arc<Shared>, committed: &[Qid], incoming: &[Qid]) {
-    let mut unread = false;
-    for qid in committed {
-        unread |= !take(shared, *qid);
-    }
+    let unread = committed.iter().filter(|qid| !take(shared, **qid)).count();
     // A message that could not be read may have spawned what lies there.
-    if !unread {
+    if unread == 0 {
         let published: BTreeSet<&Qid> = committed.iter().collect();
         for qid in incoming.iter().filter(|q| !published.contains(q)) {
             if let Err(e) = shared.spool.discard_incoming(*qid) {
@@ -70,6 +68,15 @@ fn walk(shared: &Arc<Shared>, committed: &[Qid], incoming: &[Qid]) {
     drop(queue);
     shared.changed.notify_all();
     log::info!("recovered", messages = n);
+    if unread > 0 {
+        Counts::add(&shared.counts.unread, unread);
+        log::crit!(
+            "recover",
+            unread = unread,
+            msg = "messages wait in the queue that cannot be read: put back the key or the \
+                   release that wrote them, and restart"
+        );
+    }
 }
 
 /// Reads one message; false if what it spawned is not known.
