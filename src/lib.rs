@@ -22,6 +22,19 @@
 //! `proc::parent`, `proc::store` and `disk::maildir`.  Reading it:
 //! `proc::imap` (TLS, login, relay), `proc::store` (session, one file per
 //! command).  `proc::table` says what each process is and may do.
+//!
+//! | where to look first for | file |
+//! |---|---|
+//! | line ends: bare CR and LF, in commands and in messages | `base::line`, `proto::smtp::data` |
+//! | what a process may do and whom it may ask; who holds keys | `proc::table`, `proc::keyd` |
+//! | a full disk while a message comes in | `proc::smtp::message` |
+//! | what 250 stands for, and what a crash before it leaves | `proc::queue::intake`, `disk::spool` |
+//! | when a message is tried again | `proc::queue::sched` |
+//! | whose mailbox a login or a recipient is | `proc::lookup::accounts` |
+//! | who may have a mailbox opened | `proc::parent::open` |
+//! | what makes a delivery happen once | `proc::queue::local`, `disk::maildir::draft` |
+//! | how a session hears of a delivery | `proc::store::account`, `proc::store::notify` |
+//! | a limit: its default, and what happens there | `proto::limits` |
 
 #![warn(rustdoc::broken_intra_doc_links)]
 

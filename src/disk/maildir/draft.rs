@@ -3,6 +3,11 @@
 //! Runs in store.  The bytes come from the wire or the spool with CRLF and are
 //! stored with LF; both sizes are counted on the way, since they become part
 //! of the name.  A draft that is dropped takes its file with it.
+//!
+//! *Once.*  The name of a delivery is made of its [`DeliveryId`] and is the
+//! same at every attempt; link(2) into `new/` refuses it the second time.  An
+//! attempt after one of which the end is not known looks for it in all
+//! mailboxes first, since a session moves messages on.
 
 use std::fs::{self, File};
 use std::io::Write;
