@@ -22,11 +22,12 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// Stack of a connection's thread.  TLS takes 32 KB of it at most, and parsers
-/// are limited in depth to fit 128 KB; deflating a message, though, builds the
-/// compressor's state of 160 KB and more on the stack before it is boxed.  What
-/// is not touched costs address space only.
-pub const STACK: usize = 512 * 1024;
+/// Stack of a connection's thread, and of those that deliver: on OpenBSD it
+/// counts against the process's data limit, touched or not.  TLS takes 32 KB
+/// of it, parsers are limited in depth, and deflate has threads of its own;
+/// hostile mail and commands were seen to touch 48 KB of it, 80 KB without
+/// optimisation.
+pub const STACK: usize = 128 * 1024;
 
 /// How long the loop rests when descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -9,6 +9,7 @@
 mod session;
 
 use crate::base::clock::Deadline;
+use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::ipc::call::{NoRequests, Peer};
@@ -29,8 +30,6 @@ use std::time::Duration;
 
 /// Connections at a time; mail sessions leave at once.
 const CONNECTIONS: usize = 64;
-/// Stack of a connection's thread.
-const STACK: usize = 128 * 1024;
 /// How long a listener that cannot be accepted on is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -7,6 +7,7 @@
 
 use crate::base::clock::WallTime;
 use crate::base::exits::{Outcome, Status};
+use crate::base::listen::STACK;
 use crate::base::log;
 use crate::disk::dotlock::Owner;
 use crate::disk::maildir::Error;
@@ -65,6 +66,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     };
     std::thread::Builder::new()
         .name("deliver".into())
+        .stack_size(STACK)
         .spawn(worker)
         .map_err(|e| StartError::Other(format!("thread: {e}")))?;
     Ok(child.serve(&Shared))

@@ -1,6 +1,7 @@
 //! Connections that have done their work and wait a few seconds for more.
 
 use crate::base::clock::{Deadline, Since};
+use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::proc::mta::policy::TlsUse;
 use crate::proc::mta::session::Session;
@@ -92,5 +93,5 @@ pub fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
             session.quit(Deadline::after(QUIT));
         }
     };
-    std::thread::Builder::new().name("idle".into()).stack_size(512 * 1024).spawn(run).map(drop)
+    std::thread::Builder::new().name("idle".into()).stack_size(STACK).spawn(run).map(drop)
 }

@@ -2,6 +2,7 @@
 //! does it.  Local deliveries have a thread each while they last, bounded by
 //! the schedule; jobs for mta are sent and reported later.
 
+use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log;
 use crate::conf::ast::{Config, Deliver, Method};
@@ -13,8 +14,6 @@ use crate::sys::errno::SysError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Stack of a local delivery's thread.
-const STACK: usize = 512 * 1024;
 /// Something is looked at so often, whatever the schedule says: the sleep
 /// between may have been cut short of what a stopped machine slept through.
 const TICK: Duration = Duration::from_secs(60);

@@ -21,6 +21,7 @@ pub mod session;
 pub mod view;
 
 use crate::base::clock::{Deadline, Since};
+use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::conf::{self, ast};
@@ -55,9 +56,6 @@ const STAY_SESSION: Duration = Duration::from_secs(60);
 
 /// How long running work may take when the store is told to leave.
 const LEAVE: Duration = Duration::from_secs(8);
-
-/// Stack of a session or delivery thread.
-const STACK: usize = 512 * 1024;
 
 /// What all threads share.
 pub struct Shared {
