@@ -389,10 +389,13 @@ impl Session {
         if !uid && (set.largest_number() > last || (set.has_star() && last == 0)) {
             return Err(Fault::SeqSet.into());
         }
-        let wanted = set.resolve(last);
-        let numbered = (1u32..).zip(view.uids());
-        let chosen = |&(seq, id): &(u32, u32)| wanted.contains(if uid { id } else { seq });
-        Ok(numbered.filter(chosen).collect())
+        let mut messages = Vec::new();
+        for &(first, last) in set.resolve(last).ranges() {
+            // Sequence numbers ascend as their UIDs do.
+            let ends = if uid { Some((first, last)) } else { view.uid(first).zip(view.uid(last)) };
+            messages.extend(ends.into_iter().flat_map(|(first, last)| view.within(first, last)));
+        }
+        Ok(messages)
     }
 
     /// Writes what is owed to the client about its mailbox.

@@ -133,6 +133,11 @@ impl View {
         self.uids.uid(seq)
     }
 
+    /// The messages with UIDs of a range: sequence number and UID, ascending.
+    pub fn within(&self, first: u32, last: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.uids.within(first, last)
+    }
+
     /// The sequence number of a UID.
     pub fn seq(&self, uid: u32) -> Option<u32> {
         self.uids.seq(uid)

@@ -75,6 +75,17 @@ impl UidMap {
         self.runs.iter().flat_map(|r| r.first..=r.last)
     }
 
+    /// The messages with UIDs of a range: sequence number and UID, ascending.
+    pub fn within(&self, first: u32, last: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let from = self.runs.partition_point(|r| r.last < first);
+        let runs = self.runs.get(from..).unwrap_or_default();
+        runs.iter().take_while(move |r| r.first <= last).flat_map(move |r| {
+            let (first, last) = (r.first.max(first), r.last.min(last));
+            let seq = r.seq.saturating_add(first.saturating_sub(r.first));
+            (first..=last).zip(seq..).map(|(uid, seq)| (seq, uid))
+        })
+    }
+
     /// Takes messages out and gives the numbers for EXPUNGE from the lowest up,
     /// each as it is after those before it.  `gone` is ascending.  RFC 3501 7.4.1.
     pub fn remove(&mut self, gone: &[u32]) -> Vec<u32> {
@@ -122,6 +133,18 @@ impl FromIterator<u32> for UidMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_of_uids() {
+        let map: UidMap = [3, 4, 5, 9, 11, 12, u32::MAX].into_iter().collect();
+        let within = |first, last| map.within(first, last).collect::<Vec<_>>();
+        assert_eq!(within(4, 11), [(2, 4), (3, 5), (4, 9), (5, 11)]);
+        assert_eq!(within(0, 3), [(1, 3)]);
+        assert_eq!(within(6, 8), []);
+        assert_eq!(within(9, 4), []);
+        assert_eq!(within(12, u32::MAX), [(6, 12), (7, u32::MAX)]);
+        assert_eq!(within(0, u32::MAX).len(), 7);
+    }
 
     #[test]
     fn both_directions() {
