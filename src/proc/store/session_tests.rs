@@ -436,6 +436,16 @@ fn search_finds_by_index_header_and_body() {
     ] {
         assert_eq!(c.ok(&format!("SEARCH {criteria}")), [want], "{criteria}");
     }
+    house.deliver(
+        "INBOX",
+        "Subject: bill\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nsee there\n--b\n\
+         Content-Type: application/pdf; name=\"invoice.pdf\"\n\nJVBERg==\n--b--\n",
+    );
+    assert_eq!(c.ok("NOOP")[0], "* 3 EXISTS");
+    assert_eq!(c.ok("SEARCH TEXT invoice.pdf"), ["* SEARCH 3"]);
+    assert_eq!(c.ok("SEARCH BODY invoice.pdf"), ["* SEARCH"]);
+    c.ok("STORE 3 FLAGS.SILENT \\Deleted");
+    c.ok("EXPUNGE");
     let esearch = c.ok("UID SEARCH RETURN (MIN MAX COUNT ALL) ALL");
     assert!(esearch[0].ends_with(" UID MIN 1 MAX 2 COUNT 2 ALL 1:2"), "{esearch:?}");
     assert!(c.answer("SEARCH CHARSET KOI8-R ALL").starts_with("NO [BADCHARSET (US-ASCII UTF-8)]"));

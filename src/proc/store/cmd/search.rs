@@ -80,12 +80,14 @@ impl Message<'_> {
         Ok(self.header.as_deref().unwrap_or_default())
     }
 
-    /// True if a text part, or the header of an attached message, holds the needle.
-    fn parts_have(&mut self, needle: &Needle) -> Result<bool> {
+    /// True if a text part, or the header of an attached message, holds the needle; with `mime`
+    /// also if the header of a part does, which has the names of attachments.
+    fn parts_have(&mut self, needle: &Needle, mime: bool) -> Result<bool> {
         let structure = self.content.structure()?.clone();
         for (i, part) in structure.parts.iter().enumerate() {
             // An attached message's header is part of the body, its own is not.
-            if i > 0 && part.parent.is_some_and(|p| is_message(structure.parts.get(p))) {
+            let attached = part.parent.is_some_and(|p| is_message(structure.parts.get(p)));
+            if i > 0 && (mime || attached) {
                 let header = self.content.range(&part.header, limits::IMAP_HEADER.size())?;
                 if header_text_has(&header, needle) {
                     return Ok(true);
@@ -170,11 +172,13 @@ impl Facts for Message<'_> {
     }
 
     fn body_has(&mut self, needle: &Needle) -> Result<bool> {
-        self.parts_have(needle)
+        self.parts_have(needle, false)
     }
 
     fn text_has(&mut self, needle: &Needle) -> Result<bool> {
         let found = header_text_has(self.load_header()?, needle);
-        Ok(found || self.parts_have(needle)?)
+        // As with Dovecot, TEXT looks at the headers of parts and BODY does not:
+        // every HTML part would be found by `html`.
+        Ok(found || self.parts_have(needle, true)?)
     }
 }
