@@ -283,6 +283,14 @@ pub const HEADER_FIELDS: Limit =
     limit("header-fields", 1000, Unit::Count, "work", "dkim=permerror, arc=fail");
 /// Tags of one tag list.
 pub const TAGS: Limit = limit("tags", 50, Unit::Count, "RFC 6376 3.2 sets none", "a syntax error");
+/// Terms of SPF records that ask the DNS, all included records together.
+pub const SPF_TERMS: Limit = limit("spf-terms", 10, Unit::Count, "RFC 7208 4.6.4", "spf=permerror");
+/// Lookups of one SPF check that find nothing.
+pub const SPF_VOID_LOOKUPS: Limit =
+    limit("spf-void-lookups", 2, Unit::Count, "RFC 7208 4.6.4", "spf=permerror");
+/// Hosts of one `mx`, names of one `ptr`.
+pub const SPF_NAMES: Limit =
+    limit("spf-names", 10, Unit::Count, "RFC 7208 4.6.4", "spf=permerror, names not looked at");
 /// DKIM-Signature fields that are read.
 pub const DKIM_SIGNATURES: Limit =
     limit("dkim-signatures", 20, Unit::Count, "work", "the rest is not reported");
@@ -291,6 +299,9 @@ pub const DKIM_VERIFIED: Limit =
     limit("dkim-verified", 8, Unit::Count, "RFC 6376 6.1", "dkim=neutral");
 /// Different keys that are asked for one message.
 pub const DKIM_KEYS: Limit = limit("dkim-keys", 4, Unit::Count, "RFC 6376 6.1", "dkim=neutral");
+/// Signatures that are remembered to tell replays.
+pub const DKIM_SEEN: Limit =
+    limit("dkim-seen", 4096, Unit::Count, "memory", "the older half is forgotten");
 /// Different names in h=.
 pub const DKIM_NAMES: Limit = limit("dkim-names", 100, Unit::Count, "work", "dkim=permerror");
 /// b= and bh= in base 64: a key of 8192 bits needs 1368.
@@ -619,9 +630,13 @@ pub const ALL: &[&Limit] = &[
     &MIME_PARAMETERS,
     &HEADER_FIELDS,
     &TAGS,
+    &SPF_TERMS,
+    &SPF_VOID_LOOKUPS,
+    &SPF_NAMES,
     &DKIM_SIGNATURES,
     &DKIM_VERIFIED,
     &DKIM_KEYS,
+    &DKIM_SEEN,
     &DKIM_NAMES,
     &DKIM_SIGNATURE,
     &ARC_SETS,
