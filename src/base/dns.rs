@@ -302,6 +302,33 @@ mod tests {
         thread.join().unwrap();
     }
 
+    /// RFC 5452 9.2; RFC 6056: who forges an answer has both to guess.
+    #[test]
+    fn each_question_has_its_own_identifier_and_port() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut buf = [0; 4096];
+            let mut seen = Vec::new();
+            for _ in 0..16 {
+                let (n, from) = socket.recv_from(&mut buf).unwrap();
+                seen.push((parse(&buf[..n]).unwrap().id, from.port()));
+                socket.send_to(&reply(&buf[..n], 1).write(1232), from).unwrap();
+            }
+            seen
+        });
+        let resolver = Resolver::new(vec![addr], TRY_TIME);
+        for _ in 0..16 {
+            assert_eq!(resolver.ask(&query(), soon()).status, Status::Found);
+        }
+        let seen = thread.join().unwrap();
+        let different = |of: fn(&(u16, u16)) -> u16| {
+            seen.iter().map(of).collect::<std::collections::HashSet<_>>().len()
+        };
+        // By chance two of sixteen may be alike, but not nearly all.
+        assert!(different(|s| s.0) > 12 && different(|s| s.1) > 8, "{seen:?}");
+    }
+
     #[test]
     fn the_next_server_is_asked_and_remembered() {
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

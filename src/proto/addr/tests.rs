@@ -196,3 +196,13 @@ fn any_bytes_give_a_value_or_an_error() {
         let _ = ForwardPath::parse(&bytes, Charset::Utf8); // must not panic
     }
 }
+
+/// Lists without end, of all that opens something and never closes it.
+#[test]
+fn address_lists_take_linear_time() {
+    for unit in ["(", "\"", "\"\"", "<", "a@b,", "g:", ";", "\\", "@", "[", " ", "a\r\n "] {
+        crate::proto::testing::assert_linear(|n| {
+            std::hint::black_box(list::parse(unit.repeat(n / unit.len()).as_bytes()).len());
+        });
+    }
+}

@@ -24,6 +24,7 @@ fn every_kind() -> Vec<Record> {
     ]
 }
 
+/// RFC 6840 5.7; RFC 6891 6.1.2: AD asked for, DO not, 1232 octets.
 #[test]
 fn a_query_asks_for_recursion_and_ad_and_announces_edns() {
     let q = Query::new(name("example.org"), Type::TXT);
@@ -70,6 +71,7 @@ fn with_name(wire: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// RFC 1035 4.1.4.
 #[test]
 fn compression_loops_end() {
     for wire in [
@@ -121,6 +123,7 @@ fn rdata_may_not_reach_outside_its_length() {
     assert!(parse(&good[..n - 1]).is_err());
 }
 
+/// The rest is read over.
 #[test]
 fn no_more_than_128_records_of_a_section_are_kept() {
     let mut m = Message::reply(&Message::query(1, Query::new(name("example.org"), Type::A)));
@@ -128,6 +131,7 @@ fn no_more_than_128_records_of_a_section_are_kept() {
     assert_eq!(parse(&m.write(65535)).unwrap().answers.len(), 128);
 }
 
+/// RFC 1035 3.3.14.
 #[test]
 fn a_txt_of_300_strings_and_60_kb_is_read() {
     let text = Data::Txt(vec![vec![b'x'; 200]; 300]);
@@ -151,6 +155,7 @@ fn every_prefix_and_every_flipped_byte_is_taken_without_harm() {
     }
 }
 
+/// RFC 2181 8.
 #[test]
 fn a_negative_ttl_is_zero() {
     let mut m = Message::reply(&Message::query(1, Query::new(name("e"), Type::A)));
