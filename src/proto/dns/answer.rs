@@ -26,6 +26,18 @@ pub enum Failure {
     Other,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Failure::ServFail => "the name server reports a failure (SERVFAIL)",
+            Failure::Timeout => "no answer in time",
+            Failure::Lame => "the name server does not serve the name",
+            Failure::Malformed => "the answer cannot be read",
+            Failure::Other => "the name server refuses the question",
+        })
+    }
+}
+
 /// What became of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -249,6 +261,7 @@ mod tests {
         }
     }
 
+    /// RFC 2308 2; RFC 1035 4.1.1.
     #[test]
     fn found_nodata_nxdomain_servfail_truncated_and_lame_are_told_apart() {
         let a = Data::A([192, 0, 2, 1].into());
@@ -279,6 +292,7 @@ mod tests {
         assert_eq!(read(&m.write(65535), 7, &query()), Reading::Truncated);
     }
 
+    /// RFC 5452 9.1.
     #[test]
     fn another_question_or_id_is_not_mine() {
         let m = reply();
@@ -291,6 +305,7 @@ mod tests {
         assert_eq!(read(b"junk", 7, &query()), Reading::NotMine);
     }
 
+    /// RFC 1034 3.6.2; RFC 6604 2.1.
     #[test]
     fn cnames_are_followed_to_the_canonical_name() {
         let mut m = reply();

@@ -4,12 +4,15 @@
 //!     example.org.       300 IN  TXT  "v=spf1 mx -all"
 //!     example.org            MX   10 mx.example.org
 //!     mx.example.org         A    192.0.2.1
+//!     s._domainkey.example.org IN TXT ( "v=DKIM1; k=rsa; "
+//!                                       "p=MIIB..." )
 //!     slow.example.org       FAIL
 //!
 //! For trying things without a name server: `rmailctl auth check --zone`, tests.
 //! All names are absolute, with a final dot or without; TTL and class may be
 //! left out.  `FAIL` is ours: every question about the name fails, as with
-//! SERVFAIL.  It is the notation of RFC 1035 5.1 without `$`, `@` and brackets.
+//! SERVFAIL.  It is the notation of RFC 1035 5.1 without `$` and `@`, and every
+//! record has its name.
 
 use std::collections::HashMap;
 
@@ -36,7 +39,7 @@ struct Node {
 /// A line that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneError {
-    /// Its number, from 1.
+    /// Its number, from 1; of a record in brackets, the line where it begins.
     pub line: usize,
     /// What is wrong with it.
     pub what: &'static str,
@@ -46,29 +49,36 @@ impl Zone {
     /// Reads a file.
     pub fn parse(text: &[u8]) -> Result<Zone, ZoneError> {
         let mut zone = Zone::default();
-        for (line, text) in (1_usize..).zip(text.split(|b| *b == b'\n')) {
-            let words = words(text).map_err(|what| ZoneError { line, what })?;
-            if !words.is_empty() {
-                zone.add(&words).map_err(|what| ZoneError { line, what })?;
+        let mut lines = Lines { c: Cursor::new(text), line: 1 };
+        loop {
+            let begun = lines.line;
+            let words = lines.next_record().map_err(|what| ZoneError { line: lines.line, what })?;
+            match words {
+                None => return Ok(zone),
+                Some(words) if words.is_empty() => {}
+                Some(words) => {
+                    zone.add(&words).map_err(|what| ZoneError { line: begun, what })?;
+                }
             }
         }
-        Ok(zone)
     }
 
     fn add(&mut self, words: &[Vec<u8>]) -> Result<(), &'static str> {
         let (owner, mut rest) = words.split_first().ok_or("no name")?;
+        if owner == b"@" || owner.starts_with(b"$") {
+            return Err("$ORIGIN, $TTL and @ are not known here: write names in full");
+        }
         let name = Name::parse(owner).map_err(|_| "not a name")?;
         let mut ttl = TTL;
-        if let Some((word, after)) = rest.split_first() {
-            if let Some(n) = number(word) {
-                ttl = n;
-                rest = after;
+        // TTL and class in either order.
+        for _ in 0..2 {
+            let Some((word, after)) = rest.split_first() else { break };
+            match number(word) {
+                Some(n) => ttl = n,
+                None if word.eq_ignore_ascii_case(b"IN") => {}
+                None => break,
             }
-        }
-        if let Some((word, after)) = rest.split_first() {
-            if word.eq_ignore_ascii_case(b"IN") {
-                rest = after;
-            }
+            rest = after;
         }
         let (kind, rest) = rest.split_first().ok_or("no type")?;
         // Names above exist, as empty ones.
@@ -117,29 +127,62 @@ impl Zone {
     }
 }
 
-/// The words of a line; quoted ones without their quotes.
-fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
-    let mut words = Vec::new();
-    let mut c = Cursor::new(line);
-    loop {
-        c.take_while(|b| b.is_ascii_whitespace());
-        match c.peek() {
-            None | Some(b';') => return Ok(words),
-            Some(b'"') => {
-                c.next_byte();
-                let mut word = Vec::new();
-                loop {
-                    match c.next_byte().ok_or("a quote is not closed")? {
-                        b'"' => break,
-                        b'\\' => word.push(c.next_byte().ok_or("a quote is not closed")?),
-                        b => word.push(b),
+/// The text, record by record.
+struct Lines<'a> {
+    c: Cursor<'a>,
+    /// The line that the cursor is in, from 1.
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The words of the next line, quoted ones without their quotes; brackets
+    /// join lines.  `None` at the end.
+    fn next_record(&mut self) -> Result<Option<Vec<Vec<u8>>>, &'static str> {
+        let mut words = Vec::new();
+        let mut open = false;
+        if self.c.at_end() {
+            return Ok(None);
+        }
+        loop {
+            let plain = |b: u8| !b.is_ascii_whitespace() && !matches!(b, b';' | b'(' | b')');
+            match self.c.peek() {
+                None if open => return Err("a bracket is not closed"),
+                None => return Ok(Some(words)),
+                Some(b'\n') => {
+                    self.c.next_byte();
+                    self.line = self.line.saturating_add(1);
+                    if !open {
+                        return Ok(Some(words));
                     }
                 }
-                words.push(word);
+                Some(b';') => {
+                    self.c.take_while(|b| b != b'\n');
+                }
+                Some(b @ (b'(' | b')')) => {
+                    if open == (b == b'(') {
+                        return Err("brackets do not pair");
+                    }
+                    self.c.next_byte();
+                    open = b == b'(';
+                }
+                Some(b'"') => words.push(self.quoted()?),
+                Some(b) if b.is_ascii_whitespace() => {
+                    self.c.next_byte();
+                }
+                Some(_) => words.push(self.c.take_while(plain).to_vec()),
             }
-            Some(_) => {
-                let word = c.take_while(|b| !b.is_ascii_whitespace() && b != b';');
-                words.push(word.to_vec());
+        }
+    }
+
+    fn quoted(&mut self) -> Result<Vec<u8>, &'static str> {
+        const OPEN: &str = "a quote is not closed";
+        let mut word = Vec::new();
+        self.c.next_byte();
+        loop {
+            match self.c.next_byte().filter(|b| *b != b'\n').ok_or(OPEN)? {
+                b'"' => return Ok(word),
+                b'\\' => word.push(self.c.next_byte().filter(|b| *b != b'\n').ok_or(OPEN)?),
+                b => word.push(b),
             }
         }
     }
@@ -206,6 +249,23 @@ mod tests {
         assert!(ask(&zone, "loop.example.org", Type::A).failure().is_some());
     }
 
+    /// As administrators have them: what a key generator prints, and TTL and class
+    /// in either order.  RFC 1035 5.1.
+    #[test]
+    fn brackets_join_lines() {
+        let zone = Zone::parse(
+            b"s._domainkey.example.org. IN 60 TXT ( \"v=DKIM1; k=rsa; \" ; the key\n\t\"p=AAAA\" )\r\n\
+              example.org 60 IN A 192.0.2.1",
+        )
+        .unwrap();
+        let txt = ask(&zone, "s._domainkey.example.org", Type::TXT);
+        assert_eq!(
+            (txt.texts().next().unwrap(), txt.ttl),
+            (b"v=DKIM1; k=rsa; p=AAAA".to_vec(), 60)
+        );
+        assert_eq!(ask(&zone, "example.org", Type::A).ttl, 60);
+    }
+
     #[test]
     fn errors_name_their_line() {
         let error = |t: &[u8]| Zone::parse(t).unwrap_err();
@@ -215,6 +275,12 @@ mod tests {
         );
         assert_eq!(error(b"a TXT \"x").what, "a quote is not closed");
         assert_eq!(error(b"a").what, "no type");
+        assert_eq!(error(b"\n\n@ A 192.0.2.1").line, 3);
+        assert!(error(b"$ORIGIN example.org.").what.contains("in full"));
+        assert_eq!(error(b"a TXT ( \"x\"\n\"y\"").what, "a bracket is not closed");
+        assert_eq!(error(b"a TXT \"x\" )").what, "brackets do not pair");
+        let broken = error(b"ok A 192.0.2.1\na A (\n192.0.2\n)\n");
+        assert_eq!(broken, ZoneError { line: 2, what: "not an IPv4 address" });
         assert_eq!(error(b"a MX 10").what, "the record is too short");
     }
 }
