@@ -222,6 +222,35 @@ fn message(seed: &mut Seed) -> Vec<u8> {
 }
 
 const MESSAGES: usize = 500;
+
+/// Fails unless the messages are of every kind that is to be tried, each often:
+/// so that a change to the generator cannot quietly leave one out.
+fn covered(messages: &[Vec<u8>]) -> Result<(), String> {
+    if messages.len() != MESSAGES {
+        return Err(format!("{} messages, not {MESSAGES}", messages.len()));
+    }
+    type Kind = (&'static str, fn(&[u8], &[u8]) -> bool);
+    let kinds: [Kind; 7] = [
+        ("folded fields", |header, _| header.windows(3).any(|w| w == b"\r\n " || w == b"\r\n\t")),
+        ("UTF-8 in the header", |header, _| {
+            !header.is_ascii() && std::str::from_utf8(header).is_ok()
+        }),
+        ("8-bit that is no UTF-8", |header, _| std::str::from_utf8(header).is_err()),
+        ("empty bodies", |_, body| body.is_empty()),
+        ("bodies of empty lines", |_, body| {
+            !body.is_empty() && body.iter().all(|b| matches!(b, b'\r' | b'\n'))
+        }),
+        ("trailing empty lines", |_, body| body.ends_with(b"\r\n\r\n") && body.len() > 4),
+        ("no line end at the end", |_, body| !body.is_empty() && !body.ends_with(b"\n")),
+    ];
+    for (what, is) in kinds {
+        let count = messages.iter().map(|m| split(m)).filter(|(h, b)| is(h, b)).count();
+        if count < 10 {
+            return Err(format!("{count} messages with {what}"));
+        }
+    }
+    Ok(())
+}
 const CANONS: [Canon; 2] = [Canon::Simple, Canon::Relaxed];
 
 /// The pair of canonicalisations and the kind of key of the nth message.
@@ -308,6 +337,9 @@ pub fn dkimpy_signs(env: &Env) -> Outcome {
     };
     let mut seed = Seed(6376);
     let messages: Vec<Vec<u8>> = (0..MESSAGES).map(|_| message(&mut seed)).collect();
+    if let Err(why) = covered(&messages) {
+        return Outcome::Failed(why);
+    }
     let Some(signed) = dkimpy(&dir, "sign", &messages) else {
         return Outcome::Skipped("no python3-dkim, python3-nacl".into());
     };
@@ -340,6 +372,9 @@ pub fn dkimpy_verifies(env: &Env) -> Outcome {
             sign_message(&message(&mut seed), if is_rsa { &rsa } else { &ed }, header, body)
         })
         .collect();
+    if let Err(why) = covered(&messages) {
+        return Outcome::Failed(why);
+    }
     let Some(answers) = dkimpy(&dir, "verify", &messages) else {
         return Outcome::Skipped("no python3-dkim, python3-nacl".into());
     };
@@ -354,6 +389,53 @@ pub fn dkimpy_verifies(env: &Env) -> Outcome {
         }
     }
     Outcome::Passed
+}
+
+/// Two signatures, RSA and Ed25519, with selectors of their own: each verifies
+/// whichever came first, and either is worth something without the other.
+/// RFC 8463 3.
+pub fn both_algorithms(env: &Env) -> Outcome {
+    let dir = match env.suites("dkim") {
+        Ok(dir) => dir,
+        Err(skipped) => return skipped,
+    };
+    let rsa = SigningKey::from_pem(&read(&dir, "2048_testkey.key")).expect("RSA key");
+    let octets = base64::decode(&record(&dir, "ed25519test.key")).expect("base 64");
+    let ed = SigningKey::from_ed25519(&octets).expect("Ed25519 key");
+    let message = read(&dir, "test.message");
+    let sign_as = |message: &[u8], key: &SigningKey, selector: &str| {
+        let (header, body) = split(message);
+        let fields: Vec<Field<'_>> = Fields::new(header).collect();
+        let index = FieldIndex::new(&fields);
+        let request = sign::Request::new("example.com", selector, key.algorithm(), 1_000_000);
+        let mut hashes = BodyHashes::<Digest>::default();
+        hashes.want(request.body_canon, None);
+        hashes.feed(body);
+        let hash = hashes.finish().get(request.body_canon, None).expect("wanted").digest;
+        let names = sign::fields_to_sign(&index);
+        let mut out = sign::sign::<Digest, _>(&index, &names, &hash, &request, |d| key.sign(d))
+            .expect("sign");
+        out.extend_from_slice(message);
+        out
+    };
+    let (rsa_dns, ed_dns) =
+        (record(&dir, "2048_testkey_wo_markers.pub.txt"), record(&dir, "ed25519test.dns"));
+    let run = || {
+        for (first, second) in [((&rsa, "r"), (&ed, "e")), ((&ed, "e"), (&rsa, "r"))] {
+            let once = sign_as(&message, first.0, first.1);
+            let twice = sign_as(&once, second.0, second.1);
+            let key = |name: &str| {
+                Some(if name.starts_with("r.") { rsa_dns.clone() } else { ed_dns.clone() })
+            };
+            let pass = (Verdict::Pass, None);
+            check(first.1, &verify(&twice, 1_000_001, key), &[pass, pass])?;
+            let one = |name: &str| key(name).filter(|_| name.starts_with(second.1));
+            let gone = (Verdict::PermError, Some(Fault::NoKey));
+            check(first.1, &verify(&twice, 1_000_001, one), &[pass, gone])?;
+        }
+        Ok(())
+    };
+    outcome(run())
 }
 
 /// The digests of the empty body, as everybody knows them.

@@ -269,3 +269,13 @@ pub fn write(algorithm: Algorithm, octets: &[u8]) -> Vec<u8> {
     text.extend_from_slice(&crate::proto::text::base64::encode(octets));
     text
 }
+
+/// The record of [`write`] as a line of a zone file, its text in strings of at
+/// most 255 octets.  RFC 6376 3.6.2.2; RFC 1035 3.3, 5.1.
+pub fn zone_line(selector: &str, domain: &str, algorithm: Algorithm, octets: &[u8]) -> String {
+    let mut line = format!("{selector}._domainkey.{domain}. IN TXT");
+    for string in write(algorithm, octets).chunks(255) {
+        line += &format!(" \"{}\"", String::from_utf8_lossy(string));
+    }
+    line
+}

@@ -4,13 +4,14 @@
 //! hostile, and nothing here has a key: a signer is asked for the signature
 //! over a digest.  [`tag`] reads tag lists, [`signature`] the DKIM-Signature
 //! field, [`key`] key records, [`canon`] canonicalises in one pass, [`verify`]
-//! and [`sign`] put it together.  ARC uses the same pieces.
+//! and [`sign`] put it together, [`replay`] has signs of misuse.  ARC uses the same pieces.
 //!
 //! RFC 6376; RFC 8301 (no SHA-1, key sizes), RFC 8463 (Ed25519), RFC 8553,
 //! RFC 8616 (internationalised mail), RFC 6008 (header.b).
 
 pub mod canon;
 pub mod key;
+pub mod replay;
 pub mod sign;
 pub mod signature;
 pub mod tag;
@@ -121,4 +122,4 @@ pub fn fuzz_signature(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::proto) mod tests;

@@ -59,6 +59,30 @@ pub struct Request<'a> {
     pub expires: Option<u64>,
 }
 
+/// Seconds for which a signature holds.  Mail that is on its way longer has been
+/// given up; what is replayed later is none of ours.
+const LIFETIME: u64 = 7 * 86_400;
+
+impl<'a> Request<'a> {
+    /// A signature as this server makes it: relaxed/relaxed, dated, for a week.
+    pub const fn new(
+        domain: &'a str,
+        selector: &'a str,
+        algorithm: Algorithm,
+        now: u64,
+    ) -> Request<'a> {
+        Request {
+            domain,
+            selector,
+            algorithm,
+            header_canon: Canon::Relaxed,
+            body_canon: Canon::Relaxed,
+            signed_at: Some(now),
+            expires: Some(now.saturating_add(LIFETIME)),
+        }
+    }
+}
+
 /// The names for `h=`: every field that is to be signed as often as it occurs,
 /// and once more where that is wanted.
 pub fn fields_to_sign(index: &FieldIndex<'_>) -> Vec<String> {
@@ -161,5 +185,71 @@ pub fn push_folded(out: &mut Vec<u8>, value: &[u8]) {
             out.extend_from_slice(b"\r\n\t ");
         }
         out.extend_from_slice(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{request, signed, verify_with, ED25519, MESSAGE};
+    use super::super::Fault;
+    use super::*;
+    use crate::proto::dns::{Answer, Data};
+    use crate::proto::mime::{Field, Fields};
+
+    /// RFC 6376 5.4, 5.4.1, 8.15; 3.5 (no l=, no z=).
+    #[test]
+    fn what_is_signed_and_what_never_is() {
+        let message = "Return-Path: <a@b>\r\nReceived: x\r\nAuthentication-Results: x\r\n\
+                       ARC-Seal: x\r\nDKIM-Signature: x\r\nX-Mine: x\r\nBcc: x\r\nFrom: a@b\r\n\
+                       List-Id: x\r\nSubject: x\r\nSubject: y\r\n\r\nbody\r\n";
+        let fields: Vec<Field<'_>> = Fields::new(message.as_bytes()).collect();
+        let names = fields_to_sign(&FieldIndex::new(&fields));
+        let count = |name: &str| names.iter().filter(|n| n.as_str() == name).count();
+        for (name, times) in
+            [("From", 2), ("Subject", 3), ("List-Id", 2), ("Sender", 0), ("List-Post", 0)]
+        {
+            assert_eq!(count(name), times, "{name}");
+        }
+        for name in [
+            "Reply-To",
+            "Date",
+            "To",
+            "Cc",
+            "Message-ID",
+            "In-Reply-To",
+            "References",
+            "MIME-Version",
+            "Content-Type",
+            "Content-Transfer-Encoding",
+            "Autocrypt",
+        ] {
+            assert_eq!(count(name), 1, "{name} is signed as missing");
+        }
+        for never in ["return-path", "received", "bcc", "authentication-results", "dkim-signature"]
+        {
+            assert!(!names.iter().any(|n| n.eq_ignore_ascii_case(never)), "{never}");
+        }
+        assert!(!names.iter().any(|n| n.starts_with("ARC-") || n.starts_with("X-")));
+        let field = String::from_utf8(signed(message, &request())).unwrap();
+        let field = field.split("Return-Path").next().unwrap().to_string();
+        assert!(!field.contains(" l=") && !field.contains(" z="), "{field}");
+    }
+
+    /// What a signature says of itself unless told otherwise: relaxed/relaxed, the
+    /// time, and a week for which it holds.  RFC 6376 3.5 (t, x).
+    #[test]
+    fn a_signature_is_relaxed_and_holds_for_a_week() {
+        let request = Request::new("example.org", "s", Algorithm::Ed25519Sha256, 1000);
+        let field = String::from_utf8(signed(MESSAGE, &request)).unwrap();
+        for tag in ["c=relaxed/relaxed;", "d=example.org;", "s=s;", "t=1000;", "x=605800;"] {
+            assert!(field.contains(tag), "{tag} in {field}");
+        }
+        let at = |now| {
+            verify_with(field.as_bytes(), now, |q| {
+                Answer::found(&q.name, 60, vec![Data::txt(ED25519)])
+            })[0]
+                .fault
+        };
+        assert_eq!((at(605_800), at(605_800 + 301)), (None, Some(Fault::Expired)));
     }
 }

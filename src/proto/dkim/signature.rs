@@ -98,6 +98,27 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// True if the DNS has to be looked at to mend it: the key, or its absence.
+    pub const fn is_of_the_key(self) -> bool {
+        matches!(
+            self,
+            Fault::Dns
+                | Fault::NoKey
+                | Fault::ManyKeys
+                | Fault::KeySyntax
+                | Fault::Revoked
+                | Fault::KeyType
+                | Fault::KeyHash
+                | Fault::KeyService
+                | Fault::KeyIdentity
+                | Fault::KeyTooSmall
+                | Fault::KeyWeak
+                | Fault::Testing
+        )
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

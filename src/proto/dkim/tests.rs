@@ -8,7 +8,7 @@ use crate::proto::testing::assert_linear;
 
 /// A digest that is no digest, for what is not about hashing.
 #[derive(Clone)]
-struct Sum(u64);
+pub(in crate::proto) struct Sum(u64);
 
 impl Sha256 for Sum {
     fn new() -> Sum {
@@ -27,7 +27,7 @@ impl Sha256 for Sum {
 }
 
 /// Whatever is signed is its digest.
-struct Echo;
+pub(in crate::proto) struct Echo;
 
 impl Crypto for Echo {
     type Digest = Sum;
@@ -39,9 +39,10 @@ impl Crypto for Echo {
     }
 }
 
-const ED25519: &[u8] = b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+pub(in crate::proto) const ED25519: &[u8] =
+    b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
-fn request() -> sign::Request<'static> {
+pub(in crate::proto) fn request() -> sign::Request<'static> {
     sign::Request {
         domain: "example.org",
         selector: "s",
@@ -54,7 +55,7 @@ fn request() -> sign::Request<'static> {
 }
 
 /// Signs a message and gives the whole of it.
-fn signed(message: &str, request: &sign::Request<'_>) -> Vec<u8> {
+pub(in crate::proto) fn signed(message: &str, request: &sign::Request<'_>) -> Vec<u8> {
     let (header, body) = split(message.as_bytes());
     let fields: Vec<Field<'_>> = Fields::new(header).collect();
     let index = FieldIndex::new(&fields);
@@ -69,7 +70,11 @@ fn signed(message: &str, request: &sign::Request<'_>) -> Vec<u8> {
     out
 }
 
-fn verify_with(message: &[u8], now: u64, answer: impl FnMut(&Query) -> Answer) -> Vec<Verified> {
+pub(super) fn verify_with(
+    message: &[u8],
+    now: u64,
+    answer: impl FnMut(&Query) -> Answer,
+) -> Vec<Verified> {
     let (header, body) = split(message);
     let mut verifier = Verifier::<Sum>::new(header, None, Policy::default(), now);
     verifier.feed(body);
@@ -81,7 +86,7 @@ fn verify(message: &[u8]) -> Vec<Verified> {
     verify_with(message, 1500, |q| Answer::found(&q.name, 60, vec![Data::txt(ED25519)]))
 }
 
-const MESSAGE: &str = "From: a@example.org\r\nSubject: x\r\nDate: y\r\n\r\nbody\r\n";
+pub(super) const MESSAGE: &str = "From: a@example.org\r\nSubject: x\r\nDate: y\r\n\r\nbody\r\n";
 
 fn outcome(message: &[u8]) -> (Verdict, Option<Fault>) {
     let v = verify(message);
@@ -89,6 +94,7 @@ fn outcome(message: &[u8]) -> (Verdict, Option<Fault>) {
     (v[0].verdict, v[0].fault)
 }
 
+/// RFC 6376 3.4, 3.7.
 #[test]
 fn what_is_signed_verifies_with_every_pair_of_canonicalisations() {
     for header_canon in [Canon::Simple, Canon::Relaxed] {
@@ -107,6 +113,7 @@ fn with(from: &str, to: &str) -> Vec<u8> {
     m.replacen(from, to, 1).into_bytes()
 }
 
+/// RFC 6376 6.1.3.
 #[test]
 fn a_change_to_what_is_signed_fails() {
     assert_eq!(outcome(&with("body\r\n", "bady\r\n")), (Verdict::Fail, Some(Fault::BodyHash)));
@@ -114,6 +121,7 @@ fn a_change_to_what_is_signed_fails() {
     assert_eq!(outcome(&with("Date: y", "date:\r\n y ")), (Verdict::Pass, None));
 }
 
+/// RFC 6376 5.4.2, 8.15.
 #[test]
 fn an_added_field_of_a_name_that_is_oversigned_fails() {
     for added in ["Subject: 2", "From: b@example.net", "To: c", "Reply-To: d", "Content-Type: e"] {
@@ -123,6 +131,7 @@ fn an_added_field_of_a_name_that_is_oversigned_fails() {
     assert_eq!(outcome(&with("From: a@", "X-New: 1\r\nFrom: a@")), (Verdict::Pass, None));
 }
 
+/// RFC 6376 3.2, 3.5, 6.1.1.
 #[test]
 fn faults_of_the_field_have_their_own_names() {
     for (from, to, fault) in [
@@ -159,6 +168,66 @@ fn faults_of_the_field_have_their_own_names() {
     );
 }
 
+/// RFC 6376 3.5: v, a, b, bh, d, h and s must be there.
+#[test]
+fn each_required_tag_is_required() {
+    let m = String::from_utf8(signed(MESSAGE, &request())).unwrap();
+    let value = Fields::new(m.as_bytes()).next().unwrap().value.to_vec();
+    let tags: Vec<String> = String::from_utf8(value)
+        .unwrap()
+        .split(';')
+        .map(|t| t.split_whitespace().collect::<String>())
+        .collect();
+    let without = |name: &str| {
+        let prefix = format!("{name}=");
+        let left: Vec<&str> =
+            tags.iter().map(String::as_str).filter(|t| !t.starts_with(&prefix)).collect();
+        Signature::parse(left.join(";").as_bytes()).map(|_| ())
+    };
+    assert_eq!(without("c"), Ok(()), "not required");
+    for name in ["v", "a", "b", "bh", "d", "h", "s"] {
+        assert_eq!(without(name), Err(Fault::MissingTag), "{name}");
+    }
+}
+
+/// RFC 6376 3.5 (c, q, i), 3.2 (white space in b, bh and h).
+#[test]
+fn tags_have_their_defaults_and_may_be_folded() {
+    let parse = |t: &str| {
+        let bh = "A".repeat(43);
+        Signature::parse(format!("v=1;a=rsa-sha256;d=a.b;s=s;bh={bh};b=AA==;h=from;{t}").as_bytes())
+    };
+    let canon = |t: &str| parse(t).map(|s| (s.header_canon, s.body_canon));
+    assert_eq!(canon(""), Ok((Canon::Simple, Canon::Simple)));
+    assert_eq!(canon("c=relaxed"), Ok((Canon::Relaxed, Canon::Simple)));
+    assert_eq!(canon("c=simple/relaxed"), Ok((Canon::Simple, Canon::Relaxed)));
+    assert_eq!(parse("").unwrap().identity, None, "i= is @d by default");
+    assert!(parse("q=dns/txt").is_ok() && parse("q=x : dns/txt").is_ok());
+    assert!(parse("i=any=20body@sub.a.b").is_ok());
+    assert_eq!(parse("i=@notsub-a.b").unwrap_err(), Fault::Identity);
+    let folded = Signature::parse(
+        format!(
+            "v=1;\r\n\ta = rsa-sha256; d=a.b; s=s; bh={}\r\n {};\r\n b=A\r\n\tA = =; h=from :\r\n To",
+            "A".repeat(20),
+            "A".repeat(23)
+        )
+        .as_bytes(),
+    )
+    .unwrap();
+    assert_eq!((folded.body_hash, folded.signature), ([0; 32], vec![0]));
+    assert_eq!(folded.headers, [b"from".to_vec(), b"to".to_vec()]);
+}
+
+/// RFC 8301 3.1.
+#[test]
+fn rsa_sha1_is_never_a_pass_whatever_it_signs() {
+    let m = with("a=ed25519-sha256", "a=rsa-sha1");
+    assert_eq!(outcome(&m), (Verdict::Policy, Some(Fault::Sha1)));
+    let v = verify_with(&m, 1500, |_| panic!("no key is asked for"));
+    assert_eq!((v[0].algorithm, v[0].key_bits), (None, None));
+}
+
+/// RFC 6376 3.5 (t, x).
 #[test]
 fn times_are_compared_with_some_slack() {
     let m = signed(MESSAGE, &request());
@@ -171,6 +240,31 @@ fn times_are_compared_with_some_slack() {
     assert_eq!(at(699), Some(Fault::Future));
 }
 
+/// RFC 6376 3.6.1, 3.6.2.2: a record of many strings is one text, and a giant
+/// one is read within bounds.
+#[test]
+fn giant_key_records_are_read_within_bounds() {
+    let m = signed(MESSAGE, &request());
+    let fault = |strings: Vec<Vec<u8>>| {
+        verify_with(&m, 1500, |q| Answer::found(&q.name, 60, vec![Data::Txt(strings.clone())]))[0]
+            .fault
+    };
+    let short = ED25519.chunks(1).map(<[u8]>::to_vec).collect();
+    assert_eq!(fault(short), None, "one octet to a string");
+    let note = |n: usize| {
+        [b"n=".to_vec(), vec![b'x'; n], b"; ".to_vec(), ED25519.get(9..).unwrap().to_vec()].concat()
+    };
+    let long: Vec<Vec<u8>> = note(60_000).chunks(200).map(<[u8]>::to_vec).collect();
+    assert_eq!((long.len() > 300, fault(long)), (true, None), "60 KB in 300 strings");
+    let tags = "x=1;".repeat(15_000).into_bytes();
+    assert_eq!(fault(vec![[b"v=DKIM1;", tags.as_slice()].concat()]), Some(Fault::KeySyntax));
+    let p = format!("v=DKIM1; p={}", "A".repeat(60_000)).into_bytes();
+    assert_eq!(fault(vec![p]), Some(Fault::KeySyntax));
+    assert_linear(|n| {
+        let _ = std::hint::black_box(key::parse(&note(n)));
+    });
+}
+
 fn key_fault(record: &[u8]) -> Option<Fault> {
     let m = signed(MESSAGE, &request());
     verify_with(&m, 1500, |q| {
@@ -180,6 +274,7 @@ fn key_fault(record: &[u8]) -> Option<Fault> {
         .fault
 }
 
+/// RFC 6376 3.6.1; 6.1.2.
 #[test]
 fn key_records_say_what_they_permit() {
     let key = |tags: &str| {
@@ -201,6 +296,7 @@ fn key_records_say_what_they_permit() {
     assert_eq!(key_fault(b"v=spf1 -all"), Some(Fault::NoKey));
 }
 
+/// RFC 6376 3.6.1 (t=s).
 #[test]
 fn a_strict_key_wants_the_identity_to_be_the_domain() {
     let strict = String::from_utf8(ED25519.to_vec()).unwrap().replace("k=", "t=s; k=");
@@ -213,6 +309,7 @@ fn a_strict_key_wants_the_identity_to_be_the_domain() {
     assert_eq!(fault("=20a@example.org"), Some(Fault::Signature), "permitted, but not signed");
 }
 
+/// RFC 6376 6.1.2.
 #[test]
 fn answers_of_the_dns_are_told_apart() {
     let m = signed(MESSAGE, &request());
@@ -258,6 +355,7 @@ fn limited(length: &str, tail: &str, names: &str) -> Vec<u8> {
     format!("{field}{b}\r\n{MESSAGE}{tail}").into_bytes()
 }
 
+/// RFC 6376 3.4.5, 3.5 (l), 8.2.
 #[test]
 fn a_body_that_goes_on_after_its_signed_length_does_not_pass() {
     assert_eq!(outcome(&limited("6", "", "From")), (Verdict::Pass, None));
@@ -271,6 +369,7 @@ fn a_body_that_goes_on_after_its_signed_length_does_not_pass() {
     assert_eq!(outcome(&limited("18446744073709551615", "", "From")).1, Some(Fault::LongLength));
 }
 
+/// RFC 6376 8.2.
 #[test]
 fn a_tail_is_never_accepted_with_an_unsigned_content_type() {
     let accepted = |names: &str| {
@@ -284,6 +383,71 @@ fn a_tail_is_never_accepted_with_an_unsigned_content_type() {
     };
     assert_eq!(accepted("From:Content-Type:MIME-Version"), Verdict::Pass);
     assert_eq!(accepted("From:Content-Type"), Verdict::Policy);
+}
+
+/// RFC 6376 5.4.2: of fields with one name the lowest is taken first, and a
+/// name without a field is nothing.
+#[test]
+fn fields_are_selected_from_the_bottom_up() {
+    let header = b"X: 1\r\nFrom: a\r\nx: 2\r\nX : 3\r\n";
+    let fields: Vec<Field<'_>> = Fields::new(header).collect();
+    let index = FieldIndex::new(&fields);
+    let names = |n: &str| n.split(':').map(|n| n.as_bytes().to_vec()).collect::<Vec<_>>();
+    let select = |n: &str, except| index.select(&names(n), except).concat();
+    assert_eq!(select("x:from:x", usize::MAX), b"X : 3\r\nFrom: a\r\nx: 2\r\n");
+    assert_eq!(select("x:x:x:x:y", usize::MAX), b"X : 3\r\nx: 2\r\nX: 1\r\n");
+    assert_eq!(select("x:x:x", fields[2].at), b"X : 3\r\nX: 1\r\n", "but for one's own field");
+}
+
+/// RFC 6376 3.7: a signature may sign another one, and never itself.
+#[test]
+fn a_signature_over_another_signature_verifies() {
+    let first = signed(MESSAGE, &request());
+    let (header, body) = split(&first);
+    let fields: Vec<Field<'_>> = Fields::new(header).collect();
+    let mut hashes = canon::BodyHashes::<Sum>::default();
+    hashes.want(Canon::Relaxed, None);
+    hashes.feed(body);
+    let hash = hashes.finish().get(Canon::Relaxed, None).unwrap().digest;
+    let names = ["From".to_string(), "DKIM-Signature".to_string()];
+    let index = FieldIndex::new(&fields);
+    let mut both =
+        sign::sign::<Sum, ()>(&index, &names, &hash, &request(), |d| Ok(d.to_vec())).unwrap();
+    both.extend_from_slice(&first);
+    let v = verify(&both);
+    assert_eq!((v[0].verdict, v[1].verdict), (Verdict::Pass, Verdict::Pass));
+}
+
+/// One pass over the body and one digest for each canonicalisation and length,
+/// however many signatures ask.
+#[test]
+fn signatures_share_the_digests_of_the_body() {
+    use std::cell::Cell;
+    thread_local! {
+        static HASHED: Cell<usize> = const { Cell::new(0) };
+    }
+    #[derive(Clone)]
+    struct Counting;
+    impl Sha256 for Counting {
+        fn new() -> Counting {
+            Counting
+        }
+        fn update(&mut self, bytes: &[u8]) {
+            HASHED.with(|h| h.set(h.get() + bytes.len()));
+        }
+        fn finish(self) -> [u8; 32] {
+            [0; 32]
+        }
+    }
+    let mut hashes = canon::BodyHashes::<Counting>::default();
+    for _ in 0..20 {
+        hashes.want(Canon::Relaxed, None);
+        hashes.want(Canon::Simple, None);
+        hashes.want(Canon::Relaxed, Some(10));
+    }
+    hashes.feed(&b"0123456789\r\n".repeat(1000));
+    hashes.finish();
+    assert_eq!(HASHED.with(Cell::get), 12_000 + 12_000 + 10);
 }
 
 #[test]
@@ -362,6 +526,7 @@ fn a_header_of_too_many_fields_verifies_nothing() {
     assert_eq!(outcome(&m).1, Some(Fault::TooManyFields));
 }
 
+/// RFC 6376 3.2.
 #[test]
 fn tag_lists() {
     let get = |t: &str| TagList::parse(t.as_bytes()).map(|l| l.0.len());
@@ -384,6 +549,7 @@ fn tag_lists() {
     }
 }
 
+/// RFC 6376 3.5 (b), 3.7.
 #[test]
 fn only_the_value_of_b_is_removed() {
     let cut = |t: &str| String::from_utf8(without_b(t.as_bytes())).unwrap();
@@ -409,6 +575,7 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, Fault> {
     key::parse(format!("p={p}").as_bytes()).map(|r| r.key)
 }
 
+/// RFC 8301 3.2.
 #[test]
 fn rsa_keys_that_are_none() {
     let modulus = |octets: usize| {
@@ -433,6 +600,7 @@ fn rsa_keys_that_are_none() {
     assert_eq!(rsa(&modulus(2048), &e), Err(Fault::KeySyntax), "16384 bits");
 }
 
+/// RFC 8463 4; RFC 8032 5.1.7.
 #[test]
 fn ed25519_keys_of_small_order_and_in_other_forms_are_none() {
     let parse = |octets: &[u8]| {
@@ -449,6 +617,7 @@ fn ed25519_keys_of_small_order_and_in_other_forms_are_none() {
     assert_eq!(parse(&[]), Err(Fault::Revoked));
 }
 
+/// RFC 8616 5.
 #[test]
 fn u_labels_are_looked_up_as_a_labels() {
     let m = signed(MESSAGE, &sign::Request { domain: "bücher.example", ..request() });
@@ -504,4 +673,15 @@ fn verifying_takes_time_that_doubles_with_the_header() {
             std::hint::black_box(parsed.header_digest::<Sum>(&FieldIndex::new(&fields), &own));
         });
     }
+/// RFC 6376 3.6.2.2: strings of at most 255 octets, as a zone file has them.
+#[test]
+fn a_key_is_published_in_strings_that_a_zone_file_takes() {
+    let line = key::zone_line("s1", "example.org", Algorithm::RsaSha256, &[7; 294]);
+    let strings: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+    assert!(strings.len() > 1 && strings.iter().all(|s| s.len() <= 255), "{line}");
+    assert_eq!(strings.concat().into_bytes(), key::write(Algorithm::RsaSha256, &[7; 294]));
+    let zone = crate::proto::dns::zone::Zone::parse(line.as_bytes()).unwrap();
+    let name = Name::parse(b"s1._domainkey.example.org").unwrap();
+    let answer = zone.answer(&Query::new(name, Type::TXT));
+    assert_eq!(answer.texts().next().unwrap(), key::write(Algorithm::RsaSha256, &[7; 294]));
 }
