@@ -10,13 +10,14 @@ use super::macros::{self, MacroString, NeverMatches, Values};
 use super::record::{self, Cidr, Mechanism, Qualifier, Record};
 use super::{Outcome, Problem, Sender, Signals, Verdict};
 use crate::proto::dns::{Answer, Answers, Data, Name, Need, Query, Status, Type};
+use crate::proto::limits;
 
 /// Terms that ask the DNS.  4.6.4.
-const TERMS: usize = 10;
+const TERMS: usize = limits::SPF_TERMS.size();
 /// Lookups that found nothing.  4.6.4.
-const VOID_LOOKUPS: usize = 2;
+const VOID_LOOKUPS: usize = limits::SPF_VOID_LOOKUPS.size();
 /// Exchanges of one `mx`, names of one `ptr`.  4.6.4.
-const NAMES: usize = 10;
+const NAMES: usize = limits::SPF_NAMES.size();
 
 /// Why an evaluation stops before its end.
 enum Stop {

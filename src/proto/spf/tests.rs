@@ -47,6 +47,7 @@ fn problem(zone: &[(&str, Data)]) -> Option<Problem> {
     run(&sender("192.0.2.1", "a@example.org"), zone).0.problem
 }
 
+/// RFC 7208 4.6.
 #[test]
 fn the_whole_record_is_read_before_anything_matches() {
     assert_eq!(verdict("v=spf1 +all moo"), Verdict::PermError);
@@ -59,6 +60,7 @@ fn the_whole_record_is_read_before_anything_matches() {
     assert_eq!(verdict("v=spf1 \u{e9}=1 +all"), Verdict::PermError);
 }
 
+/// RFC 7208 5.6, 12.
 #[test]
 fn prefix_lengths_have_no_leading_zeros_and_end_at_32_and_128() {
     for (record, ok) in [
@@ -82,6 +84,7 @@ fn prefix_lengths_have_no_leading_zeros_and_end_at_32_and_128() {
     }
 }
 
+/// RFC 7208 5.
 #[test]
 fn a_mapped_address_is_ipv4() {
     let s = sender("::ffff:192.0.2.1", "a@example.org");
@@ -91,6 +94,7 @@ fn a_mapped_address_is_ipv4() {
     );
 }
 
+/// RFC 7208 2.4, 4.3.
 #[test]
 fn the_null_path_is_postmaster_at_helo() {
     let s = sender("192.0.2.1", "");
@@ -104,6 +108,7 @@ fn the_null_path_is_postmaster_at_helo() {
     assert_eq!(run(&s, &zone).0.verdict, Verdict::Pass, "empty local part");
 }
 
+/// RFC 7208 4.3; RFC 8616 4.
 #[test]
 fn names_that_can_have_no_record_give_none_without_a_lookup() {
     let long = format!("a@{}", ["x"; 130].join("."));
@@ -117,6 +122,7 @@ fn names_that_can_have_no_record_give_none_without_a_lookup() {
     assert_eq!(run(&s, &[("xn--bcher-kva.example", txt("v=spf1 +all"))]).0.verdict, Verdict::Pass);
 }
 
+/// RFC 7208 4.6.4.
 #[test]
 fn an_include_loop_ends_at_the_tenth_term() {
     let zone = [("example.org", txt("v=spf1 include:example.org -all"))];
@@ -125,6 +131,7 @@ fn an_include_loop_ends_at_the_tenth_term() {
     assert_eq!(problem(&zone), Some(Problem::TooManyTerms));
 }
 
+/// RFC 7208 4.6.4.
 #[test]
 fn eleven_terms_through_nested_includes_are_too_many() {
     let a = Data::A([198, 51, 100, 1].into());
@@ -140,6 +147,7 @@ fn eleven_terms_through_nested_includes_are_too_many() {
     assert_eq!(problem(&zone), Some(Problem::TooManyTerms));
 }
 
+/// RFC 7208 4.6.4.
 #[test]
 fn a_third_void_lookup_is_an_error() {
     assert_eq!(problem(&[("example.org", txt("v=spf1 a:x.e.org a:y.e.org -all"))]), None);
@@ -147,6 +155,7 @@ fn a_third_void_lookup_is_an_error() {
     assert_eq!(problem(&[("example.org", txt(three))]), Some(Problem::TooManyVoid));
 }
 
+/// RFC 7208 4.6.4, 5.4.
 #[test]
 fn more_than_ten_exchanges_are_an_error_before_any_address_is_asked() {
     let mut zone = vec![("example.org", txt("v=spf1 mx -all"))];
@@ -158,6 +167,7 @@ fn more_than_ten_exchanges_are_an_error_before_any_address_is_asked() {
     assert_eq!((outcome.problem, lookups), (Some(Problem::TooManyMx), 2));
 }
 
+/// RFC 7208 4.6.4, 5.5.
 #[test]
 fn ptr_uses_ten_names_and_its_failures_do_not_match() {
     let hosts: Vec<String> = (0..100).map(|i| format!("h{i}.example.org")).collect();
@@ -171,6 +181,7 @@ fn ptr_uses_ten_names_and_its_failures_do_not_match() {
     assert!(outcome.problem.is_none());
 }
 
+/// RFC 7208 4.6.4, 11.1.
 #[test]
 fn exists_cannot_be_made_to_ask_more_than_ten_times() {
     let many = "v=spf1".to_string() + &" exists:%{i}.%{l}.%{d}".repeat(100);
@@ -179,6 +190,7 @@ fn exists_cannot_be_made_to_ask_more_than_ten_times() {
     assert!(lookups <= 3, "{lookups}");
 }
 
+/// RFC 7208 7.3; CVE-2021-20314, CVE-2023-42118.
 #[test]
 fn an_expansion_over_253_octets_loses_labels_on_the_left() {
     let s = sender("192.0.2.1", &format!("{}@example.org", ["label"; 40].join(".")));
@@ -191,6 +203,7 @@ fn an_expansion_over_253_octets_loses_labels_on_the_left() {
     assert_eq!(run(&s, &zone).0.verdict, Verdict::Pass);
 }
 
+/// RFC 7208 7.3; CVE-2021-20314, CVE-2023-42118.
 #[test]
 fn transformers_take_any_number_but_zero() {
     let zone = [
@@ -202,6 +215,7 @@ fn transformers_take_any_number_but_zero() {
     assert_eq!(verdict("v=spf1 exists:%{l0}.%{d} -all"), Verdict::PermError);
 }
 
+/// RFC 8616 4.
 #[test]
 fn a_local_part_that_is_not_ascii_never_matches() {
     let zone = [("example.org", txt("v=spf1 exists:%{l}.%{d} include:%{s}.example.org +all"))];
@@ -209,6 +223,7 @@ fn a_local_part_that_is_not_ascii_never_matches() {
     assert_eq!((outcome.verdict, lookups), (Verdict::Pass, 1));
 }
 
+/// RFC 7208 11.3.
 #[test]
 fn nul_in_the_local_part_and_empty_labels_ask_nothing_odd() {
     let zone = [("example.org", txt("v=spf1 exists:%{l}.%{d} -all"))];
@@ -218,6 +233,7 @@ fn nul_in_the_local_part_and_empty_labels_ask_nothing_odd() {
     assert_eq!((outcome.verdict, lookups), (Verdict::Fail, 1));
 }
 
+/// RFC 7208 6.2, 11.5.
 #[test]
 fn an_explanation_with_line_ends_is_dropped() {
     let explain = |text: &str, local: &str| {
@@ -232,6 +248,7 @@ fn an_explanation_with_line_ends_is_dropped() {
     assert_eq!(explain(&"x".repeat(5000), "a").unwrap().len(), 512);
 }
 
+/// RFC 7208 4.4.
 #[test]
 fn a_failure_of_the_dns_is_temporary() {
     let s = sender("192.0.2.1", "a@example.org");
@@ -243,6 +260,7 @@ fn a_failure_of_the_dns_is_temporary() {
     assert_eq!(Verdict::PermError.reply(), Some((550, "5.7.24")));
 }
 
+/// RFC 7208 5.5, 11.1.
 #[test]
 fn signals_of_careless_records() {
     let signals =
@@ -273,4 +291,301 @@ fn a_zero_prefix_matches_everything_of_its_family() {
     assert!(!eval::in_network(ip("::1"), ip("9.9.9.9"), 0));
     assert!(!eval::in_network(ip("10.0.0.1"), ip("10.0.0.2"), 32));
     assert_eq!(Type::TXT.to_string(), "TXT");
+}
+
+/// RFC 7208 4.3.
+#[test]
+fn a_domain_that_does_not_exist_has_no_spf() {
+    let s = sender("192.0.2.1", "a@gone.example");
+    let (outcome, lookups) = run(&s, &[]);
+    assert_eq!(
+        (outcome.verdict, outcome.problem, lookups),
+        (Verdict::None, Some(Problem::NxDomain), 1)
+    );
+    let label = format!("a@{}.example", "x".repeat(64));
+    assert_eq!(run(&sender("192.0.2.1", &label), &[]).1, 0, "a label of 64 octets");
+}
+
+/// RFC 7208 3.1, 3.2, 3.3, 4.4, 4.5.
+#[test]
+fn the_record_is_one_txt_with_its_strings_joined() {
+    let strings = |s: &[&str]| Data::Txt(s.iter().map(|s| s.as_bytes().to_vec()).collect());
+    let verdict = |records: &[Data]| {
+        let zone: Vec<(&str, Data)> = records.iter().map(|r| ("example.org", r.clone())).collect();
+        let (outcome, lookups) = run(&sender("192.0.2.1", "a@example.org"), &zone);
+        assert_eq!(lookups, 1, "nothing but TXT is asked for");
+        (outcome.verdict, outcome.problem)
+    };
+    assert_eq!(verdict(&[strings(&["v=sp", "f1 +a", "ll"])]).0, Verdict::Pass);
+    assert_eq!(verdict(&[strings(&["v=spf1", "+all"])]), (Verdict::None, Some(Problem::NoRecord)));
+    assert_eq!(verdict(&[txt("v=spf1 +all"), txt("other")]).0, Verdict::Pass);
+    let two = [txt("v=spf1 +all"), txt("v=spf1 -all")];
+    assert_eq!(verdict(&two), (Verdict::PermError, Some(Problem::ManyRecords)));
+    assert_eq!(verdict(&[Data::Other(Type(99), b"\x0bv=spf1 +all".to_vec())]).0, Verdict::None);
+    assert_eq!(verdict(&[txt("v=spf1")]).0, Verdict::Neutral, "nothing but the version");
+}
+
+/// RFC 7208 4.6.1, 12: what stands behind the name decides what it is.
+#[test]
+fn an_equals_sign_makes_a_modifier_and_a_colon_a_mechanism() {
+    assert_eq!(verdict("v=spf1 moo=x +all"), Verdict::Pass);
+    assert_eq!(verdict("v=spf1 all=x"), Verdict::Neutral, "an unknown modifier");
+    assert_eq!(verdict("v=spf1 moo:x +all"), Verdict::PermError);
+    assert_eq!(verdict("v=spf1 redirect:a.example +all"), Verdict::PermError);
+    assert_eq!(verdict("v=spf1 +moo=x +all"), Verdict::PermError, "no qualifier there");
+    assert_eq!(verdict("v=spf1 =x +all"), Verdict::PermError);
+    assert_eq!(verdict("v=spf1 IP4:192.0.2.1 -ALL"), Verdict::Pass);
+}
+
+/// RFC 7208 7.1, 4.8.
+#[test]
+fn a_domain_spec_ends_in_a_toplabel_or_a_macro() {
+    for (spec, ok) in [
+        ("a.example", true),
+        ("a.example.", true),
+        ("a.x-1", true),
+        ("%{d}", true),
+        ("%{d}.example", true),
+        ("example", false),
+        ("a.123", false),
+        ("a.1x", true),
+        ("a.-x", false),
+        ("a.x-", false),
+        ("a.e_x", false),
+        ("a..", false),
+        ("%{d}x", false),
+        ("", false),
+    ] {
+        let v = verdict(&format!("v=spf1 exists:{spec} -all"));
+        assert_eq!(v != Verdict::PermError, ok, "{spec}");
+    }
+    // A name that is none after all matches nothing, and asks nothing.
+    let zone = [("example.org", txt("v=spf1 a:%{l} exists:%{h}..e.example -all"))];
+    let (outcome, lookups) = run(&sender("192.0.2.1", "..@example.org"), &zone);
+    assert_eq!((outcome.verdict, lookups), (Verdict::Fail, 1));
+}
+
+/// RFC 7208 5.2.
+#[test]
+fn what_an_include_gives_for_each_result_of_its_record() {
+    let including = |record: Option<&str>| {
+        let mut zone = vec![("example.org", txt("v=spf1 include:i.example.org ?all"))];
+        zone.extend(record.map(|r| ("i.example.org", txt(r))));
+        run(&sender("192.0.2.1", "a@example.org"), &zone).0.verdict
+    };
+    assert_eq!(including(Some("v=spf1 +all")), Verdict::Pass);
+    for no_match in ["v=spf1 -all", "v=spf1 ~all", "v=spf1 ?all", "v=spf1"] {
+        assert_eq!(including(Some(no_match)), Verdict::Neutral, "{no_match}");
+    }
+    for error in [Some("v=spf1 moo"), Some("other"), None] {
+        assert_eq!(including(error), Verdict::PermError, "{error:?}");
+    }
+    let s = sender("192.0.2.1", "a@example.org");
+    let slow = Answers::new().run(
+        |a| check(Identity::MailFrom, &s, a),
+        |q| match q.name.to_string().as_str() {
+            "example.org" => {
+                Answer::found(&q.name, 1, vec![txt("v=spf1 include:i.example.org ?all")])
+            }
+            _ => Answer::failed(&q.name, Failure::ServFail),
+        },
+    );
+    assert_eq!(slow.verdict, Verdict::TempError);
+}
+
+/// RFC 7208 6.1.
+#[test]
+fn a_redirect_counts_where_nothing_matched_and_there_is_no_all() {
+    let zone = |own: &str| {
+        let zone = [("example.org", txt(own)), ("r.example.org", txt("v=spf1 ~all"))];
+        let (outcome, _) = run(&sender("192.0.2.1", "a@example.org"), &zone);
+        (outcome.verdict, outcome.problem)
+    };
+    assert_eq!(zone("v=spf1 redirect=r.example.org").0, Verdict::SoftFail);
+    assert_eq!(zone("v=spf1 redirect=r.example.org ip4:192.0.2.1").0, Verdict::Pass);
+    assert_eq!(zone("v=spf1 redirect=r.example.org -all").0, Verdict::Fail);
+    let gone = zone("v=spf1 redirect=gone.example.org");
+    assert_eq!(gone, (Verdict::PermError, Some(Problem::NoTarget)));
+}
+
+/// RFC 7208 5, 5.3, 5.4, 5.5, 5.7: the DNS fails at a term.
+#[test]
+fn a_failing_lookup_is_temporary_but_for_ptr() {
+    let at = |term: &str| {
+        let record = format!("v=spf1 {term} ?all");
+        let s = sender("192.0.2.1", "a@example.org");
+        let ask = |q: &Query| match q.rtype {
+            Type::TXT => Answer::found(&q.name, 1, vec![txt(&record)]),
+            _ => Answer::failed(&q.name, Failure::Timeout),
+        };
+        Answers::new().run(|a| check(Identity::MailFrom, &s, a), ask).verdict
+    };
+    for term in ["a", "mx", "exists:x.example"] {
+        assert_eq!(at(term), Verdict::TempError, "{term}");
+    }
+    assert_eq!(at("ptr"), Verdict::Neutral);
+    assert_eq!(at("exists:%{p}.example"), Verdict::TempError, "the term's own lookup");
+}
+
+/// RFC 7208 5.7: an A record, also for a client of IPv6; 5.3, 5.4: AAAA for it.
+#[test]
+fn exists_asks_for_a_and_others_for_the_client_s_family() {
+    let asked = |ip: &str, term: &str| {
+        let mut types = Vec::new();
+        let s = sender(ip, "a@example.org");
+        let record = format!("v=spf1 {term} ?all");
+        Answers::new().run(
+            |a| check(Identity::MailFrom, &s, a),
+            |q| {
+                types.push(q.rtype);
+                let records = match q.rtype {
+                    Type::TXT => vec![txt(&record)],
+                    Type::MX => vec![Data::Mx(1, name("m.example"))],
+                    _ => vec![],
+                };
+                Answer::found(&q.name, 1, records)
+            },
+        );
+        types.last().copied().unwrap()
+    };
+    assert_eq!(asked("2001:db8::1", "exists:x.example"), Type::A);
+    assert_eq!(asked("2001:db8::1", "a"), Type::AAAA);
+    assert_eq!(asked("2001:db8::1", "mx"), Type::AAAA);
+    assert_eq!(asked("192.0.2.1", "a"), Type::A);
+}
+
+/// RFC 7208 7.4: the examples, but for those of a letter that others cover.
+#[test]
+fn the_macros_of_rfc_7208_7_4() {
+    let expand = |ip: &str, macros: &str| {
+        let values = macros::Values {
+            ip: ip.parse().unwrap(),
+            local: b"strong-bad",
+            sender_domain: b"email.example.com",
+            domain: b"email.example.com",
+            validated: b"mx.example.org",
+            helo: b"mx.example.org",
+            receiver: b"r",
+            now: 0,
+        };
+        let string = macros::MacroString::parse(macros.as_bytes()).unwrap();
+        String::from_utf8(string.expand(&values, 1000).unwrap()).unwrap()
+    };
+    let v4 = |m: &str| expand("192.0.2.3", m);
+    for (macros, expected) in [
+        ("%{s}", "strong-bad@email.example.com"),
+        ("%{o}", "email.example.com"),
+        ("%{d}", "email.example.com"),
+        ("%{d4}", "email.example.com"),
+        ("%{d2}", "example.com"),
+        ("%{d1}", "com"),
+        ("%{dr}", "com.example.email"),
+        ("%{d2r}", "example.email"),
+        ("%{l}", "strong-bad"),
+        ("%{l-}", "strong.bad"),
+        ("%{lr}", "strong-bad"),
+        ("%{lr-}", "bad.strong"),
+        ("%{l1r-}", "strong"),
+        ("%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com"),
+        ("%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com"),
+        ("%{ir}.%{v}.%{l1r-}.lp._spf.%{d2}", "3.2.0.192.in-addr.strong.lp._spf.example.com"),
+        ("%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net"),
+        ("%%%_%-", "% %20"),
+        ("%{h}%{p}", "mx.example.orgmx.example.org"),
+        ("%{S}", "strong-bad%40email.example.com"),
+        ("%{l+-,/_=.}", "strong.bad"),
+    ] {
+        assert_eq!(v4(macros), expected, "{macros}");
+    }
+    assert_eq!(
+        expand("2001:db8::cb01", "%{ir}.%{v}._spf.%{d2}"),
+        "1.0.B.C.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6._spf.example.com"
+    );
+}
+
+/// RFC 7208 7.2: c, r and t are for explanations; what is no macro is an error.
+#[test]
+fn letters_of_explanations_are_errors_elsewhere() {
+    for bad in ["%{c}", "%{r}", "%{t}", "%{x}", "%{", "%", "%(d)", "%{d", "%{dd}", "%{d-r}"] {
+        assert!(macros::MacroString::parse(bad.as_bytes()).is_none(), "{bad}");
+    }
+    for good in ["%{c} %{r} %{t}", "a b", ""] {
+        assert!(macros::MacroString::parse_explanation(good.as_bytes()).is_some(), "{good}");
+    }
+    assert!(macros::MacroString::parse_explanation("é".as_bytes()).is_none());
+}
+
+/// RFC 7208 6.2: the explanation is that of the record that failed, after a
+/// redirect the target's, after an include the including one's; it is asked for
+/// last and never counted.
+#[test]
+fn an_explanation_is_of_the_record_that_gave_the_fail() {
+    let explain = |records: &[(&str, &str)]| {
+        let zone: Vec<(&str, Data)> = records.iter().map(|(n, t)| (*n, txt(t))).collect();
+        let (outcome, lookups) = run(&sender("192.0.2.1", "a@example.org"), &zone);
+        (outcome.verdict, outcome.explanation, lookups)
+    };
+    let texts = [("own.e.example", "own %{d}"), ("other.e.example", "other %{d}")];
+    let with = |records: &[(&'static str, &'static str)]| explain(&[records, &texts[..]].concat());
+    let redirected = with(&[
+        ("example.org", "v=spf1 redirect=r.example.org exp=own.e.example"),
+        ("r.example.org", "v=spf1 -all exp=other.e.example"),
+    ]);
+    assert_eq!(
+        (redirected.0, redirected.1.as_deref()),
+        (Verdict::Fail, Some("other r.example.org"))
+    );
+    let included = with(&[
+        ("example.org", "v=spf1 include:r.example.org -all exp=own.e.example"),
+        ("r.example.org", "v=spf1 -all exp=other.e.example"),
+    ]);
+    assert_eq!(included.1.as_deref(), Some("own example.org"));
+    assert_eq!(with(&[("example.org", "v=spf1 -all exp=gone.e.example")]).1, None);
+    let soft = with(&[("example.org", "v=spf1 ~all exp=own.e.example")]);
+    assert_eq!((soft.1, soft.2), (None, 1), "asked for after a fail only");
+    let ten = "v=spf1".to_string() + &" a:example.org".repeat(10) + " -all exp=own.e.example";
+    let zone = [
+        ("example.org", txt(&ten)),
+        ("example.org", Data::A([198, 51, 100, 1].into())),
+        ("own.e.example", txt("own %{d}")),
+    ];
+    let (outcome, _) = run(&sender("192.0.2.1", "a@example.org"), &zone);
+    assert_eq!(outcome.explanation.as_deref(), Some("own example.org"), "an eleventh lookup");
+    let two = [
+        ("example.org", txt("v=spf1 -all exp=own.e.example")),
+        ("own.e.example", txt("a")),
+        ("own.e.example", txt("b")),
+    ];
+    assert_eq!(run(&sender("192.0.2.1", "a@example.org"), &two).0.explanation, None);
+}
+
+/// RFC 7208 4.6.4, 5.5, 7.3: the first ten names of an address, for `%{p}` too.
+#[test]
+fn the_macro_p_uses_ten_names() {
+    let hosts: Vec<String> = (0..50).map(|i| format!("h{i}.example.net")).collect();
+    let mut zone = vec![
+        ("example.org", txt("v=spf1 exists:%{p}.e.example -all")),
+        ("unknown.e.example", Data::A([127, 0, 0, 1].into())),
+    ];
+    for host in &hosts {
+        zone.push(("1.2.0.192.in-addr.arpa", Data::Ptr(name(host))));
+    }
+    let (outcome, lookups) = run(&sender("192.0.2.1", "a@example.org"), &zone);
+    assert_eq!((outcome.verdict, lookups), (Verdict::Pass, 13), "none leads back: unknown");
+}
+
+/// RFC 7208 2.6, 8.4 to 8.7; RFC 7372 3.2.
+#[test]
+fn results_have_their_words_and_replies() {
+    for (verdict, word, reply) in [
+        (Verdict::None, "none", None),
+        (Verdict::Neutral, "neutral", None),
+        (Verdict::Pass, "pass", None),
+        (Verdict::Fail, "fail", Some((550, "5.7.23"))),
+        (Verdict::SoftFail, "softfail", None),
+        (Verdict::TempError, "temperror", Some((451, "4.4.3"))),
+        (Verdict::PermError, "permerror", Some((550, "5.7.24"))),
+    ] {
+        assert_eq!((verdict.word(), verdict.reply()), (word, reply));
+    }
 }
