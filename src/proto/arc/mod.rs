@@ -32,3 +32,6 @@ impl Validation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

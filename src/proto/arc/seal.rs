@@ -28,7 +28,8 @@ pub struct Request<'a> {
     pub validation: Validation,
     /// Our results, from the authserv-id on: the value of our field.
     pub results: &'a str,
-    /// `h=` of the message signature, lower case.
+    /// `h=` of the message signature, lower case.  Fields of ARC and
+    /// Authentication-Results, which the next host removes, are left out.
     pub headers: &'a [String],
 }
 
@@ -67,14 +68,17 @@ pub fn seal<D: Sha256, E>(
     let results = format!("ARC-Authentication-Results: i={instance}; {text}\r\n").into_bytes();
 
     let algorithm = request.algorithm.word();
-    let headers = request.headers.join(":");
+    // RFC 8617 4.1.2.
+    let signable = |name: &&String| !name.starts_with("arc-") && *name != "authentication-results";
+    let signed: Vec<&String> = request.headers.iter().filter(signable).collect();
+    let headers = signed.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(":");
     let bh = String::from_utf8_lossy(&base64::encode(body_hash)).into_owned();
     let (domain, selector, now) = (request.domain, request.selector, request.now);
     let before = format!("ARC-Message-Signature: a={algorithm};\r\n\tb=");
     let after = format!(
         ";\r\n\tbh={bh};\r\n\tc=relaxed/relaxed; d={domain};\r\n\th={headers};\r\n\ti={instance}; s={selector}; t={now}"
     );
-    let selected = index.select(request.headers.iter().map(String::as_bytes), usize::MAX);
+    let selected = index.select(signed.iter().map(|h| h.as_bytes()), usize::MAX);
     let own = format!("{before}{after}");
     let signature = signer(&digest::<D>(Canon::Relaxed, &selected, own.as_bytes()))?;
     let message = join(&before, &signature, &after);
