@@ -209,7 +209,7 @@ fn policies(zone: &Zone) {
         assert_eq!(outcome.verdict, spf::Verdict::Pass);
     };
     let author = Name::parse(b"example.com").expect("a name");
-    let identifiers = Identifiers { spf: Some(author.clone()), dkim: vec![] };
+    let identifiers = Identifiers { spf: Some(author.clone()), ..Identifiers::default() };
     let dmarc = |answers: &mut Answers| {
         let outcome = answers.run(|a| dmarc::evaluate(&author, &identifiers, a), ask);
         assert_eq!(outcome.verdict, dmarc::Verdict::Pass);

@@ -11,7 +11,7 @@ use crate::proto::authres::{Method, Results};
 use crate::proto::dkim::signature::FieldIndex;
 use crate::proto::dkim::{self, Crypto, Sha256};
 use crate::proto::dmarc::{self, AuthorFault};
-use crate::proto::dns::{Answers, Name, Step};
+use crate::proto::dns::{Answers, Name, Need, Step};
 use crate::proto::mime::Fields;
 use crate::proto::spf::{self, Identity};
 
@@ -107,40 +107,47 @@ pub struct Findings {
 impl Message {
     /// Evaluates all of it.
     pub fn evaluate(&self, crypto: &impl Crypto, answers: &Answers) -> Step<Findings> {
-        macro_rules! done {
-            ($step:expr) => {
-                match $step {
-                    Step::Done(done) => done,
-                    Step::Need(query) => return Step::Need(query),
-                }
-            };
+        self.findings(crypto, answers).into()
+    }
+
+    /// What others can make long comes last: the keys of DKIM and the walks of
+    /// DMARC are few, but the SPF record of a HELO name, or a chain of ARC, is a
+    /// stranger's to write, and must not use up the budget of what protects the
+    /// author's domain.
+    fn findings(&self, crypto: &impl Crypto, answers: &Answers) -> Result<Findings, Need> {
+        let dkim = self.dkim.evaluate(crypto, answers).done()?;
+        let signers = |verdict| {
+            let of = dkim.iter().filter(move |v| v.verdict == verdict);
+            of.filter_map(|v| domain(&v.domain)).collect()
+        };
+        let mut identifiers = dmarc::Identifiers {
+            dkim: signers(dkim::Verdict::Pass),
+            dkim_unknown: signers(dkim::Verdict::TempError),
+            ..dmarc::Identifiers::default()
+        };
+        if let Ok(author) = &self.author {
+            dmarc::evaluate(author, &identifiers, answers).done()?;
         }
         let spf = match &self.sender {
-            Some(sender) => Some((
-                done!(spf::check(Identity::Helo, sender, answers)),
-                done!(spf::check(Identity::MailFrom, sender, answers)),
-            )),
+            Some(sender) => {
+                let mail_from = spf::check(Identity::MailFrom, sender, answers).done()?;
+                // RFC 9989 4.4.2: MAIL FROM counts, HELO only for the null path,
+                // for which the check of MAIL FROM was one of HELO.
+                match mail_from.verdict {
+                    spf::Verdict::Pass => identifiers.spf = domain(&mail_from.domain),
+                    spf::Verdict::TempError => identifiers.spf_unknown = domain(&mail_from.domain),
+                    _ => {}
+                }
+                Some((spf::check(Identity::Helo, sender, answers).done()?, mail_from))
+            }
             None => None,
         };
-        let dkim = done!(self.dkim.evaluate(crypto, answers));
-        let arc = done!(self.arc.evaluate(crypto, answers));
-        let domain = |text: &str| Name::from_dotted(text.as_bytes()).ok();
-        // RFC 9989 4.4.2: MAIL FROM counts, HELO only for the null path, for
-        // which the check of MAIL FROM was one of HELO.
-        let passed = |o: &spf::Outcome| o.verdict == spf::Verdict::Pass;
-        let identifiers = dmarc::Identifiers {
-            spf: spf.as_ref().filter(|(_, m)| passed(m)).and_then(|(_, m)| domain(&m.domain)),
-            dkim: dkim
-                .iter()
-                .filter(|v| v.verdict == dkim::Verdict::Pass)
-                .filter_map(|v| domain(&v.domain))
-                .collect(),
-        };
         let dmarc = match &self.author {
-            Ok(author) => done!(dmarc::evaluate(author, &identifiers, answers)),
+            Ok(author) => dmarc::evaluate(author, &identifiers, answers).done()?,
             Err(_) => dmarc::Outcome::without(dmarc::Verdict::PermError),
         };
-        Step::Done(Findings {
+        let arc = self.arc.evaluate(crypto, answers).done()?;
+        Ok(Findings {
             spf,
             sender: self.sender.clone(),
             dkim,
@@ -150,6 +157,10 @@ impl Message {
             duplicates: self.duplicates,
         })
     }
+}
+
+fn domain(text: &str) -> Option<Name> {
+    Name::from_dotted(text.as_bytes()).ok().filter(|name| !name.is_root())
 }
 
 impl Findings {
@@ -184,6 +195,7 @@ impl Findings {
         let mut method = Method::new("dmarc", self.dmarc.verdict.word());
         match &self.author {
             Ok(author) => {
+                method = method.because(self.dmarc.problem.map(|p| p.to_string()));
                 if self.dmarc.policy.is_some() {
                     let (asked, done) = (self.dmarc.requested.word(), disposition.word());
                     method.comment = Some(format!("p={asked} dis={done}"));
@@ -209,3 +221,6 @@ fn spf_method(outcome: &spf::Outcome) -> Method {
         .filter(|_| matches!(outcome.verdict, spf::Verdict::TempError | spf::Verdict::PermError));
     Method::new("spf", outcome.verdict.word()).because(reason.map(|p| p.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,14 @@ impl std::fmt::Display for AuthorFault {
     }
 }
 
+impl AuthorFault {
+    /// The reply to a sender who is turned away for it: with no one domain that
+    /// a reader shows, there is none that could vouch.  RFC 9989 5.3.1, 11.5.
+    pub const fn reply(self) -> (u16, &'static str) {
+        (550, "5.7.1")
+    }
+}
+
 /// The Author Domain of a header, in A-labels.
 pub fn author_domain(fields: &[Field<'_>]) -> Result<Name, AuthorFault> {
     let mut from = fields.iter().filter(|f| f.is(b"from"));

@@ -1,10 +1,14 @@
 //! The result, and what follows from it.  RFC 9989 4.4, 4.7, 5.3, 5.4.
+//!
+//! A check that the DNS left unfinished is no failure: where an identifier that
+//! would be aligned might still pass, the result is temperror, and no policy is
+//! applied (5.3.6).
 
 use super::record::{Alignment, Record, Request};
 use super::walk::{walk, Failed, Walk};
 use crate::proto::dns::{Answers, Name, Need, Query, Status, Step, Type};
 
-/// The result.  RFC 9989 8.
+/// The result.  RFC 9989 5.3.5, 9.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// No policy.
@@ -40,6 +44,31 @@ pub struct Identifiers {
     pub spf: Option<Name>,
     /// `d=` of each signature that passed.
     pub dkim: Vec<Name>,
+    /// What `spf` would be if the DNS had answered: SPF came to temperror.
+    pub spf_unknown: Option<Name>,
+    /// `d=` of each signature whose check came to temperror.
+    pub dkim_unknown: Vec<Name>,
+}
+
+/// Why the result is temperror.  RFC 9989 5.3.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The DNS did not say which policy there is.
+    Policy,
+    /// The DNS did not say which organization an identifier belongs to.
+    Alignment,
+    /// A check of SPF or DKIM that might have passed, aligned, was not finished.
+    Identifier,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Problem::Policy => "the DNS did not answer about the policy",
+            Problem::Alignment => "the DNS did not answer about the alignment",
+            Problem::Identifier => "SPF or DKIM of the domain could not be checked",
+        })
+    }
 }
 
 /// Which tag of a record applies.
@@ -53,11 +82,24 @@ pub enum Tag {
     Np,
 }
 
+impl Tag {
+    /// The tag's name.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Tag::P => "p",
+            Tag::Sp => "sp",
+            Tag::Np => "np",
+        }
+    }
+}
+
 /// All that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The result.
     pub verdict: Verdict,
+    /// For temperror.
+    pub problem: Option<Problem>,
     /// The domain whose record sets the policy, and the record.
     pub policy: Option<(Name, Record)>,
     /// The Organizational Domain of the author, if it was looked for.
@@ -77,12 +119,39 @@ impl Outcome {
     pub const fn without(verdict: Verdict) -> Outcome {
         Outcome {
             verdict,
+            problem: None,
             policy: None,
             organization: None,
             requested: Request::None,
             tag: Tag::P,
             spf: false,
             dkim: false,
+        }
+    }
+
+    /// The reply to a message that is refused as the policy asks, or put off
+    /// because the DNS failed; `None` for what is no reason to.  It names the
+    /// record, so that who is wrongly refused can find it.  RFC 9989 7.2;
+    /// RFC 7372 3.4.
+    pub fn reply(
+        &self,
+        author: &Name,
+        disposition: Disposition,
+    ) -> Option<(u16, &'static str, String)> {
+        match (self.verdict, disposition, &self.policy) {
+            (Verdict::TempError, ..) => {
+                let problem = self.problem.unwrap_or(Problem::Policy);
+                Some((451, "4.4.3", format!("DMARC of {author}: {problem}, try again later")))
+            }
+            (Verdict::Fail, Disposition::Reject, Some((name, _))) => Some((
+                550,
+                "5.7.26",
+                format!(
+                    "{author} asks to refuse its mail without aligned SPF or DKIM: see \
+                     _dmarc.{name} and https://www.rfc-editor.org/info/rfc9989"
+                ),
+            )),
+            _ => None,
         }
     }
 
@@ -104,38 +173,49 @@ fn evaluation(
 ) -> Result<Outcome, Need> {
     let walked = match walk(author, answers)? {
         Ok(walked) => walked,
-        Err(Failed) => return Ok(Outcome::without(Verdict::TempError)),
+        Err(Failed) => {
+            let problem = Some(Problem::Policy);
+            return Ok(Outcome { problem, ..Outcome::without(Verdict::TempError) });
+        }
     };
     let organization = walked.organizational_domain();
-    let Some((name, record)) = walked.policy() else {
-        return Ok(Outcome { organization: Some(organization), ..Outcome::without(Verdict::None) });
-    };
+    let none =
+        || Outcome { organization: Some(organization.clone()), ..Outcome::without(Verdict::None) };
+    let Some((name, record)) = walked.policy() else { return Ok(none()) };
     let Some((requested, tag)) = requested(author, name, record, answers)? else {
-        return Ok(Outcome { organization: Some(organization), ..Outcome::without(Verdict::None) });
+        return Ok(none());
     };
-    let aligned = |identifier: &Name, mode: Alignment| {
-        is_aligned(author, &walked, &organization, identifier, mode, answers)
-    };
-    let mut failed = false;
+    let mut problem = None;
     let mut any = |identifiers: &[Name], mode| -> Result<bool, Need> {
         let mut found = false;
         for identifier in identifiers {
-            match aligned(identifier, mode)? {
+            match is_aligned(author, &walked, &organization, identifier, mode, answers)? {
                 Ok(yes) => found |= yes,
-                Err(Failed) => failed = true,
+                Err(Failed) => problem = Some(Problem::Alignment),
             }
         }
         Ok(found)
     };
     let dkim = any(&identifiers.dkim, record.adkim)?;
     let spf = any(identifiers.spf.as_slice(), record.aspf)?;
-    let verdict = match (dkim || spf, failed) {
-        (true, _) => Verdict::Pass,
-        (false, true) => Verdict::TempError,
-        (false, false) => Verdict::Fail,
+    let verdict = if dkim || spf {
+        Verdict::Pass
+    } else {
+        // What is not aligned could not have helped: its failure means nothing.
+        let unfinished = any(&identifiers.dkim_unknown, record.adkim)?
+            | any(identifiers.spf_unknown.as_slice(), record.aspf)?;
+        if unfinished {
+            problem = Some(Problem::Identifier);
+        }
+        if problem.is_some() {
+            Verdict::TempError
+        } else {
+            Verdict::Fail
+        }
     };
     Ok(Outcome {
         verdict,
+        problem: problem.filter(|_| verdict == Verdict::TempError),
         policy: Some((name.clone(), record.clone())),
         organization: Some(organization),
         requested,
@@ -154,11 +234,12 @@ fn requested(
     record: &Record,
     answers: &Answers,
 ) -> Result<Option<(Request, Tag)>, Need> {
-    // Without a valid p, a record with an address for reports is p=none.
-    let p = match record.p {
+    // Without a valid p, or with an sp or np that is none, a record that names
+    // somebody for reports is p=none, and any other is as if it were not there.
+    let p = match record.p.filter(|_| !record.bad_policy) {
         Some(p) => p,
-        None if record.rua.is_empty() => return Ok(None),
-        None => Request::None,
+        None if record.wants_reports => return Ok(Some((Request::None, Tag::P))),
+        None => return Ok(None),
     };
     if at == author {
         return Ok(Some((p, Tag::P)));
@@ -218,7 +299,7 @@ impl Disposition {
     }
 }
 
-/// Why a policy was not followed to the letter.  RFC 9990, PolicyOverrideType.
+/// Why a policy was not followed to the letter.  RFC 9990 3.1.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exception {
     /// The operator's rules.
@@ -248,8 +329,8 @@ impl Exception {
 
 /// What follows from a result, and why if it is less than was asked for.
 ///
-/// `excuse` is what the caller knows of the message's way here.  RFC 9989 7.4
-/// asks not to refuse for the policy alone what came through lists and
+/// `excuse` is what the caller knows of the message's way here.  RFC 9989 5.4
+/// and 7.4 ask not to refuse for the policy alone what came through lists and
 /// forwarders: those are quarantined.
 pub fn dispose(outcome: &Outcome, excuse: Option<Exception>) -> (Disposition, Option<Exception>) {
     if outcome.verdict != Verdict::Fail {

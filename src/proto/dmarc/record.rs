@@ -95,8 +95,12 @@ pub struct Record {
     pub adkim: Alignment,
     /// `aspf`
     pub aspf: Alignment,
+    /// `sp` or `np` is there with a value that is none.  RFC 9989 4.10.1.
+    pub bad_policy: bool,
     /// The addresses of `rua` that can be used, without the old size limits.
     pub rua: Vec<Vec<u8>>,
+    /// `rua` has a URI that is well formed, whether it can be used or not.
+    pub wants_reports: bool,
     /// `fo`
     pub fo: Option<Vec<u8>>,
 }
@@ -106,7 +110,7 @@ pub fn is_dmarc1(text: &[u8]) -> bool {
     let mut c = Cursor::new(text);
     let blank = |b: u8| matches!(b, b' ' | b'\t');
     c.take_while(blank);
-    if !c.eat(b'v') {
+    if !c.eat_word(b"v") {
         return false;
     }
     c.take_while(blank);
@@ -139,8 +143,14 @@ pub fn parse(text: &[u8]) -> Option<Record> {
         }
         match name.as_slice() {
             b"p" => record.p = Request::parse(value),
-            b"sp" => record.sp = Request::parse(value),
-            b"np" => record.np = Request::parse(value),
+            b"sp" => {
+                record.sp = Request::parse(value);
+                record.bad_policy |= record.sp.is_none();
+            }
+            b"np" => {
+                record.np = Request::parse(value);
+                record.bad_policy |= record.np.is_none();
+            }
             b"psd" => {
                 record.psd = match value {
                     b"y" | b"Y" => Psd::Yes,
@@ -155,7 +165,10 @@ pub fn parse(text: &[u8]) -> Option<Record> {
             b"pct" => pct_zero = value == b"0",
             b"adkim" => record.adkim = parse_alignment(value),
             b"aspf" => record.aspf = parse_alignment(value),
-            b"rua" => record.rua = parse_addresses(value),
+            b"rua" => {
+                record.rua = parse_addresses(value);
+                record.wants_reports = value.split(|b| *b == b',').any(is_uri);
+            }
             b"fo" => record.fo = Some(value.to_vec()),
             _ => {}
         }
@@ -173,8 +186,23 @@ fn parse_alignment(value: &[u8]) -> Alignment {
     }
 }
 
-/// `mailto:` addresses between commas; a `!10m` at the end is dropped, as
-/// RFC 9990 says.  Other schemes are not used.
+/// URI = scheme ":" hier-part, as far as it can be told without its scheme's
+/// rules; of `mailto` it is known that it names an address.  RFC 3986 3.
+fn is_uri(uri: &[u8]) -> bool {
+    let mut c = Cursor::new(uri.trim_ascii());
+    let Some(scheme) =
+        c.take_while1(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+    else {
+        return false;
+    };
+    let named = scheme.first().is_some_and(u8::is_ascii_alphabetic) && c.eat(b':');
+    let rest = c.rest();
+    let address = !scheme.eq_ignore_ascii_case(b"mailto") || rest.contains(&b'@');
+    named && address && !rest.is_empty() && rest.iter().all(|b| (0x21..0x7f).contains(b))
+}
+
+/// `mailto:` addresses between commas; the old `!10m` at the end is dropped
+/// (obs-dmarc-report-size, RFC 9989 4.8).  Other schemes are not used.
 fn parse_addresses(value: &[u8]) -> Vec<Vec<u8>> {
     value
         .split(|b| *b == b',')

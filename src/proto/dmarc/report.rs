@@ -4,8 +4,9 @@
 //! unpacks to, [`super::xml`] what it may be, and rows over the limit are
 //! refused.  Reports of the older schema (RFC 7489) are read too, as most are.
 
+use super::walk::walk;
 use super::xml::{escape, Event, NotXml, Reader};
-use crate::proto::dns::{Answer, Name, Query, Type};
+use crate::proto::dns::{Answer, Answers, Name, Need, Query, Step, Type};
 use crate::proto::limits;
 
 /// Who reports, and about when.
@@ -94,7 +95,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The XML of RFC 9990.
+    /// The XML of RFC 9990 3.1.1.
     pub fn write(&self) -> String {
         let mut w = Writer(String::from(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\">\n",
@@ -301,31 +302,53 @@ impl Writer {
     }
 }
 
-/// The name of a report's file.  RFC 9990, `filename`.
+/// The name of a report's file.  RFC 9990 3.5.2.
 pub fn file_name(receiver: &str, domain: &str, begin: u64, end: u64, id: &str) -> String {
     let unique: String = id.chars().filter(|c| c.is_ascii_alphanumeric()).take(64).collect();
     let unique = if unique.is_empty() { unique } else { format!("!{unique}") };
     format!("{receiver}!{domain}!{begin}!{end}{unique}.xml.gz")
 }
 
-/// The Subject of a report's message.
+/// The Subject of a report's message.  RFC 9990 3.5.2.
 pub fn subject(domain: &str, submitter: &str, id: &str) -> String {
     format!("Report Domain: {domain} Submitter: {submitter} Report-ID: <{id}>")
 }
 
+/// True if a destination belongs to another organization than the policy does,
+/// so that its consent is needed; `None` if the DNS failed.  RFC 9990 4.
+pub fn is_external(
+    policy_domain: &Name,
+    destination: &Name,
+    answers: &Answers,
+) -> Step<Option<bool>> {
+    let organization = |name: &Name| -> Result<Option<Name>, Need> {
+        Ok(walk(name, answers)?.ok().map(|w| w.organizational_domain()))
+    };
+    let both = || -> Result<Option<bool>, Need> {
+        if policy_domain == destination {
+            return Ok(Some(false));
+        }
+        let (ours, theirs) = (organization(policy_domain)?, organization(destination)?);
+        Ok(ours.zip(theirs).map(|(ours, theirs)| ours != theirs))
+    };
+    both().into()
+}
+
 /// Where a destination outside of the policy's organization says that it takes
-/// the reports: `<policy-domain>._report._dmarc.<destination>`.
+/// the reports: `<policy-domain>._report._dmarc.<destination>`.  RFC 9990 4.
+///
+/// `None` if the name would be too long: nothing is sent there then.
 pub fn consent_query(policy_domain: &Name, destination: &Name) -> Option<Query> {
     let label = Name::from_dotted(b"_report._dmarc").ok()?;
     let below = label.under(destination).ok()?;
     Some(Query::new(policy_domain.under(&below).ok()?, Type::TXT))
 }
 
-/// What a destination answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a destination answered.  RFC 9990 4.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// It takes them.
-    Given,
+    /// It takes them, at these addresses of its own instead if there are any.
+    Given(Vec<Vec<u8>>),
     /// It does not: nothing is sent there.
     Refused,
     /// The DNS failed: ask again later.
@@ -333,11 +356,26 @@ pub enum Consent {
 }
 
 /// Reads the answer to [`consent_query`].
-pub fn consent(answer: &Answer) -> Consent {
+///
+/// An address of another host does not replace anything: that would hand on the
+/// flood that the question is there to prevent.
+pub fn consent(answer: &Answer, destination: &Name) -> Consent {
     if answer.failure().is_some() {
-        Consent::Later
-    } else if answer.texts().any(|text| super::record::is_dmarc1(&text)) {
-        Consent::Given
+        return Consent::Later;
+    }
+    let mut given = false;
+    let mut instead = Vec::new();
+    for record in answer.texts().filter_map(|text| super::record::parse(&text)) {
+        given = true;
+        instead.extend(record.rua.into_iter().filter(|address| {
+            let host = memchr::memrchr(b'@', address)
+                .and_then(|at| Name::from_dotted(address.get(at.saturating_add(1)..)?).ok());
+            host.as_ref() == Some(destination)
+        }));
+    }
+    instead.truncate(limits::REPORT_ADDRESSES.size());
+    if given {
+        Consent::Given(instead)
     } else {
         Consent::Refused
     }
@@ -356,6 +394,7 @@ mod tests {
     use super::*;
     use crate::proto::dns::{Data, Failure, Status};
 
+    /// RFC 9990 3.1.1.
     #[test]
     fn a_report_comes_back() {
         let auth = |which: &str| Auth {
@@ -398,6 +437,7 @@ mod tests {
         assert_eq!(Report::parse(xml.as_bytes()), Ok(report));
     }
 
+    /// RFC 9990 3.5.2, 4.
     #[test]
     fn names_and_consent() {
         assert_eq!(file_name("mx.a", "b.c", 1, 2, "x-9"), "mx.a!b.c!1!2!x9.xml.gz");
@@ -409,11 +449,49 @@ mod tests {
         let q = consent_query(&n("example.com"), &n("rua.example.net")).unwrap();
         assert_eq!(q.name.to_string(), "example.com._report._dmarc.rua.example.net");
         let found = |t: &str| Answer::found(&q.name, 1, vec![Data::txt(t.as_bytes())]);
-        assert_eq!(consent(&found("v=DMARC1")), Consent::Given);
-        assert_eq!(consent(&found("v=DMARC1; rua=mailto:x@rua.example.net")), Consent::Given);
+        let consent = |answer: &Answer| consent(answer, &n("RUA.example.net"));
+        assert_eq!(consent(&found("v=DMARC1")), Consent::Given(vec![]));
+        assert_eq!(consent(&found("v=DMARC1;")), Consent::Given(vec![]));
         assert_eq!(consent(&found("no")), Consent::Refused);
         assert_eq!(consent(&Answer::negative(&q.name, Status::NxDomain, 1)), Consent::Refused);
         assert_eq!(consent(&Answer::failed(&q.name, Failure::Timeout)), Consent::Later);
+        assert_eq!(consent_query(&n(&["x"; 100].join(".")), &n(&["y"; 20].join("."))), None);
+    }
+
+    /// RFC 9990 4, step 9.
+    #[test]
+    fn a_destination_may_move_reports_within_its_own_host_only() {
+        let n = |t: &str| Name::parse(t.as_bytes()).unwrap();
+        let given = |t: &str| {
+            let answer = Answer::found(&n("x"), 1, vec![Data::txt(t.as_bytes())]);
+            consent(&answer, &n("rua.example.net"))
+        };
+        let moved = given("v=DMARC1; rua=mailto:x@rua.example.net,mailto:y@victim.example");
+        assert_eq!(moved, Consent::Given(vec![b"x@rua.example.net".to_vec()]));
+        let elsewhere = given("v=DMARC1; rua=mailto:y@sub.rua.example.net");
+        assert_eq!(elsewhere, Consent::Given(vec![]));
+    }
+
+    /// RFC 9990 4.
+    #[test]
+    fn a_destination_of_the_same_organization_needs_no_consent() {
+        let n = |t: &str| Name::parse(t.as_bytes()).unwrap();
+        let external = |destination: &str| {
+            Answers::new().run(
+                |a| is_external(&n("blue.example.com"), &n(destination), a),
+                |q| match q.name.to_string().as_str() {
+                    "_dmarc.example.com" => {
+                        Answer::found(&q.name, 1, vec![Data::txt(b"v=DMARC1; p=none")])
+                    }
+                    "_dmarc.slow.example.org" => Answer::failed(&q.name, Failure::Timeout),
+                    _ => Answer::negative(&q.name, Status::NxDomain, 1),
+                },
+            )
+        };
+        assert_eq!(external("blue.example.com"), Some(false));
+        assert_eq!(external("red.example.com"), Some(false));
+        assert_eq!(external("red.example.net"), Some(true));
+        assert_eq!(external("slow.example.org"), None);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::evaluate::Problem;
 use super::record::Psd;
 use super::walk::walk;
 use super::*;
@@ -46,9 +47,10 @@ fn organization(start: &str, zone: Zone<'_>) -> (String, usize) {
 }
 
 fn dkim(domain: &str) -> Identifiers {
-    Identifiers { spf: None, dkim: vec![name(domain)] }
+    Identifiers { dkim: vec![name(domain)], ..Default::default() }
 }
 
+/// RFC 9989 4.10, steps 3 to 7.
 #[test]
 fn the_walk_of_a_long_name_jumps_to_seven_labels_and_asks_eight_times() {
     let (_, asked) = run("a.b.c.d.e.f.g.h.i.example.com", &Identifiers::default(), &[]);
@@ -71,6 +73,7 @@ fn the_walk_of_a_long_name_jumps_to_seven_labels_and_asks_eight_times() {
     }
 }
 
+/// RFC 9989 4.10.2.
 #[test]
 fn organizational_domains() {
     let p = "v=DMARC1; p=none";
@@ -113,6 +116,7 @@ fn organizational_domains() {
     }
 }
 
+/// RFC 9989 4.10, steps 2 and 6.
 #[test]
 fn a_record_with_psd_ends_the_walk() {
     let zone = [("_dmarc.example.com", "v=DMARC1; p=reject; psd=n")];
@@ -125,6 +129,7 @@ fn asked_for(author: &str, zone: Zone<'_>) -> Option<(Request, evaluate::Tag)> {
     (outcome.verdict == Verdict::Fail).then_some((outcome.requested, outcome.tag))
 }
 
+/// RFC 9989 4.7, 4.10.1.
 #[test]
 fn policies() {
     use super::evaluate::Tag;
@@ -145,7 +150,9 @@ fn policies() {
     assert_eq!(own("p=bogus; rua=mailto:a@b.c"), Some((Request::None, Tag::P)));
     assert_eq!(own("rua=mailto:a@b.c"), Some((Request::None, Tag::P)));
     assert_eq!(own("p=bogus"), None);
-    assert_eq!(own("rua=http://x"), None);
+    assert_eq!(own("rua=http://x"), Some((Request::None, Tag::P)), "a URI that we do not use");
+    assert_eq!(own("rua=x"), None);
+    assert_eq!(own("rua=mailto:x"), None);
     // The public suffix's record is the last resort.
     let psd = [
         ("_dmarc.com", "v=DMARC1; p=none; sp=quarantine; np=reject; psd=y"),
@@ -163,6 +170,21 @@ fn policies() {
     assert_eq!(asked_for("a.b.example.com", &middle), Some((Request::Reject, Tag::P)));
 }
 
+/// RFC 9989 4.10.1: such a record counts as p=none, or not at all.
+#[test]
+fn an_sp_or_np_that_is_none_takes_the_policy_away() {
+    use super::evaluate::Tag;
+    let own =
+        |t: &str| asked_for("example.com", &[("_dmarc.example.com", &format!("v=DMARC1; {t}"))]);
+    for bad in ["sp=maybe", "np=maybe", "sp=", "np=none none"] {
+        assert_eq!(own(&format!("p=reject; {bad}")), None, "{bad}");
+        let with_rua = own(&format!("p=reject; {bad}; rua=mailto:a@b.c"));
+        assert_eq!(with_rua, Some((Request::None, Tag::P)), "{bad}");
+    }
+    assert_eq!(own("p=reject; zz=maybe"), Some((Request::Reject, Tag::P)));
+}
+
+/// RFC 9989 3.2.13: the answer to any question about the name says it.
 #[test]
 fn only_nxdomain_is_a_name_that_does_not_exist() {
     use super::evaluate::Tag;
@@ -178,6 +200,7 @@ fn only_nxdomain_is_a_name_that_does_not_exist() {
     assert_eq!(asked_for("a.example.com", &[record]), Some((Request::Reject, Tag::Np)));
 }
 
+/// RFC 9989 4.4.1, 4.4.2.
 #[test]
 fn alignment() {
     let p = "v=DMARC1; p=reject";
@@ -199,11 +222,12 @@ fn alignment() {
     let split = [("_dmarc.example.com", p), ("_dmarc.dept.example.com", "v=DMARC1; p=none; psd=n")];
     assert!(!pass("example.com", &dkim("dept.example.com"), &split));
     assert!(!pass("dept.example.com", &dkim("example.com"), &split));
-    let spf = Identifiers { spf: Some(name("bounce.example.com")), dkim: vec![] };
+    let spf = Identifiers { spf: Some(name("bounce.example.com")), ..Default::default() };
     assert!(pass("example.com", &spf, &relaxed));
     assert!(!pass("example.com", &spf, &s));
 }
 
+/// RFC 9989 4.10.2.
 #[test]
 fn an_identifier_elsewhere_costs_no_lookup() {
     let zone = [("_dmarc.example.com", "v=DMARC1; p=reject")];
@@ -211,6 +235,7 @@ fn an_identifier_elsewhere_costs_no_lookup() {
     assert_eq!(asked, ["_dmarc.example.com", "_dmarc.com"]);
 }
 
+/// RFC 9989 4.10.1, 5.3.6.
 #[test]
 fn a_failure_of_the_dns_is_temporary_unless_something_passes() {
     let (outcome, _) =
@@ -218,17 +243,113 @@ fn a_failure_of_the_dns_is_temporary_unless_something_passes() {
     assert_eq!(outcome.verdict, Verdict::TempError);
     let zone = [("_dmarc.example.com", "v=DMARC1; p=reject"), ("_dmarc.x.example.com", "!")];
     assert_eq!(run("example.com", &dkim("x.example.com"), &zone).0.verdict, Verdict::TempError);
-    let ids = Identifiers { spf: None, dkim: vec![name("x.example.com"), name("example.com")] };
+    let ids = Identifiers {
+        dkim: vec![name("x.example.com"), name("example.com")],
+        ..Default::default()
+    };
     assert_eq!(run("example.com", &ids, &zone).0.verdict, Verdict::Pass);
 }
 
+/// RFC 9989 5.3.6: such a message cannot be said to fail.
+#[test]
+fn a_check_that_the_dns_left_unfinished_is_no_failure() {
+    let zone = [("_dmarc.example.com", "v=DMARC1; p=reject")];
+    let dkim_unknown = |d: &str| Identifiers { dkim_unknown: vec![name(d)], ..Default::default() };
+    let spf_unknown = |d: &str| Identifiers { spf_unknown: Some(name(d)), ..Default::default() };
+    for ids in [dkim_unknown("mail.example.com"), spf_unknown("example.com")] {
+        let (outcome, _) = run("example.com", &ids, &zone);
+        let found = (outcome.verdict, outcome.problem);
+        assert_eq!(found, (Verdict::TempError, Some(Problem::Identifier)));
+        assert_eq!(dispose(&outcome, None), (Disposition::None, None));
+        assert!(!outcome.dkim && !outcome.spf);
+    }
+    // What could not have been aligned does not save a forgery.
+    for ids in [dkim_unknown("evil.example"), spf_unknown("com")] {
+        assert_eq!(run("example.com", &ids, &zone).0.verdict, Verdict::Fail);
+    }
+    let strict = [("_dmarc.example.com", "v=DMARC1; p=reject; adkim=s")];
+    assert_eq!(
+        run("example.com", &dkim_unknown("a.example.com"), &strict).0.verdict,
+        Verdict::Fail
+    );
+    let passes = Identifiers { dkim: vec![name("example.com")], ..spf_unknown("example.com") };
+    let (outcome, _) = run("example.com", &passes, &zone);
+    assert_eq!((outcome.verdict, outcome.problem), (Verdict::Pass, None));
+}
+
+/// RFC 9989 7.2; RFC 7372 3.4.
+#[test]
+fn replies_name_the_domain_and_its_record() {
+    let author = name("a.example.com");
+    let zone = [("_dmarc.example.com", "v=DMARC1; p=reject"), ("a.example.com", "")];
+    let (outcome, _) = run("a.example.com", &Identifiers::default(), &zone);
+    let (code, enhanced, text) = outcome.reply(&author, Disposition::Reject).unwrap();
+    assert_eq!((code, enhanced), (550, "5.7.26"));
+    assert!(text.contains("a.example.com") && text.contains("_dmarc.example.com"), "{text}");
+    assert!(text.contains("https://"), "{text}");
+    assert_eq!(outcome.reply(&author, Disposition::Quarantine), None);
+    let (outcome, _) =
+        run("a.example.com", &Identifiers::default(), &[("_dmarc.a.example.com", "!")]);
+    let (code, enhanced, _) = outcome.reply(&author, Disposition::None).unwrap();
+    assert_eq!((code, enhanced), (451, "4.4.3"));
+    assert_eq!(AuthorFault::ManyFields.reply(), (550, "5.7.1"));
+}
+
+/// RFC 9989 B.4.1, B.4.2 and B.4.3.
+#[test]
+fn the_tree_walks_of_rfc_9989_b_4() {
+    let p = "v=DMARC1; p=reject";
+    let zone = [("_dmarc.example.com", p), ("_dmarc.signing.example.com", p)];
+    let ids = Identifiers { spf: Some(name("example.com")), ..dkim("signing.example.com") };
+    let (simple, _) = run("example.com", &ids, &zone);
+    assert_eq!(
+        (simple.organization, simple.spf, simple.dkim),
+        (Some(name("example.com")), true, true)
+    );
+
+    let (deep, asked) = run("a.b.c.d.e.f.g.h.i.j.k.example.com", &ids, &zone);
+    assert_eq!((deep.organization, deep.spf, deep.dkim), (Some(name("example.com")), true, true));
+    assert_eq!(deep.policy.unwrap().0, name("example.com"));
+    assert_eq!(asked[0], "_dmarc.a.b.c.d.e.f.g.h.i.j.k.example.com");
+    assert_eq!(asked[1], "_dmarc.g.h.i.j.k.example.com");
+    assert_eq!(asked[7], "_dmarc.com");
+
+    let zone =
+        [("_dmarc.bank.example", "v=DMARC1; p=none; psd=y"), ("_dmarc.giant.bank.example", p)];
+    let ids = Identifiers {
+        spf: Some(name("mail.giant.bank.example")),
+        ..dkim("mail.mega.bank.example")
+    };
+    let (bank, asked) = run("giant.bank.example", &ids, &zone);
+    assert_eq!((bank.spf, bank.dkim), (true, false));
+    assert_eq!(bank.organization, Some(name("giant.bank.example")));
+    assert_eq!(bank.policy.unwrap().0, name("giant.bank.example"));
+    assert!(!asked.contains(&"_dmarc.example".to_string()), "psd=y ends the walk");
+}
+
+/// RFC 9989 4.10.2: a walk of each identifier is one of the same message.
+#[test]
+fn no_name_is_asked_about_twice() {
+    let zone = [("_dmarc.example.com", "v=DMARC1; p=reject")];
+    let ids = Identifiers {
+        spf: Some(name("a.b.example.com")),
+        dkim: vec![name("c.example.com"), name("d.example.com")],
+        ..Default::default()
+    };
+    let (_, asked) = run("example.com", &ids, &zone);
+    let different: std::collections::HashSet<&String> = asked.iter().collect();
+    assert_eq!(different.len(), asked.len(), "{asked:?}");
+}
+
+/// RFC 9989 4.7, 4.8.
 #[test]
 fn records_are_read_generously() {
     let r = |t: &str| record::parse(t.as_bytes());
     assert!(r("p=none; v=DMARC1").is_none());
     assert!(r("v=DMARC10; p=none").is_none());
     assert!(r("v=dmarc1; p=none").is_none());
-    assert!(r("v = DMARC1 ;p=none").is_some());
+    assert!(r("V = DMARC1 ;p=none").is_some(), "a name in ABNF has no case");
+    assert!(r("v=DMARC1;p=none").unwrap().fo.is_none());
     let full = r("v=DMARC1;P=Reject; sp=none;psd=y;t=y;adkim=s;x;;=;rua=mailto:a@b.c!10m, https://x, mailto:d@e.f;rf=afrf;p=none").unwrap();
     assert_eq!(
         (full.p, full.sp, full.psd, full.testing),
@@ -248,6 +369,7 @@ fn records_are_read_generously() {
     });
 }
 
+/// RFC 9989 4.7 (t), 5.4, 7.4; RFC 9990 3.1.6.
 #[test]
 fn dispositions() {
     let outcome = |policy: &str| {
@@ -259,6 +381,9 @@ fn dispositions() {
     assert_eq!(dispose(&reject, list), (Disposition::Quarantine, list));
     let testing = outcome("v=DMARC1; p=reject; t=y");
     assert_eq!(dispose(&testing, None), (Disposition::Quarantine, Some(Exception::PolicyTestMode)));
+    for excuse in [Exception::TrustedForwarder, Exception::LocalPolicy] {
+        assert_eq!(dispose(&reject, Some(excuse)), (Disposition::Quarantine, Some(excuse)));
+    }
     let testing = outcome("v=DMARC1; p=quarantine; t=y");
     assert_eq!(dispose(&testing, None), (Disposition::None, Some(Exception::PolicyTestMode)));
     assert_eq!(dispose(&outcome("v=DMARC1; p=none"), None), (Disposition::None, None));
@@ -271,6 +396,7 @@ fn from(value: &str) -> Result<String, AuthorFault> {
     author::domain_of(value.as_bytes()).map(|n| n.to_string())
 }
 
+/// RFC 9989 3.2.2, 5.3.1, 11.4.
 #[test]
 fn the_author_domain() {
     for (value, domain) in [
@@ -290,6 +416,7 @@ fn the_author_domain() {
     }
 }
 
+/// RFC 9989 5.3.1, 11.5.
 #[test]
 fn a_from_that_leaves_a_doubt_has_no_domain() {
     for (value, fault) in [
