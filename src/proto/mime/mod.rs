@@ -14,10 +14,12 @@
 pub mod field;
 pub mod param;
 pub mod scan;
+pub mod structure;
 
 pub use field::{split, unfold, Field, Fields};
 pub use param::{ContentType, Disposition, Param, Params};
-pub use scan::{scan, Encoding, Extent, Oddities, Part, Scanner, Structure};
+pub use scan::{scan, Scanner};
+pub use structure::{Encoding, Extent, Oddities, Part, Structure};
 
 /// Fuzz target: a message, whole and in pieces, must have one structure.
 pub fn fuzz_message(bytes: &[u8]) {

@@ -16,166 +16,9 @@
 //! RFC 2046 5.1, 5.2.1; RFC 5322 2.1.
 
 use super::param::{ContentType, Disposition};
+use super::structure::{Encoding, Extent, Oddities, Part, Structure};
 use crate::proto::chars;
 use crate::proto::limits;
-
-/// A range of a message, in octets of the message as it was fed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
-    /// The first octet.
-    pub start: u64,
-    /// The octet after the last.
-    pub end: u64,
-    /// Line ends in it.
-    pub lines: u64,
-    /// Line ends in it that are a LF alone.
-    pub bare_lf: u64,
-}
-
-impl Extent {
-    /// Octets as they are.
-    pub const fn octets(&self) -> u64 {
-        self.end.saturating_sub(self.start)
-    }
-
-    /// Octets when every line end is CRLF: what IMAP and SIZE count.
-    pub const fn wire_octets(&self) -> u64 {
-        self.octets().saturating_add(self.bare_lf)
-    }
-
-    /// This range of the message; empty if the message is shorter than it was.
-    pub fn of<'a>(&self, message: &'a [u8]) -> &'a [u8] {
-        let (Ok(start), Ok(end)) = (usize::try_from(self.start), usize::try_from(self.end)) else {
-            return &[];
-        };
-        message.get(start..end).unwrap_or_default()
-    }
-}
-
-/// `Content-Transfer-Encoding`.  RFC 2045 6.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
-    /// `7bit`, and what it is without the field.
-    #[default]
-    SevenBit,
-    /// `8bit`.
-    EightBit,
-    /// `binary`.
-    Binary,
-    /// `base64`.
-    Base64,
-    /// `quoted-printable`.
-    QuotedPrintable,
-    /// Anything else: the content is opaque.  RFC 2045 6.4.
-    Unknown,
-}
-
-impl Encoding {
-    /// The encoding of that name.
-    pub fn parse(name: &[u8]) -> Encoding {
-        match name.to_ascii_lowercase().as_slice() {
-            b"7bit" => Encoding::SevenBit,
-            b"8bit" => Encoding::EightBit,
-            b"binary" => Encoding::Binary,
-            b"base64" => Encoding::Base64,
-            b"quoted-printable" => Encoding::QuotedPrintable,
-            _ => Encoding::Unknown,
-        }
-    }
-
-    /// True if the content is what is written.
-    pub const fn is_identity(self) -> bool {
-        matches!(self, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary)
-    }
-}
-
-/// One entity: the message itself, a part of a multipart, or an attached message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The multipart or message/rfc822 that holds it; `None` for the message.
-    pub parent: Option<usize>,
-    /// 0 for the message itself.
-    pub depth: usize,
-    /// The header with the empty line after it.
-    pub header: Extent,
-    /// The body, without the line end that belongs to the delimiter after it.
-    pub body: Extent,
-    /// The type; the default of RFC 2045 5.2 or RFC 2046 5.1.5 without a field.
-    pub content_type: ContentType,
-    /// A Content-Type that could be read was given.
-    pub type_given: bool,
-    /// How the body is encoded.
-    pub encoding: Encoding,
-    /// The encoding's name as written; empty without the field.
-    pub encoding_name: Vec<u8>,
-    /// Content-Disposition.
-    pub disposition: Option<Disposition>,
-    /// Content-ID, on one line.
-    pub id: Option<Vec<u8>>,
-    /// Content-Description, on one line.
-    pub description: Option<Vec<u8>>,
-    /// Content-MD5, on one line.
-    pub md5: Option<Vec<u8>>,
-    /// Content-Language, on one line.
-    pub language: Option<Vec<u8>>,
-    /// Content-Location, on one line.
-    pub location: Option<Vec<u8>>,
-    /// Its parts are entries of their own: a multipart, or an attached message.
-    pub composite: bool,
-}
-
-/// What was odd about a message.  Each is a signal for a classifier, none an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Oddities {
-    /// A composite part deeper than the limit was taken as opaque.
-    pub too_deep: bool,
-    /// There were more parts than the limit.
-    pub too_many_parts: bool,
-    /// A multipart had no boundary that can be used.
-    pub no_boundary: bool,
-    /// A boundary had more than the 70 octets of RFC 2046 5.1.1.
-    pub long_boundary: bool,
-    /// A multipart was not closed.
-    pub unclosed: bool,
-    /// A part had two Content-Type fields.
-    pub repeated_type: bool,
-    /// A part had two Content-Transfer-Encoding fields.
-    pub repeated_encoding: bool,
-    /// A Content-Type had a parameter twice.
-    pub repeated_param: bool,
-    /// A multipart or attached message was said to be encoded.
-    pub encoded_composite: bool,
-    /// A header had a line that is no field.
-    pub no_field: bool,
-    /// A header had a NUL.
-    pub nul_in_header: bool,
-    /// A header had a CR without LF.
-    pub bare_cr_in_header: bool,
-    /// A header or a MIME field was over its limit.
-    pub long_header: bool,
-}
-
-/// The structure of a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Structure {
-    /// The parts in the order of the message; the message itself is the first.
-    pub parts: Vec<Part>,
-    /// What was odd.
-    pub odd: Oddities,
-}
-
-impl Structure {
-    /// The indices of the parts directly within a composite part, in order.
-    pub fn children(&self, of: usize) -> impl Iterator<Item = usize> + '_ {
-        // What lies within follows it, up to the next part at its own depth or above.
-        let depth = self.parts.get(of).map_or(0, |p| p.depth);
-        let first = of.saturating_add(1);
-        let rest = self.parts.iter().enumerate().skip(first);
-        rest.take_while(move |(_, p)| p.depth > depth)
-            .filter(move |(_, p)| p.parent == Some(of))
-            .map(|(i, _)| i)
-    }
-}
 
 /// The structure of a message that is in memory.
 pub fn scan(message: &[u8]) -> Structure {
@@ -264,6 +107,8 @@ pub struct Scanner {
 const DELIMITER_OCTETS: usize = limits::MIME_BOUNDARY.size().saturating_add(56);
 /// The longest boundary that RFC 2046 5.1.1 allows.
 const BOUNDARY_OCTETS: usize = 70;
+/// The longest line that RFC 5322 2.1.1 allows, with its CRLF.
+const LINE_OCTETS: u64 = 1000;
 
 impl Default for Scanner {
     fn default() -> Self {
@@ -313,6 +158,12 @@ impl Scanner {
         self.keep(rest);
     }
 
+    /// Octets of the message that are kept.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.line.capacity().saturating_add(self.field.capacity())
+    }
+
     /// The end of the message: closes what is open.
     pub fn finish(mut self) -> Structure {
         if self.line_octets > 0 {
@@ -359,6 +210,7 @@ impl Scanner {
             lines: start.lines.saturating_add(u64::from(end != LineEnd::Nothing)),
             bare_lf: start.bare_lf.saturating_add(u64::from(end == LineEnd::Lf)),
         };
+        self.odd.long_line |= total > LINE_OCTETS;
         let whole = octets(text).saturating_add(end.octets()) == total;
         let mut delimiter =
             if whole && text.starts_with(b"--") { self.find_delimiter(text) } else { None };
@@ -488,6 +340,7 @@ impl Scanner {
             self.odd.long_header = true;
             return;
         }
+        self.odd.eight_bit_in_header |= !text.is_ascii();
         if memchr::memchr2(0, b'\r', text).is_some() {
             self.odd.nul_in_header |= text.contains(&0);
             self.odd.bare_cr_in_header |= text.contains(&b'\r');

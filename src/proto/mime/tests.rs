@@ -194,6 +194,7 @@ fn after_the_close_delimiter_comes_the_epilogue() {
     assert_eq!(outline(&m).len(), 2);
 }
 
+/// A second Content-Type must not hide the body from us and show it to readers.
 #[test]
 fn of_two_content_types_the_first_valid_one_counts_and_it_is_noted() {
     let m = crlf(
@@ -207,6 +208,7 @@ fn of_two_content_types_the_first_valid_one_counts_and_it_is_noted() {
     assert_eq!(s.parts[0].encoding, Encoding::EightBit);
 }
 
+/// RFC 2046 5.2.1, 5.2.2.
 #[test]
 fn message_partial_and_an_encoded_message_are_opaque() {
     let m = crlf("Content-Type: message/partial; id=x; number=1\n\nSubject: a\n\nb\n");
@@ -247,6 +249,52 @@ fn oddities_of_headers_are_noted() {
     assert!(!s.parts[0].type_given);
 }
 
+/// RFC 5322 2.1.1: read as it is, and noted.
+#[test]
+fn lines_over_998_octets_and_bytes_beyond_ascii_are_noted() {
+    let odd = |m: &str| scan(m.as_bytes()).odd;
+    assert!(!odd(&format!("A: {}\r\n\r\nb\r\n", "x".repeat(995))).long_line);
+    assert!(odd(&format!("A: {}\r\n\r\nb\r\n", "x".repeat(996))).long_line);
+    assert!(odd(&format!("A: b\r\n\r\n{}\r\n", "x".repeat(999))).long_line);
+    assert!(odd("A: é\r\n\r\nb\r\n").eight_bit_in_header);
+    assert!(!odd("A: b\r\n\r\né\r\n").eight_bit_in_header);
+}
+
+/// What the scanner keeps of a message does not grow with the message: neither
+/// with lines, nor with a line or a field without end, nor with closed parts.
+#[test]
+fn memory_does_not_grow_with_the_message() {
+    let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+    for piece in ["x\r\n".repeat(1000), "x".repeat(4000), "--b\r\n\r\nx\r\n".repeat(400)] {
+        let mut scanner = Scanner::new();
+        scanner.feed(head.as_bytes());
+        for _ in 0..1000 {
+            scanner.feed(piece.as_bytes());
+        }
+        assert!(scanner.held() < 1 << 10, "{} of a body", scanner.held());
+        let structure = scanner.finish();
+        assert!(structure.parts.len() <= limits::MIME_PARTS.size());
+        assert!(structure.parts[0].body.end > 2 << 20);
+    }
+    let mut scanner = Scanner::new();
+    scanner.feed(b"Content-Type: ");
+    for _ in 0..1000 {
+        scanner.feed(&[b'x'; 4000]);
+    }
+    assert!(scanner.held() <= 4 * limits::HEADER_FIELD.size(), "{} of a header", scanner.held());
+}
+
+/// RFC 2045 6.4; nobody decodes these, and neither do we.
+#[test]
+fn uuencode_and_yenc_are_opaque() {
+    for name in ["x-uuencode", "uuencode", "x-yenc", "x-gzip64"] {
+        let m = crlf(&format!("Content-Transfer-Encoding: {name}\n\nbegin 644 a\n#86)C\nend\n"));
+        let s = scan(&m);
+        assert_eq!(s.parts[0].encoding, Encoding::Unknown, "{name}");
+        assert!(s.parts[0].body.of(&m).starts_with(b"begin 644 a"));
+    }
+}
+
 #[test]
 fn a_field_over_its_limit_is_cut() {
     let m = format!("Content-Description: {}\n\n", "x".repeat(200_000));
@@ -278,6 +326,7 @@ fn param(field: &str, name: &str) -> Option<String> {
     ContentType::parse(field.as_bytes())?.params.get(name.as_bytes()).map(Param::text)
 }
 
+/// RFC 2231 3, 4, 7.
 #[test]
 fn parameters_of_rfc_2231() {
     let title = "application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20; \
