@@ -363,6 +363,7 @@ mod tests {
         }
     }
 
+    /// RFC 8601 2.2.
     #[test]
     fn what_is_written_reads_the_same_and_is_folded() {
         let written = sample().write(false);
@@ -378,6 +379,29 @@ mod tests {
         assert_eq!(parse(b" mx; none").unwrap().methods, []);
     }
 
+    /// RFC 8601 2.2, 2.7: all methods that we report, in one field.
+    #[test]
+    fn one_field_has_every_method() {
+        let results = Results {
+            authserv_id: "mx.example.org".into(),
+            methods: vec![
+                Method::new("spf", "pass").with("smtp", "mailfrom", "a@example.com"),
+                Method::new("dkim", "pass").with("header", "d", "example.com"),
+                Method::new("dmarc", "pass").with("header", "from", "example.com"),
+                Method::new("arc", "none"),
+                Method::new("iprev", "pass").with("policy", "iprev", "2001:db8::1"),
+                Method::new("auth", "pass").with("smtp", "auth", "a b@example.org"),
+            ],
+        };
+        let written = results.write(false);
+        let text = String::from_utf8(written.clone()).unwrap();
+        assert_eq!(text.matches("Authentication-Results:").count(), 1);
+        assert!(text.contains("iprev=pass policy.iprev=\"2001:db8::1\";"), "{text}");
+        assert!(text.contains("auth=pass smtp.auth=\"a b@example.org\"\r\n"), "{text}");
+        assert_eq!(parse(&written[23..]), Some(results));
+    }
+
+    /// CVE-2020-12272, CVE-2020-12460; RFC 8601 7.
     #[test]
     fn nothing_from_outside_begins_a_line() {
         let evil = "x\r\nBcc: y\0\" \\ é";
@@ -401,6 +425,7 @@ mod tests {
         assert!(long.write(false).len() < 600);
     }
 
+    /// RFC 8601 2.2, 2.5, 5.
     #[test]
     fn a_forged_field_is_ours_however_it_is_written() {
         for value in [
@@ -428,6 +453,7 @@ mod tests {
         }
     }
 
+    /// RFC 8601 5.
     #[test]
     fn fields_that_only_we_write_go() {
         let header = b"X-Spam: Yes\r\nx-rmail-spam : 1\r\nX-SPAM-Status: a\r\nAuthentication-Results : mx; none\r\n\
@@ -437,6 +463,7 @@ mod tests {
         assert_eq!(gone, [true, true, true, true, false, false]);
     }
 
+    /// RFC 8601 B.
     #[test]
     fn the_examples_of_rfc_8601() {
         // B.3, B.6

@@ -20,7 +20,7 @@ pub const MAX_AGE: u32 = 31_557_600;
 ///
 /// `None` is no policy.
 pub fn policy_id(texts: &[Vec<u8>]) -> Option<String> {
-    let mut records = texts.iter().filter(|t| t.starts_with(b"v=STSv1"));
+    let mut records = texts.iter().filter(|t| is_version(t, b"v=STSv1"));
     let (record, None) = (records.next()?, records.next()) else { return None };
     let tags = TagList::parse(record).ok()?;
     let first = tags.0.first()?;
@@ -28,6 +28,13 @@ pub fn policy_id(texts: &[Vec<u8>]) -> Option<String> {
     let sound = first.name == b"v" && first.value == b"STSv1";
     let well_formed = (1..=32).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric);
     (sound && well_formed).then(|| String::from_utf8_lossy(id).into_owned())
+}
+
+/// True if a record begins with this version and not with a longer word: of
+/// others, which a later standard may put beside it, nothing is known.
+pub fn is_version(record: &[u8], version: &[u8]) -> bool {
+    let after = record.strip_prefix(version).map(<[u8]>::first);
+    after.is_some_and(|b| b.is_none_or(|b| matches!(b, b';' | b' ' | b'\t')))
 }
 
 /// Where the policy of a domain is.  RFC 8461 3.2.
@@ -200,12 +207,15 @@ mod tests {
         policy_id(&texts.iter().map(|t| t.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
+    /// RFC 8461 3.1.
     #[test]
     fn exactly_one_record_counts() {
         assert_eq!(id(&["v=STSv1; id=20160831085700Z;"]).as_deref(), Some("20160831085700Z"));
         assert_eq!(id(&["v=spf1 -all", "v=STSv1; id=1; x=y"]).as_deref(), Some("1"));
         assert_eq!(id(&["v=STSv1; id=1", "v=STSv1; id=1"]), None);
         assert_eq!(id(&["v=STSv10; id=1"]), None);
+        assert_eq!(id(&["v=STSv10; id=2", "v=STSv1;id=1"]).as_deref(), Some("1"));
+        assert_eq!(id(&["v=STSv1 ; id=1"]).as_deref(), Some("1"));
         assert_eq!(id(&["v=STSv1"]), None);
         assert_eq!(id(&["v=STSv1; id=a-b"]), None);
         assert_eq!(id(&[&format!("v=STSv1; id={}", "1".repeat(33))]), None);
@@ -223,6 +233,7 @@ mod tests {
         assert_eq!(Policy::parse(policy.write().as_bytes()), Ok(policy));
     }
 
+    /// RFC 8461 4.1.
     #[test]
     fn a_wildcard_is_exactly_one_label() {
         let policy = Policy::parse(POLICY.as_bytes()).unwrap();
@@ -234,6 +245,7 @@ mod tests {
         assert!(!allows("x.mail.example.com"));
     }
 
+    /// RFC 8461 3.2.
     #[test]
     fn what_is_wrong_with_a_policy_is_said() {
         let error = |from: &str, to: &str| Policy::parse(POLICY.replace(from, to).as_bytes());

@@ -11,6 +11,7 @@ use crate::proto::cursor::Cursor;
 use crate::proto::date::Date;
 use crate::proto::dkim::tag::TagList;
 use crate::proto::limits;
+use crate::proto::mtasts::is_version;
 
 /// Where a report is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Destination {
 /// The destinations of a domain: of `_smtp._tls` TXT records exactly one must
 /// begin with `v=TLSRPTv1`.  RFC 8460 3.
 pub fn destinations(texts: &[Vec<u8>]) -> Vec<Destination> {
-    let mut records = texts.iter().filter(|t| t.starts_with(b"v=TLSRPTv1"));
+    let mut records = texts.iter().filter(|t| is_version(t, b"v=TLSRPTv1"));
     let (Some(record), None) = (records.next(), records.next()) else { return Vec::new() };
     let Ok(tags) = TagList::parse(record) else { return Vec::new() };
     let first = tags.0.first().is_some_and(|t| t.name == b"v" && t.value == b"TLSRPTv1");
@@ -259,6 +260,7 @@ mod tests {
         destinations(&texts.iter().map(|t| t.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
+    /// RFC 8460 3.
     #[test]
     fn exactly_one_record_counts() {
         let both = to(&["v=TLSRPTv1;rua=mailto:r@example.com,https://r.example.com/v1, ftp://x"]);
@@ -271,10 +273,12 @@ mod tests {
         );
         assert_eq!(to(&["v=TLSRPTv1;rua=mailto:a@b.c", "v=TLSRPTv1;rua=mailto:a@b.c"]), []);
         assert_eq!(to(&["v=TLSRPTv2;rua=mailto:a@b.c", "x"]), []);
+        assert_eq!(to(&["v=TLSRPTv10;rua=mailto:a@b.c", "v=TLSRPTv1;rua=mailto:a@b.c"]).len(), 1);
         assert_eq!(to(&["v=TLSRPTv1"]), []);
         assert_eq!(to(&[&format!("v=TLSRPTv1;rua={}", "mailto:a@b.c,".repeat(50))]).len(), 10);
     }
 
+    /// RFC 8460 4.3, 4.4.
     #[test]
     fn a_report_comes_back() {
         let report = Report {
