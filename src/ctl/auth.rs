@@ -2,7 +2,9 @@
 //!
 //! Works without a daemon, with the system's name servers or with a zone in a
 //! file.  The client is given by options, or taken from the topmost Received
-//! and Return-Path fields, which is only as true as whoever wrote them.
+//! and Return-Path fields, which is only as true as whoever wrote them; so it is
+//! said where it comes from.  What the message and the DNS say goes to a
+//! terminal: no control character of theirs does.
 
 use super::json::Json;
 use super::{fail, print, Options};
@@ -12,12 +14,13 @@ use crate::base::dns::{parse_resolv_conf, Budget, Resolver, TRY_TIME};
 use crate::base::exits::sysexits;
 use crate::proto::assess::{Findings, Reader};
 use crate::proto::dkim::{self, Crypto};
-use crate::proto::dmarc::{dispose, Disposition, Exception};
+use crate::proto::dmarc::{self, dispose, Disposition, Exception};
 use crate::proto::dns::zone::Zone;
-use crate::proto::dns::Answers;
+use crate::proto::dns::{Answer, Answers, Query};
 use crate::proto::mime::{split, Field, Fields};
 use crate::proto::spf::{self, Sender};
 use std::ffi::OsString;
+use std::io::Read;
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,6 +28,9 @@ use std::time::Duration;
 /// As for a message that comes in: questions, and time for all of them.
 const QUERIES: u32 = 60;
 const TIME: Duration = Duration::from_secs(20);
+
+/// Failed lookups that are named.
+const FAILURES: usize = 10;
 
 /// What the command line says.
 struct Request {
@@ -38,26 +44,38 @@ struct Request {
 
 /// Runs the command.
 pub fn check(options: &Options, args: &[OsString]) -> ExitCode {
-    let Some(request) = parse(options, args) else {
-        return super::usage_of(&["auth", "check"]);
+    let request = match parse(options, args) {
+        Ok(request) => request,
+        Err(why) => {
+            fail(&why, sysexits::USAGE);
+            return super::usage_of(&["auth", "check"]);
+        }
     };
-    match run(&request) {
-        Ok(out) => print(&out),
-        Err((text, code)) => fail(&text, code),
+    let report = match run(&request) {
+        Ok(report) => report,
+        Err((text, code)) => return fail(&text, code),
+    };
+    let out = if request.json { report.json().line() } else { report.text().into_bytes() };
+    let printed = print(&out);
+    if report.unfinished() && printed == ExitCode::SUCCESS {
+        return ExitCode::from(sysexits::TEMPFAIL);
     }
+    printed
 }
 
-fn parse(options: &Options, args: &[OsString]) -> Option<Request> {
+fn parse(options: &Options, args: &[OsString]) -> Result<Request, String> {
     let mut opts = getopts::Options::new();
     opts.optopt("c", "", "", "").optopt("h", "", "", "").optopt("m", "", "", "");
     opts.optopt("", "zone", "", "").optflag("j", "", "");
-    let matches = opts.parse(args).ok()?;
-    let [file] = matches.free.as_slice() else { return None };
+    let matches = opts.parse(args).map_err(|e| e.to_string())?;
+    let [file] = matches.free.as_slice() else {
+        return Err("one file with one message is wanted".into());
+    };
     let client = match matches.opt_str("c") {
-        Some(text) => Some(text.parse().ok()?),
+        Some(text) => Some(text.parse().map_err(|_| format!("-c {text}: not an IP address"))?),
         None => None,
     };
-    Some(Request {
+    Ok(Request {
         client,
         helo: matches.opt_str("h"),
         mail_from: matches.opt_str("m"),
@@ -67,9 +85,18 @@ fn parse(options: &Options, args: &[OsString]) -> Option<Request> {
     })
 }
 
-fn run(request: &Request) -> Result<Vec<u8>, (String, u8)> {
-    let read =
-        |path: &str| std::fs::read(path).map_err(|e| (format!("{path}: {e}"), sysexits::NOINPUT));
+/// Reads a file, or standard input for `-`.
+fn read(path: &str) -> Result<Vec<u8>, (String, u8)> {
+    let read = if path == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    read.map_err(|e| (format!("{path}: {e}"), sysexits::NOINPUT))
+}
+
+fn run(request: &Request) -> Result<Report, (String, u8)> {
     let message = read(&request.file)?;
     let zone = match &request.zone {
         Some(path) => Some(
@@ -81,59 +108,104 @@ fn run(request: &Request) -> Result<Vec<u8>, (String, u8)> {
     let now = u64::try_from(clock::now().secs).unwrap_or(0);
     let (header, body) = split(&message);
     let fields: Vec<Field<'_>> = Fields::new(header).collect();
-    let sender = sender(request, &fields, now);
+    if fields.iter().all(|f| f.name.is_empty()) {
+        let why = format!("{}: not a message: it has no header field", request.file);
+        return Err((why, sysexits::DATAERR));
+    }
+    let (sender, mut notes) = sender(request, &fields, now);
     let mut reader =
         Reader::<<OpenSsl as Crypto>::Digest>::new(header, sender, dkim::Policy::default(), now);
     reader.feed(body);
-    let read = reader.finish();
+    let message = reader.finish();
     let mut answers = Answers::new();
     let openssl = OpenSsl::new();
+    let mut failures = Vec::new();
+    let mut note_failure = |query: &Query, answer: Answer| {
+        if let Some(why) = answer.failure() {
+            failures.push(format!("{} {}: {why}", query.name, query.rtype));
+        }
+        answer
+    };
     let findings = match &zone {
-        Some(zone) => answers.run(|a| read.evaluate(&openssl, a), |q| zone.answer(q)),
+        Some(zone) => {
+            answers.run(|a| message.evaluate(&openssl, a), |q| note_failure(q, zone.answer(q)))
+        }
         None => {
             // Without the file the name server is the one on this machine.
             let conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
             let resolver = Resolver::new(parse_resolv_conf(&conf), TRY_TIME);
             let mut budget = Budget { queries: QUERIES, deadline: Deadline::after(TIME) };
-            answers.run(|a| read.evaluate(&openssl, a), |q| resolver.ask_within(q, &mut budget))
+            answers.run(
+                |a| message.evaluate(&openssl, a),
+                |q| note_failure(q, resolver.ask_within(q, &mut budget)),
+            )
         }
     };
+    if findings.duplicates {
+        notes.push("a header field that may occur once occurs more often".into());
+    }
+    for v in findings.dkim.iter().filter(|v| v.verdict == dkim::Verdict::Pass) {
+        if dkim::replay::is_old(v, now) {
+            let (domain, selector) = (printable(&v.domain), printable(&v.selector));
+            notes.push(format!(
+                "the signature of {domain}, selector {selector}, is more than a week old"
+            ));
+        }
+    }
     let list = fields.iter().any(|f| f.is(b"list-id"));
     let (disposition, exception) = dispose(&findings.dmarc, list.then_some(Exception::MailingList));
     let field = findings.results("localhost", disposition).write(true);
     let field = String::from_utf8_lossy(&field).replace("\r\n", "\n");
-    Ok(if request.json {
-        json(&findings, disposition, &field, answers.len()).line()
-    } else {
-        text(&findings, disposition, exception, &field, answers.len()).into_bytes()
-    })
+    let lookups = answers.len();
+    Ok(Report { findings, disposition, exception, field, lookups, failures, notes })
 }
 
-/// The client, by options or from the topmost trace fields.
-fn sender(request: &Request, fields: &[Field<'_>], now: u64) -> Option<Sender> {
+/// The client, by options or from the topmost trace fields; and what is to be
+/// said about where it was found.
+fn sender(request: &Request, fields: &[Field<'_>], now: u64) -> (Option<Sender>, Vec<String>) {
+    let mut notes = Vec::new();
     let received = fields.iter().find(|f| f.is(b"received")).map(Field::text);
     let trace = received.as_deref().and_then(from_clause);
-    let ip = request.client.or(trace.as_ref().map(|(_, ip)| *ip))?;
+    let ip = match (request.client, &trace) {
+        (Some(ip), _) => ip,
+        (None, Some((_, ip))) => {
+            notes.push("the client is that of the topmost Received field".into());
+            *ip
+        }
+        (None, None) => {
+            let none = if received.is_some() { "names no client" } else { "is not there" };
+            notes.push(format!("SPF needs the client's address: Received {none}, so give it (-c)"));
+            return (None, notes);
+        }
+    };
     let helo = match &request.helo {
         Some(helo) => helo.clone().into_bytes(),
         None => trace.map(|(helo, _)| helo).unwrap_or_default(),
     };
-    let mail_from = match &request.mail_from {
-        Some(path) => path.clone().into_bytes(),
-        None => {
-            let path = fields.iter().find(|f| f.is(b"return-path")).map(Field::text);
-            path.unwrap_or_default()
+    let path = fields.iter().find(|f| f.is(b"return-path")).map(Field::text);
+    let mail_from = match (&request.mail_from, path) {
+        (Some(path), _) => path.clone().into_bytes(),
+        (None, Some(path)) => {
+            notes.push("the sender is that of the Return-Path field".into());
+            path
+        }
+        (None, None) => {
+            notes.push("without a Return-Path field or -m the sender is taken as <>".into());
+            Vec::new()
         }
     };
     let mail_from = mail_from.strip_prefix(b"<").unwrap_or(&mail_from);
     let mail_from = mail_from.strip_suffix(b">").unwrap_or(mail_from).to_vec();
-    Some(Sender { ip, helo, mail_from, receiver: b"localhost".to_vec(), now })
+    (Some(Sender { ip, helo, mail_from, receiver: b"localhost".to_vec(), now }), notes)
 }
 
 /// `from HELO (name [address])`.  RFC 5321 4.4.
 fn from_clause(received: &[u8]) -> Option<(Vec<u8>, IpAddr)> {
     let text = String::from_utf8_lossy(received);
-    let rest = text.strip_prefix("from ")?;
+    let (word, rest) = text.split_once(|c: char| c.is_ascii_whitespace())?;
+    if !word.eq_ignore_ascii_case("from") {
+        return None;
+    }
     let helo = rest.split_ascii_whitespace().next()?;
     // Up to the next clause: an address after it is not the client's.
     let clause = rest.split(" by ").next()?;
@@ -141,6 +213,183 @@ fn from_clause(received: &[u8]) -> Option<(Vec<u8>, IpAddr)> {
     let address = after.split(']').next()?;
     let address = address.strip_prefix("IPv6:").unwrap_or(address);
     Some((helo.as_bytes().to_vec(), address.parse().ok()?))
+}
+
+/// What comes from outside goes to a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// All that is said about a message.
+struct Report {
+    findings: Findings,
+    disposition: Disposition,
+    exception: Option<Exception>,
+    /// The Authentication-Results field, its lines ended by LF.
+    field: String,
+    lookups: usize,
+    failures: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    /// The DNS left a result open: another time it may be another one.
+    fn unfinished(&self) -> bool {
+        let f = &self.findings;
+        let mut spf = f.spf.iter().flat_map(|(helo, mail_from)| [helo, mail_from]);
+        f.dmarc.verdict == dmarc::Verdict::TempError
+            || spf.any(|o| o.verdict == spf::Verdict::TempError)
+            || f.dkim.iter().any(|v| v.verdict == dkim::Verdict::TempError)
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        let findings = &self.findings;
+        if let Some(sender) = &findings.sender {
+            let text = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
+            let (helo, path) = (text(&sender.helo), text(&sender.mail_from));
+            let helo = if helo.is_empty() { "not known" } else { &helo };
+            out += &format!("client: {}, helo {helo}, mail from <{path}>\n", sender.ip);
+        }
+        match &findings.spf {
+            Some((helo, mail_from)) => {
+                if findings.sender.as_ref().is_some_and(|s| s.helo.is_empty()) {
+                    out += "spf helo: not checked: the name is not known (-h)\n";
+                } else {
+                    out += &spf_text("helo", helo);
+                }
+                out += &spf_text("mail from", mail_from);
+            }
+            None => out += "spf: not checked\n",
+        }
+        if findings.dkim.is_empty() {
+            out += "dkim: none: there is no signature\n";
+        }
+        for v in &findings.dkim {
+            out += &dkim_text(v);
+        }
+        out += &self.arc_text();
+        out += &self.dmarc_text();
+        for note in &self.notes {
+            out += &format!("note: {note}\n");
+        }
+        out += &format!("{} DNS lookups", self.lookups);
+        if !self.failures.is_empty() {
+            out += &format!(", {} failed:", self.failures.len());
+        }
+        for failure in self.failures.iter().take(FAILURES) {
+            out += &format!("\n    {failure}");
+        }
+        out + &format!("\n\n{}", self.field)
+    }
+
+    fn arc_text(&self) -> String {
+        let arc = &self.findings.arc;
+        let mut line = format!("arc: {}", arc.validation.word());
+        if !arc.sealers.is_empty() {
+            line += &format!(", sealed by {}", arc.sealers.join(", "));
+        }
+        if arc.oldest_pass > 0 {
+            line += &format!(", unchanged since i={}", arc.oldest_pass);
+        }
+        if let Some(fault) = arc.fault {
+            line += &format!(": {fault}");
+        }
+        line + "\n"
+    }
+
+    fn dmarc_text(&self) -> String {
+        let dmarc = &self.findings.dmarc;
+        let mut out = format!("dmarc: {}", dmarc.verdict.word());
+        let author = match &self.findings.author {
+            Ok(author) => author,
+            Err(fault) => return out + &format!(": {fault}\n"),
+        };
+        out += &format!(" for {author}");
+        if let Some(problem) = dmarc.problem {
+            out += &format!(": {problem}");
+        }
+        let Some((name, record)) = &dmarc.policy else {
+            if dmarc.verdict == dmarc::Verdict::None {
+                out += &format!(": no policy at _dmarc.{author} or above it");
+            }
+            return out + "\n";
+        };
+        let test = if record.testing { ", in test (t=y)" } else { "" };
+        let (requested, tag) = (dmarc.requested.word(), dmarc.tag.word());
+        out += &format!(": _dmarc.{name} asks for {requested} ({tag}){test}");
+        out += match (dmarc.dkim, dmarc.spf) {
+            (true, true) => "; DKIM and SPF are aligned",
+            (true, false) => "; DKIM is aligned",
+            (false, true) => "; SPF is aligned",
+            (false, false) => "; nothing that passed is aligned",
+        };
+        if let Some(organization) = &dmarc.organization {
+            out += &format!("\n    organizational domain: {organization}");
+        }
+        out += &format!("\n    disposition: {}", self.disposition.word());
+        if let Some(exception) = self.exception {
+            out += &format!(" ({})", exception.word());
+        }
+        out.push('\n');
+        if let Some((code, enhanced, text)) = dmarc.reply(author, self.disposition) {
+            out += &format!("    reply: {code} {enhanced} {text}\n");
+        }
+        out
+    }
+
+    fn json(&self) -> Json {
+        let findings = &self.findings;
+        let texts = |all: &[String]| Json::Array(all.iter().map(|t| word(t)).collect());
+        let mut members = Vec::new();
+        if let Some(sender) = &findings.sender {
+            members.push(("client", word(&sender.ip.to_string())));
+            members.push(("helo", Json::bytes(&sender.helo)));
+            members.push(("mail_from", Json::bytes(&sender.mail_from)));
+        }
+        if let Some((helo, mail_from)) = &findings.spf {
+            members.push(("spf_helo", spf_json(helo)));
+            members.push(("spf", spf_json(mail_from)));
+        }
+        members.push(("dkim", Json::Array(findings.dkim.iter().map(dkim_json).collect())));
+        let arc = &findings.arc;
+        members.push((
+            "arc",
+            Json::Object(vec![
+                ("result", word(arc.validation.word())),
+                ("reason", reason(arc.fault)),
+                ("oldest_pass", Json::count(arc.oldest_pass.into())),
+                ("sealers", texts(&arc.sealers)),
+            ]),
+        ));
+        members.push(("dmarc", self.dmarc_json()));
+        members.push(("notes", texts(&self.notes)));
+        members.push(("lookups", Json::count(u64::try_from(self.lookups).unwrap_or(0))));
+        members.push(("failures", texts(&self.failures)));
+        members.push(("field", word(self.field.trim_end())));
+        Json::Object(members)
+    }
+
+    fn dmarc_json(&self) -> Json {
+        let dmarc = &self.findings.dmarc;
+        let author = &self.findings.author;
+        let fault = author.as_ref().err().map(ToString::to_string);
+        let policy = dmarc.policy.as_ref().map(|(name, _)| name);
+        Json::Object(vec![
+            ("result", word(dmarc.verdict.word())),
+            ("from", reason(author.as_ref().ok())),
+            ("reason", reason(fault.or(dmarc.problem.map(|p| p.to_string())))),
+            ("policy_domain", reason(policy)),
+            ("organizational_domain", reason(dmarc.organization.as_ref())),
+            ("requested", word(dmarc.requested.word())),
+            ("tag", word(dmarc.tag.word())),
+            ("testing", Json::Bool(dmarc.testing())),
+            ("dkim_aligned", Json::Bool(dmarc.dkim)),
+            ("spf_aligned", Json::Bool(dmarc.spf)),
+            ("disposition", word(self.disposition.word())),
+            ("exception", word(self.exception.map_or("", Exception::word))),
+        ])
+    }
 }
 
 fn spf_text(name: &str, outcome: &spf::Outcome) -> String {
@@ -157,135 +406,73 @@ fn spf_text(name: &str, outcome: &spf::Outcome) -> String {
     if let Some(explanation) = &outcome.explanation {
         line += &format!("\n    the domain explains: {explanation}");
     }
-    if outcome.signals.plus_all {
-        line += "\n    the record lets anybody send (+all)";
+    for (set, what) in [
+        (outcome.signals.plus_all, "lets anybody send (+all)"),
+        (outcome.signals.wide, "lets more than 65536 addresses send"),
+        (outcome.signals.ptr, "uses ptr, which is slow and not to be relied on"),
+    ] {
+        if set {
+            line += &format!("\n    the record {what}");
+        }
     }
     line + "\n"
 }
 
-/// What came from outside goes to a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+fn dkim_text(v: &dkim::Verified) -> String {
+    let mut line = format!("dkim: {}", v.verdict.word());
+    if !v.domain.is_empty() {
+        line += &format!(" by {}", printable(&v.domain));
+    }
+    if !v.selector.is_empty() {
+        line += &format!(", selector {}", printable(&v.selector));
+    }
+    if let Some(algorithm) = v.algorithm {
+        line += &format!(", {}", algorithm.word());
+    }
+    if let Some(bits) = v.key_bits {
+        line += &format!(", {bits} bits");
+    }
+    if let Some(fault) = v.fault {
+        line += &format!(": {fault}");
+        if fault.is_of_the_key() {
+            let (domain, selector) = (printable(&v.domain), printable(&v.selector));
+            line += &format!(" (TXT at {selector}._domainkey.{domain})");
+        }
+    }
+    line + "\n"
 }
 
-fn text(
-    findings: &Findings,
-    disposition: Disposition,
-    exception: Option<Exception>,
-    field: &str,
-    lookups: usize,
-) -> String {
-    let mut out = String::new();
-    match &findings.spf {
-        Some((helo, mail_from)) => {
-            out += &spf_text("helo", helo);
-            out += &spf_text("mail from", mail_from);
-        }
-        None => out += "spf: not checked: the client's address is not known (-c)\n",
-    }
-    if findings.dkim.is_empty() {
-        out += "dkim: none: there is no signature\n";
-    }
-    for v in &findings.dkim {
-        out += &format!("dkim: {} by {}", v.verdict.word(), printable(&v.domain));
-        if let (Some(algorithm), Some(bits)) = (v.algorithm, v.key_bits) {
-            let selector = printable(&v.selector);
-            out += &format!(", selector {selector}, {}, {bits} bits", algorithm.word());
-        }
-        if let Some(fault) = v.fault {
-            out += &format!(": {fault}");
-        }
-        out.push('\n');
-    }
-    let arc = &findings.arc;
-    out += &format!("arc: {}", arc.validation.word());
-    if !arc.sealers.is_empty() {
-        out += &format!(", sealed by {}", arc.sealers.join(", "));
-    }
-    if let Some(fault) = arc.fault {
-        out += &format!(": {fault}");
-    }
-    out.push('\n');
-    let dmarc = &findings.dmarc;
-    out += &format!("dmarc: {}", dmarc.verdict.word());
-    match &findings.author {
-        Ok(author) => out += &format!(" for {author}"),
-        Err(fault) => out += &format!(": {fault}"),
-    }
-    if let Some((name, record)) = &dmarc.policy {
-        let test = if record.testing { ", in test" } else { "" };
-        out += &format!(": {name} asks for {}{test}", dmarc.requested.word());
-        let by = match (dmarc.dkim, dmarc.spf) {
-            (true, true) => "DKIM and SPF are aligned",
-            (true, false) => "DKIM is aligned",
-            (false, true) => "SPF is aligned",
-            (false, false) => "nothing that passed is aligned",
-        };
-        out += &format!("; {by}\n    disposition: {}", disposition.word());
-        if let Some(exception) = exception {
-            out += &format!(" ({})", exception.word());
-        }
-    }
-    out.push('\n');
-    if findings.duplicates {
-        out += "note: a header field that may occur once occurs more often\n";
-    }
-    out + &format!("{lookups} DNS lookups\n\n{field}")
+fn word(text: &str) -> Json {
+    Json::Text(text.to_string())
 }
 
-fn json(findings: &Findings, disposition: Disposition, field: &str, lookups: usize) -> Json {
-    let word = |w: &str| Json::Text(w.to_string());
-    let text = |t: Option<String>| Json::Text(t.unwrap_or_default());
-    let spf = |o: &spf::Outcome| {
-        Json::Object(vec![
-            ("result", word(o.verdict.word())),
-            ("domain", word(&o.domain)),
-            ("matched", text(o.matched.clone())),
-            ("reason", text(o.problem.map(|p| p.to_string()))),
-            ("explanation", text(o.explanation.clone())),
-        ])
-    };
-    let mut members = Vec::new();
-    if let Some((helo, mail_from)) = &findings.spf {
-        members.push(("spf_helo", spf(helo)));
-        members.push(("spf", spf(mail_from)));
-    }
-    let signatures = findings.dkim.iter().map(|v| {
-        Json::Object(vec![
-            ("result", word(v.verdict.word())),
-            ("reason", text(v.fault.map(|f| f.to_string()))),
-            ("domain", word(&v.domain)),
-            ("selector", word(&v.selector)),
-            ("algorithm", word(v.algorithm.map_or("", dkim::Algorithm::word))),
-            ("bits", Json::count(v.key_bits.unwrap_or(0).into())),
-        ])
-    });
-    members.push(("dkim", Json::Array(signatures.collect())));
-    let arc = &findings.arc;
-    members.push((
-        "arc",
-        Json::Object(vec![
-            ("result", word(arc.validation.word())),
-            ("reason", text(arc.fault.map(|f| f.to_string()))),
-            ("sealers", Json::Array(arc.sealers.iter().map(|s| word(s)).collect())),
-        ]),
-    ));
-    let dmarc = &findings.dmarc;
-    let policy = dmarc.policy.as_ref().map(|(name, _)| name.to_string());
-    members.push((
-        "dmarc",
-        Json::Object(vec![
-            ("result", word(dmarc.verdict.word())),
-            ("from", text(findings.author.as_ref().ok().map(ToString::to_string))),
-            ("reason", text(findings.author.as_ref().err().map(ToString::to_string))),
-            ("policy_domain", text(policy)),
-            ("requested", word(dmarc.requested.word())),
-            ("disposition", word(disposition.word())),
-        ]),
-    ));
-    members.push(("lookups", Json::count(u64::try_from(lookups).unwrap_or(0))));
-    members.push(("field", word(field.trim_end())));
-    Json::Object(members)
+/// A text, empty without a value.
+fn reason(value: Option<impl ToString>) -> Json {
+    Json::Text(value.map(|v| v.to_string()).unwrap_or_default())
+}
+
+fn spf_json(outcome: &spf::Outcome) -> Json {
+    Json::Object(vec![
+        ("result", word(outcome.verdict.word())),
+        ("domain", word(&outcome.domain)),
+        ("matched", reason(outcome.matched.as_ref())),
+        ("reason", reason(outcome.problem)),
+        ("explanation", reason(outcome.explanation.as_ref())),
+        ("plus_all", Json::Bool(outcome.signals.plus_all)),
+        ("wide", Json::Bool(outcome.signals.wide)),
+        ("ptr", Json::Bool(outcome.signals.ptr)),
+    ])
+}
+
+fn dkim_json(v: &dkim::Verified) -> Json {
+    Json::Object(vec![
+        ("result", word(v.verdict.word())),
+        ("reason", reason(v.fault)),
+        ("domain", word(&v.domain)),
+        ("selector", word(&v.selector)),
+        ("algorithm", word(v.algorithm.map_or("", dkim::Algorithm::word))),
+        ("bits", Json::count(v.key_bits.unwrap_or(0).into())),
+    ])
 }
 
 #[cfg(test)]
@@ -304,6 +491,11 @@ mod tests {
         assert_eq!(
             from("from [192.0.2.9] (unknown [IPv6:2001:db8::1]) by mx [198.51.100.1]"),
             Some(("[192.0.2.9]".into(), "2001:db8::1".into()))
+        );
+        assert_eq!(
+            from("FROM a\t([192.0.2.1]) by mx").map(|(helo, _)| helo),
+            Some("a".into()),
+            "however it is spaced"
         );
         assert_eq!(from("by mx with LMTP"), None);
         assert_eq!(from("from a by mx ([192.0.2.1])"), None);

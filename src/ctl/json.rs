@@ -2,6 +2,8 @@
 
 /// A value under construction.
 pub enum Json {
+    /// True or false.
+    Bool(bool),
     /// A number.
     Number(i64),
     /// A string; bytes that are not UTF-8 become U+FFFD.
@@ -35,6 +37,7 @@ impl Json {
 
     fn write(&self, out: &mut String) {
         match self {
+            Json::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
             Json::Number(n) => out.push_str(&n.to_string()),
             Json::Text(s) => quote(s, out),
             Json::Array(all) => {
