@@ -1,24 +1,22 @@
 //! What tests of pure code share.
 
-use nix::time::{clock_gettime, ClockId};
 use std::time::Duration;
+
+use crate::sys::time::thread_cpu;
 
 /// Fails if sixteen times the input takes much more than sixteen times the time.
 ///
-/// Quadratic work takes 256 times; the bound is 80, and the least of some runs
-/// counts.  Time is the thread's own, so that a busy machine, on which a long
-/// run is interrupted and a short one is not, does not fail the test.
+/// Time is what the thread used of a processor, which a busy machine changes
+/// little.  Quadratic work takes 256 times; the bound is 80, and the least of
+/// some runs counts.
 pub fn assert_linear(mut run: impl FnMut(usize)) {
     const SMALL: usize = 1 << 13;
-    let now = || -> Duration {
-        clock_gettime(ClockId::from_raw(libc::CLOCK_THREAD_CPUTIME_ID)).unwrap().into()
-    };
     let mut least = |n: usize| -> Duration {
         (0..5)
             .map(|_| {
-                let begun = now();
+                let begun = thread_cpu();
                 run(n);
-                now() - begun
+                thread_cpu().saturating_sub(begun)
             })
             .min()
             .unwrap()

@@ -65,6 +65,20 @@ pub fn local(secs: i64) -> Option<Local> {
     })
 }
 
+/// What this thread has used of a processor: what other work takes is not in it.
+#[cfg(test)]
+#[must_use]
+pub fn thread_cpu() -> std::time::Duration {
+    // SAFETY: timespec is plain data, written by the call.
+    let mut ts: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to our own value; a failure leaves it zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut ts) };
+    std::time::Duration::new(
+        u64::try_from(ts.tv_sec).unwrap_or(0),
+        u32::try_from(ts.tv_nsec).unwrap_or(0),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

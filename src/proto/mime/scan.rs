@@ -158,12 +158,6 @@ impl Scanner {
         self.keep(rest);
     }
 
-    /// Octets of the message that are kept.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
-        self.line.capacity().saturating_add(self.field.capacity())
-    }
-
     /// The end of the message: closes what is open.
     pub fn finish(mut self) -> Structure {
         if self.line_octets > 0 {
@@ -456,4 +450,12 @@ impl Scanner {
 
 fn octets(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+impl Scanner {
+    /// Octets of the message that are kept.
+    pub(super) fn held(&self) -> usize {
+        self.line.capacity().saturating_add(self.field.capacity())
+    }
 }
