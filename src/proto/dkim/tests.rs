@@ -673,6 +673,8 @@ fn verifying_takes_time_that_doubles_with_the_header() {
             std::hint::black_box(parsed.header_digest::<Sum>(&FieldIndex::new(&fields), &own));
         });
     }
+}
+
 /// RFC 6376 3.6.2.2: strings of at most 255 octets, as a zone file has them.
 #[test]
 fn a_key_is_published_in_strings_that_a_zone_file_takes() {
