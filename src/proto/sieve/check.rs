@@ -1,23 +1,25 @@
 //! From the tree to code: the checker.
 //!
-//! Looks up every name in the [`Language`], puts arguments in their places,
-//! resolves variables and reports what is wrong, once per mistake.  What only
-//! one verb knows about itself is in that verb's own `check` function.
+//! Looks up every name in the [`Language`], resolves variables and reports what
+//! is wrong, once per mistake.  Arguments are put in their places by
+//! [`arguments`](super::arguments); what only one verb knows about itself is in
+//! that verb's own `check` function.
 //!
 //! Included scripts are compiled one after the other from a list, each once,
 //! whatever includes it: neither depth nor number of includes multiplies work.
 //! RFC 5228 2.10.5 and 2.10.7, RFC 5463 4, RFC 6609.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::ast::{Arg, Node, Value as Raw};
-use super::code::{Given, Noted, Op, Script, Text, Unit, Value, Variable};
-use super::compare::{Comparator, MatchType, Matching, Relation};
+use super::ast::Node;
+use super::code::{Noted, Op, Script, Unit, Variable};
+use super::compare::Matching;
 use super::fault::{Error, Pos};
-use super::language::{Kind, Language, Shape, Tag, Tests, Verb, MATCHES};
+use super::language::{Kind, Language, Tests};
 use super::parse::parse;
 use super::surroundings::{Library, Location};
-use super::template::{self, Name};
+use super::template::Name;
 use crate::proto::limits;
 
 /// Compiles a script and those it includes.
@@ -37,9 +39,9 @@ pub fn compile(
     while let Some(wanted) = shared.units.get(units.len()) {
         let name = wanted.name.clone();
         let text = if units.is_empty() {
-            Ok(Some(source.to_vec()))
+            Ok(Some(Cow::Borrowed(source)))
         } else {
-            library.script(wanted.location, &name)
+            library.script(wanted.location, &name).map(|text| text.map(Cow::Owned))
         };
         let first = errors.len();
         let unit = match text {
@@ -51,8 +53,12 @@ pub fn compile(
                 Unit::default()
             }
         };
-        for error in errors.iter_mut().skip(first).filter(|_| !name.is_empty()) {
-            error.script.get_or_insert_with(|| name.clone());
+        // What the parser and what the checker has found, in the order of the text.
+        if let Some(new) = errors.get_mut(first..) {
+            new.sort_by_key(|error| error.pos);
+            for error in new.iter_mut().filter(|_| !name.is_empty()) {
+                error.script.get_or_insert_with(|| name.clone());
+            }
         }
         units.push(Unit { name, ..unit });
         if errors.len() >= limits::SIEVE_ERRORS.size() {
@@ -180,10 +186,10 @@ fn circles(wanted: &[Wanted], units: &[Unit], errors: &mut Vec<Error>) {
 
 /// The state of checking one script; what a verb's own check may use.
 pub struct Check<'c> {
-    language: &'c Language,
-    errors: &'c mut Vec<Error>,
+    pub(super) language: &'c Language,
+    pub(super) errors: &'c mut Vec<Error>,
     shared: &'c mut Shared,
-    enabled: Vec<bool>,
+    pub(super) enabled: Vec<bool>,
     locals: HashMap<String, usize>,
     /// Names that the script has tied to global variables.  RFC 6609 3.4.
     named: HashMap<String, Variable>,
@@ -203,6 +209,13 @@ impl Check<'_> {
     pub fn error(&mut self, pos: Pos, text: impl Into<String>) {
         if self.errors.len() < limits::SIEVE_ERRORS.size() {
             self.errors.push(Error { script: None, pos, text: text.into() });
+        }
+    }
+
+    /// Reports that a limit is reached; what goes further beyond it is the same mistake.
+    fn error_once(&mut self, pos: Pos, text: String) {
+        if !self.errors.iter().any(|error| error.text == text) {
+            self.error(pos, text);
         }
     }
 
@@ -274,7 +287,7 @@ impl Check<'_> {
         let n = self.locals.len();
         let max = limits::SIEVE_VARIABLES.size();
         if n >= max && !self.locals.contains_key(&name) {
-            self.error(pos, format!("more than {max} variables"));
+            self.error_once(pos, format!("more than {max} variables"));
             return None;
         }
         Some(Variable::Local(*self.locals.entry(name).or_insert(n)))
@@ -285,7 +298,7 @@ impl Check<'_> {
         let n = self.shared.globals.len();
         let max = limits::SIEVE_VARIABLES.size();
         if n >= max && !self.shared.globals.contains_key(name) {
-            self.error(pos, format!("more than {max} global variables"));
+            self.error_once(pos, format!("more than {max} global variables"));
             return None;
         }
         Some(Variable::Global(*self.shared.globals.entry(name.to_string()).or_insert(n)))
@@ -322,14 +335,14 @@ impl Check<'_> {
     }
 
     /// Checks the commands of a block.
-    fn block(&mut self, nodes: &[Node]) -> Vec<Op> {
-        let mut ops = Vec::new();
+    fn block(&mut self, nodes: &[Node<'_>]) -> Vec<Op> {
+        let mut ops = Vec::with_capacity(nodes.len());
         let outer = self.previous.take();
         // An `ihave` that is known to fail makes what it guards unreachable: it may be in a
         // language that we do not know.  RFC 5463 4.
         let mut chain_taken = false;
         for node in nodes {
-            if !matches!(node.name.as_str(), "elsif" | "else") {
+            if !matches!(&*node.name, "elsif" | "else") {
                 chain_taken = false;
             }
             if chain_taken {
@@ -350,7 +363,7 @@ impl Check<'_> {
     }
 
     /// Checks a command or test.
-    fn node(&mut self, node: &Node, as_command: bool) -> Option<Op> {
+    fn node(&mut self, node: &Node<'_>, as_command: bool) -> Option<Op> {
         if node.broken {
             // Its block may still be read, so that later errors do not hide.
             let inner = node.block.as_deref().unwrap_or_default();
@@ -362,20 +375,20 @@ impl Check<'_> {
     }
 
     /// Reports a mistake in what a node is; its block is looked at all the same.
-    fn wrong(&mut self, node: &Node, text: String) -> Option<Op> {
+    fn wrong(&mut self, node: &Node<'_>, text: String) -> Option<Op> {
         self.error(node.pos, text);
         self.nested(node.block.as_deref().unwrap_or_default());
         None
     }
 
-    fn nested(&mut self, nodes: &[Node]) -> Vec<Op> {
+    fn nested(&mut self, nodes: &[Node<'_>]) -> Vec<Op> {
         self.depth = self.depth.saturating_add(1);
         let ops = self.block(nodes);
         self.depth = self.depth.saturating_sub(1);
         ops
     }
 
-    fn known(&mut self, node: &Node, as_command: bool) -> Option<Op> {
+    fn known(&mut self, node: &Node<'_>, as_command: bool) -> Option<Op> {
         let other = || self.language.verb(&node.name, !as_command);
         let found = self.language.verb(&node.name, as_command).or_else(other);
         let Some((extension, verb)) = found else {
@@ -391,13 +404,24 @@ impl Check<'_> {
             return self.wrong(node, format!("cannot use {is} '{}' as a {not}", verb.name));
         }
         let before = self.errors.len();
+        // `address is "from"`: what looks like a test is a tag.
+        if let (Tests::None, Some(test)) = (verb.tests, node.tests.first()) {
+            if self.tag_rule(verb, &test.name).is_some() {
+                self.error(
+                    test.pos,
+                    format!("missing colon before '{}', a tag of {}", test.name, verb.title()),
+                );
+                self.nested(node.block.as_deref().unwrap_or_default());
+                return None;
+            }
+        }
         let mut op = Op {
             pos: node.pos,
             verb,
-            args: Vec::new(),
+            args: Vec::with_capacity(verb.params.len()),
             tags: Vec::new(),
             matching: Matching { comparator: verb.comparator, ..Matching::default() },
-            tests: Vec::new(),
+            tests: Vec::with_capacity(node.tests.len()),
             block: Vec::new(),
             noted: Noted::Nothing,
         };
@@ -413,7 +437,7 @@ impl Check<'_> {
     }
 
     /// The block, or the lack of one.
-    fn body(&mut self, node: &Node, op: &mut Op) {
+    fn body(&mut self, node: &Node<'_>, op: &mut Op) {
         let wants = matches!(op.verb.kind, Kind::Command { block: true, .. });
         match &node.block {
             Some(inner) if wants => {
@@ -443,7 +467,7 @@ impl Check<'_> {
         }
     }
 
-    fn tests(&mut self, node: &Node, op: &mut Op, good: bool) {
+    fn tests(&mut self, node: &Node<'_>, op: &mut Op, good: bool) {
         let title = op.verb.title();
         match op.verb.tests {
             Tests::None if node.tests.is_empty() => {}
@@ -454,7 +478,7 @@ impl Check<'_> {
                 }
             }
             Tests::One if node.tests.len() == 1 && !node.test_list => {
-                op.tests = node.tests.iter().filter_map(|t| self.node(t, false)).collect();
+                op.tests.extend(node.tests.iter().filter_map(|t| self.node(t, false)));
             }
             Tests::One => {
                 if good {
@@ -478,228 +502,6 @@ impl Check<'_> {
                     self.error(node.pos, format!("{title} needs a list of tests in parentheses"));
                 }
             }
-        }
-    }
-
-    /// Puts tags and positional arguments in their places.
-    fn arguments(&mut self, node: &Node, op: &mut Op) {
-        let mut args = node.args.iter().peekable();
-        let mut positional: Vec<&Arg> = Vec::new();
-        let title = op.verb.title();
-        while let Some(arg) = args.next() {
-            let Raw::Tag(name) = &arg.value else {
-                positional.push(arg);
-                continue;
-            };
-            let Some(tag) = self.tag(op.verb, name, arg.pos) else { return };
-            if !positional.is_empty() {
-                let text = format!("unexpected tag ':{name}' after the arguments of {title}");
-                return self.error(arg.pos, text);
-            }
-            if let Some(pos) = self.conflict(op, tag, arg.pos) {
-                return self
-                    .error(pos, format!("{title} takes only one of its {} tags", tag.group));
-            }
-            let value = match tag.value {
-                None => None,
-                Some(shape) => match args.peek().and_then(|next| self.given(next, shape)) {
-                    Some(given) => {
-                        args.next();
-                        Some(given)
-                    }
-                    None => {
-                        let text =
-                            format!("the tag ':{name}' of {title} needs {}", shape.describe());
-                        return self.error(arg.pos, text);
-                    }
-                },
-            };
-            op.tags.push((tag.name, value));
-            if tag.on.contains(&MATCHES) || op.verb.classes.contains(&MATCHES) {
-                if let Err(text) = self.matching(op, tag.name) {
-                    return self.error(arg.pos, text);
-                }
-            }
-        }
-        for i in 0..op.tags.len() {
-            let name = op.tags.get(i).map_or("", |(name, _)| *name);
-            let needs = self.tag_rule(op.verb, name).and_then(|(_, tag)| tag.with);
-            if let Some(needs) = needs.filter(|needs| !op.has(needs)) {
-                let text = format!("the tag ':{name}' of {title} needs ':{needs}'");
-                return self.error(node.pos, text);
-            }
-        }
-        self.positional(node, op, &positional);
-    }
-
-    /// The rule for a tag: a verb's own, or one that an extension adds.
-    fn tag_rule(&self, verb: &'static Verb, name: &str) -> Option<(usize, &'static Tag)> {
-        let own = verb.tags.iter().find(|tag| tag.name == name);
-        if let Some(own) = own {
-            return Some((usize::MAX, own));
-        }
-        let on = |i: usize| {
-            let core = self.language.extension(i).is_some_and(|e| e.name.is_empty());
-            core || self.enabled.get(i) == Some(&true)
-        };
-        let mut rules = self.language.tags(verb, name).collect::<Vec<_>>();
-        rules.sort_by_key(|(i, _)| !on(*i));
-        rules.first().copied().filter(|(i, _)| on(*i))
-    }
-
-    fn tag(&mut self, verb: &'static Verb, name: &str, pos: Pos) -> Option<&'static Tag> {
-        if let Some((_, tag)) = self.tag_rule(verb, name) {
-            return Some(tag);
-        }
-        let offered = self.language.tags(verb, name).next();
-        let text = match offered.and_then(|(i, _)| self.language.extension(i)) {
-            Some(extension) => {
-                let title = verb.title();
-                format!("the tag ':{name}' of {title} needs require \"{}\"", extension.name)
-            }
-            None => format!("unknown tag ':{name}' for {} here", verb.title()),
-        };
-        self.error(pos, text);
-        None
-    }
-
-    /// The place of the mistake if another tag of the same group has been given.
-    fn conflict(&self, op: &Op, tag: &Tag, pos: Pos) -> Option<Pos> {
-        let mut names = op.tags.iter().map(|(name, _)| *name);
-        let same = names.any(|name| {
-            name == tag.name
-                || self.tag_rule(op.verb, name).is_some_and(|(_, other)| other.group == tag.group)
-        });
-        same.then_some(pos)
-    }
-
-    /// An argument in the shape that is wanted; `None` if it has another.
-    fn given(&mut self, arg: &Arg, shape: Shape) -> Option<Given> {
-        let pos = arg.pos;
-        let value = match (&arg.value, shape) {
-            (Raw::Number(n), Shape::Number) => Value::Number(*n),
-            (Raw::Text(raw), Shape::Text | Shape::List) => {
-                Value::Text(template::text(self, pos, raw))
-            }
-            (Raw::Text(raw), Shape::Constant) => match template::text(self, pos, raw) {
-                text @ Text::Constant(_) => Value::Text(text),
-                Text::Template(_) => return None,
-            },
-            (Raw::List(list), Shape::List) => {
-                Value::List(list.iter().map(|raw| template::text(self, pos, raw)).collect())
-            }
-            _ => return None,
-        };
-        Some(Given { pos, value })
-    }
-
-    fn positional(&mut self, node: &Node, op: &mut Op, given: &[&Arg]) {
-        let params = op.verb.params;
-        let title = op.verb.title();
-        let required = params.iter().filter(|p| !p.optional).count();
-        if given.len() < required || given.len() > params.len() {
-            let wanted = match (required, params.len()) {
-                (0, 0) => "no positional arguments".to_string(),
-                (1, 1) => "1 positional argument".to_string(),
-                (a, b) if a == b => format!("{a} positional arguments"),
-                (a, b) => format!("{a} to {b} positional arguments"),
-            };
-            let verb = if required == 0 && params.is_empty() { "takes" } else { "requires" };
-            let text = format!("{title} {verb} {wanted}, but {} specified", given.len());
-            return self.error(node.pos, text);
-        }
-        // Optional parameters are filled from the left as far as there are arguments.
-        let mut spare = given.len().saturating_sub(required);
-        let mut given = given.iter();
-        for (i, param) in params.iter().enumerate() {
-            let skip = param.optional && spare == 0;
-            if param.optional {
-                spare = spare.saturating_sub(1);
-            }
-            let Some(arg) = (if skip { None } else { given.next() }) else {
-                op.args.push(None);
-                continue;
-            };
-            let before = self.errors.len();
-            match self.given(arg, param.shape) {
-                Some(given) => op.args.push(Some(given)),
-                None if self.errors.len() > before => return,
-                None => {
-                    let text = format!(
-                        "{title} expects {} as argument {} ({}), but {} was found",
-                        param.shape.describe(),
-                        i.saturating_add(1),
-                        param.name,
-                        arg.value.kind(),
-                    );
-                    return self.error(arg.pos, text);
-                }
-            }
-        }
-        let keys = op.args.last().and_then(Option::as_ref).map_or(0, |keys| keys.texts().len());
-        op.matching.compiled.resize_with(keys, Default::default);
-        if op.verb.classes.contains(&MATCHES) {
-            self.keys(op);
-        }
-    }
-
-    /// Takes a tag of the matching class into the operation.
-    fn matching(&mut self, op: &mut Op, name: &str) -> Result<(), String> {
-        let value = op.tag(name).and_then(|given| given.constants().next()).map(<[u8]>::to_vec);
-        let relation = || {
-            let name = value.as_deref().unwrap_or_default();
-            Relation::parse(name)
-                .ok_or_else(|| format!("'{}' is no relation", String::from_utf8_lossy(name)))
-        };
-        match name {
-            "is" => op.matching.kind = MatchType::Is,
-            "contains" => op.matching.kind = MatchType::Contains,
-            "matches" => op.matching.kind = MatchType::Matches,
-            "regex" => op.matching.kind = MatchType::Regex,
-            "list" => op.matching.kind = MatchType::List,
-            "count" => op.matching.kind = MatchType::Count(relation()?),
-            "value" => op.matching.kind = MatchType::Value(relation()?),
-            "comparator" => {
-                let name = value.unwrap_or_default();
-                op.matching.comparator = self.comparator(&name)?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn comparator(&self, name: &[u8]) -> Result<Comparator, String> {
-        let shown = String::from_utf8_lossy(name);
-        let capability = [b"comparator-", name].concat();
-        let found = self.language.find(&capability);
-        let comparator = found.and_then(|i| self.language.extension(i)?.comparator);
-        let Some(comparator) = comparator else {
-            return Err(format!("unknown comparator '{shown}'"));
-        };
-        let always = matches!(comparator, Comparator::Octet | Comparator::AsciiCasemap);
-        if !always && found.and_then(|i| self.enabled.get(i)) != Some(&true) {
-            return Err(format!("the comparator '{shown}' needs require \"comparator-{shown}\""));
-        }
-        Ok(comparator)
-    }
-
-    /// Match type, comparator and constant keys have to fit together.
-    fn keys(&mut self, op: &mut Op) {
-        let (kind, comparator) = (op.matching.kind, op.matching.comparator);
-        let substring = matches!(kind, MatchType::Contains | MatchType::Matches | MatchType::Regex);
-        if substring && !comparator.has_substring() {
-            let name = comparator.name();
-            return self.error(op.pos, format!("the comparator '{name}' finds no substrings"));
-        }
-        let fold = comparator.fold();
-        let last = op.args.iter().rev().flatten().next();
-        let mut wrong = None;
-        if let (MatchType::Regex, Some(keys)) = (kind, last) {
-            let bad = |key| super::ere::check(key, fold).err();
-            wrong = keys.constants().find_map(bad).map(|why| (keys.pos, why));
-        }
-        if let Some((pos, why)) = wrong {
-            self.error(pos, why);
         }
     }
 }

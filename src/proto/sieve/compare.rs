@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use super::code::Op;
 use super::ere::Ere;
 use super::glob::Glob;
+use super::needle::Hay;
 use super::run::{Ended, Run};
 use crate::proto::text::casemap;
 
@@ -294,6 +295,7 @@ impl<'a> Matcher<'a> {
 
     fn pattern(&self, run: &mut Run<'a>, value: &[u8]) -> Result<bool, Ended> {
         let fold = self.comparator.fold();
+        let hay = Hay::new(value, fold);
         for (i, key) in self.keys.iter().enumerate() {
             let made;
             let kept = self.op.matching.compiled.get(i).filter(|_| self.constant);
@@ -308,17 +310,20 @@ impl<'a> Matcher<'a> {
             let found = match compiled {
                 Ok(Compiled::Glob(glob)) => {
                     run.charge(glob.cost(value.len()))?;
-                    glob.matches(value, fold).map(|mut ranges| {
+                    let found =
+                        if glob.needle.may_be_in(&hay) { glob.matches(value, fold) } else { None };
+                    Ok(found.map(|mut ranges| {
                         ranges.insert(0, 0..value.len());
                         ranges
-                    })
+                    }))
                 }
                 Ok(Compiled::Ere(ere)) => {
                     run.charge(ere.cost(value.len()))?;
-                    ere.captures(value)
+                    ere.captures(value, &hay)
                 }
-                Err(why) => return Err(run.fault(self.op.pos, why.clone())),
+                Err(why) => Err(why.clone()),
             };
+            let found = found.map_err(|why| run.fault(self.op.pos, why))?;
             if let Some(ranges) = found {
                 let take = |r: std::ops::Range<usize>| value.get(r).unwrap_or_default().to_vec();
                 run.set_match_values(ranges.into_iter().map(take).collect());

@@ -3,52 +3,59 @@
 //!
 //! The expression is checked and translated here, piece by piece, and run by
 //! the `regex` crate, whose automata take time linear in the value: no
-//! expression can blow up.  What is found is therefore the *leftmost-first*
-//! match, as with Pigeonhole 2.4 (PCRE2), not POSIX's longest: of `(a|ab)` the
-//! first alternative that leads to a match wins.  Whether there is a match does
-//! not depend on that, only what the match variables hold.
+//! expression can blow up.  Building an automaton costs more than running it,
+//! so that is put off until a value has the [`Needle`] of the expression; what
+//! would be too big is refused before.
+//!
+//! What is found is the *leftmost-first* match, as with Pigeonhole 2.4 (PCRE2),
+//! not POSIX's longest: of `(a|ab)` the first alternative that leads to a match
+//! wins.  Whether there is a match does not depend on that, only what the match
+//! variables hold.
 //!
 //! Beyond POSIX: `\d \D \w \W \s \S \b \B` (ASCII), `(?:...)`, and a `?` after
 //! a repetition for the shortest one.  Back-references are refused.
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::compare::Fold;
+use super::needle::{Hay, Needle};
 use crate::proto::limits;
 
-/// A compiled expression.
+/// A checked expression; its automaton is built when a value may match.
 #[derive(Clone, Debug)]
 pub struct Ere {
-    regex: Regex,
+    translated: String,
+    needle: Needle,
+    regex: OnceLock<Result<Regex, String>>,
     length: usize,
 }
 
 impl Ere {
-    /// Compiles an expression.
+    /// Checks and translates an expression.
     pub fn new(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
-        let translated = translate(pattern, fold)?;
-        let regex = RegexBuilder::new(&translated)
-            .size_limit(limits::SIEVE_REGEX_MEMORY.size())
-            .dfa_size_limit(limits::SIEVE_REGEX_MEMORY.size())
-            .nest_limit(64)
-            .build()
-            .map_err(|e| match e {
-                regex::Error::CompiledTooBig(_) => {
-                    "the regular expression needs too much memory".to_string()
-                }
-                _ => "the regular expression is not valid".to_string(),
-            })?;
-        Ok(Ere { regex, length: pattern.len() })
+        let (translated, needle) = translate(pattern, fold)?;
+        Ok(Ere { translated, needle, regex: OnceLock::new(), length: pattern.len() })
     }
 
     /// The ranges of the whole match and its groups, at most `SIEVE_MATCH_VALUES`.
-    pub fn captures(&self, value: &[u8]) -> Option<Vec<Range<usize>>> {
-        let found = self.regex.captures(value)?;
+    ///
+    /// `hay` is the value, prepared.  The error is words for the script's author.
+    pub fn captures(
+        &self,
+        value: &[u8],
+        hay: &Hay<'_>,
+    ) -> Result<Option<Vec<Range<usize>>>, String> {
+        if !self.needle.may_be_in(hay) {
+            return Ok(None);
+        }
+        let regex = self.regex.get_or_init(|| build(&self.translated)).as_ref();
+        let Some(found) = regex.map_err(String::clone)?.captures(value) else { return Ok(None) };
         let groups = found.iter().take(limits::SIEVE_MATCH_VALUES.size());
-        Some(groups.map(|group| group.map_or(0..0, |m| m.range())).collect())
+        Ok(Some(groups.map(|group| group.map_or(0..0, |m| m.range())).collect()))
     }
 
     /// How much work a value of this length is, in units of fuel.
@@ -63,16 +70,45 @@ pub fn check(pattern: &[u8], fold: Fold) -> Result<(), String> {
     translate(pattern, fold).map(drop)
 }
 
+fn build(translated: &str) -> Result<Regex, String> {
+    RegexBuilder::new(translated)
+        .size_limit(limits::SIEVE_REGEX_MEMORY.size())
+        .dfa_size_limit(limits::SIEVE_REGEX_MEMORY.size())
+        .nest_limit(64)
+        .build()
+        .map_err(|e| match e {
+            regex::Error::CompiledTooBig(_) => TOO_BIG.to_string(),
+            _ => "the regular expression is not valid".to_string(),
+        })
+}
+
+const TOO_BIG: &str = "the regular expression needs too much memory";
+
+/// Memory that one character of an expression takes when it is built, roughly.
+const PLACE_OCTETS: usize = 64;
+
 struct Translator<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     fold: Fold,
     out: String,
     /// True if something that can be repeated has just been written.
     atom: bool,
-    depth: usize,
+    /// What literally stands here, as far as it is outside of groups.
+    run: Vec<u8>,
+    /// Where the last character of the run begins.
+    last: usize,
+    /// The stretches that every match contains.
+    runs: Vec<Vec<u8>>,
+    /// There is a `|` outside of groups: nothing is contained in every match.
+    alternatives: bool,
+    /// Places of the automaton: of what stands before each open group, and of this one so far.
+    places: Vec<usize>,
+    /// Places of what can be repeated.
+    atom_places: usize,
 }
 
-fn translate(pattern: &[u8], fold: Fold) -> Result<String, String> {
+/// The expression in the crate's syntax, and what every match contains.
+fn translate(pattern: &[u8], fold: Fold) -> Result<(String, Needle), String> {
     if pattern.len() > limits::SIEVE_REGEX.size() {
         return Err(format!(
             "a regular expression of more than {} octets",
@@ -85,15 +121,22 @@ fn translate(pattern: &[u8], fold: Fold) -> Result<String, String> {
         fold,
         out: String::new(),
         atom: false,
-        depth: 0,
+        run: Vec::new(),
+        last: 0,
+        runs: Vec::new(),
+        alternatives: false,
+        places: vec![0],
+        atom_places: 0,
     };
     while let Some(c) = t.chars.next() {
         t.one(c)?;
     }
-    if t.depth > 0 {
+    if t.depth() > 0 {
         return Err("a '(' in the regular expression is not closed".into());
     }
-    Ok(t.out)
+    t.cut();
+    let runs = if t.alternatives { Vec::new() } else { t.runs };
+    Ok((t.out, Needle::longest(runs, fold)))
 }
 
 impl Translator<'_> {
@@ -101,15 +144,18 @@ impl Translator<'_> {
         match c {
             '^' => self.bare(r"\A"),
             '$' => self.bare(r"\z"),
-            '|' => self.bare("|"),
-            '.' => self.done(r"(?s:.)"),
+            '|' => {
+                self.alternatives |= self.depth() == 0;
+                self.bare("|");
+            }
+            '.' => self.done(r"(?s:.)", WIDE)?,
             '[' => self.bracket()?,
             '(' => {
-                self.depth = self.depth.saturating_add(1);
-                if self.depth > 32 {
+                if self.depth() >= 32 {
                     return Err("the regular expression is nested too deep".into());
                 }
                 self.bare("(");
+                self.places.push(0);
                 if self.chars.next_if_eq(&'?').is_some() {
                     if self.chars.next_if_eq(&':').is_none() {
                         return Err("'(?' is only known as '(?:'".into());
@@ -117,37 +163,75 @@ impl Translator<'_> {
                     self.out.push_str("?:");
                 }
             }
-            ')' if self.depth == 0 => {
+            ')' if self.depth() == 0 => {
                 return Err("a ')' in the regular expression closes nothing".into());
             }
             ')' => {
-                self.depth = self.depth.saturating_sub(1);
-                self.done(")");
+                let inner = self.places.pop().unwrap_or(0);
+                self.done(")", inner.saturating_add(1))?;
             }
-            '*' | '+' | '?' => self.repeat(&c.to_string())?,
+            '*' | '+' | '?' => self.repeat(&c.to_string(), 1)?,
             '{' if self.chars.peek().is_some_and(char::is_ascii_digit) => self.interval()?,
             '\\' => self.escape()?,
-            c => self.literal(c),
+            c => self.literal(c)?,
         }
         Ok(())
     }
 
+    /// How many groups are open.
+    fn depth(&self) -> usize {
+        self.places.len().saturating_sub(1)
+    }
+
+    /// Ends the literal stretch.
+    fn cut(&mut self) {
+        if !self.run.is_empty() {
+            self.runs.push(std::mem::take(&mut self.run));
+        }
+        self.last = 0;
+    }
+
     /// Writes something that cannot be repeated.
     fn bare(&mut self, text: &str) {
+        self.cut();
         self.out.push_str(text);
         self.atom = false;
     }
 
-    /// Writes something that can be repeated.
-    fn done(&mut self, text: &str) {
-        self.out.push_str(text);
-        self.atom = true;
+    /// Writes something that can be repeated and is no literal.
+    fn done(&mut self, text: &str, places: usize) -> Result<(), String> {
+        self.cut();
+        self.write(text, places)
     }
 
-    fn repeat(&mut self, how: &str) -> Result<(), String> {
+    fn write(&mut self, text: &str, places: usize) -> Result<(), String> {
+        self.out.push_str(text);
+        self.atom = true;
+        self.atom_places = places;
+        self.take_places(places)
+    }
+
+    /// Counts places; what would be too big is refused when the script is compiled.
+    fn take_places(&mut self, places: usize) -> Result<(), String> {
+        let most = limits::SIEVE_REGEX_MEMORY.size() / PLACE_OCTETS;
+        if let Some(sum) = self.places.last_mut() {
+            *sum = sum.saturating_add(places);
+        }
+        if self.places.iter().any(|sum| *sum > most) {
+            return Err(TOO_BIG.into());
+        }
+        Ok(())
+    }
+
+    /// Repeats the last atom, as often as `copies` at most as far as the automaton is concerned.
+    fn repeat(&mut self, how: &str, copies: usize) -> Result<(), String> {
         if !self.atom {
             return Err(format!("'{how}' in the regular expression repeats nothing"));
         }
+        // The last character may not be there at all.
+        self.run.truncate(self.last);
+        self.cut();
+        self.take_places(self.atom_places.saturating_mul(copies.saturating_sub(1)))?;
         self.out.push_str(how);
         if self.chars.next_if_eq(&'?').is_some() {
             self.out.push('?');
@@ -168,13 +252,18 @@ impl Translator<'_> {
             }
         }
         let (low, high) = text.split_once(',').map_or((text.as_str(), None), |(l, h)| (l, Some(h)));
-        let number = |s: &str| s.parse::<u32>().ok().filter(|n| *n <= 255).ok_or_else(wrong);
+        let number = |s: &str| s.parse::<u8>().map_err(|_| wrong());
         let low = number(low)?;
         match high {
-            None => self.repeat(&format!("{{{low}}}")),
-            Some("") => self.repeat(&format!("{{{low},}}")),
-            Some(high) if number(high)? >= low => self.repeat(&format!("{{{low},{high}}}")),
-            Some(_) => Err(wrong()),
+            None => self.repeat(&format!("{{{low}}}"), low.into()),
+            Some("") => self.repeat(&format!("{{{low},}}"), usize::from(low).saturating_add(1)),
+            Some(high) => {
+                let high = number(high)?;
+                if high < low {
+                    return Err(wrong());
+                }
+                self.repeat(&format!("{{{low},{high}}}"), high.into())
+            }
         }
     }
 
@@ -187,7 +276,7 @@ impl Translator<'_> {
                     _ => r" \t-\r",
                 };
                 let not = if c.is_ascii_uppercase() { "^" } else { "" };
-                self.done(&format!("[{not}{class}]"));
+                self.done(&format!("[{not}{class}]"), if not.is_empty() { 1 } else { WIDE })?;
             }
             Some(c @ ('b' | 'B')) => self.bare(&format!(r"(?-u:\{c})")),
             Some('0'..='9') => {
@@ -196,17 +285,21 @@ impl Translator<'_> {
             Some(c) if c.is_ascii_alphabetic() => {
                 return Err(format!(r"'\{c}' has no meaning in a regular expression"));
             }
-            Some(c) => self.literal(c),
+            Some(c) => self.literal(c)?,
             None => return Err("the regular expression ends in a backslash".into()),
         }
         Ok(())
     }
 
-    fn literal(&mut self, c: char) {
-        let mut set = String::new();
-        self.variants(&mut set, c);
-        let text = format!("[{set}]");
-        self.done(&text);
+    fn literal(&mut self, c: char) -> Result<(), String> {
+        let mut text = String::from("[");
+        self.variants(&mut text, c);
+        text.push(']');
+        if self.depth() == 0 {
+            self.last = self.run.len();
+            self.run.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        self.write(&text, c.len_utf8())
     }
 
     /// The character and those that the comparator does not distinguish from it.
@@ -264,8 +357,8 @@ impl Translator<'_> {
             first = false;
         }
         let text = format!("[{}{set}]", if not { "^" } else { "" });
-        self.done(&text);
-        Ok(())
+        let wide = not || !set.is_ascii();
+        self.done(&text, if wide { WIDE } else { 1 })
     }
 
     /// A collating element: a character, `[.c.]` or `[=c=]`.
@@ -323,6 +416,9 @@ impl Translator<'_> {
     }
 }
 
+/// Places that a class beyond ASCII takes.
+const WIDE: usize = 20;
+
 /// A character inside a class of the crate's syntax.
 fn class_char(out: &mut String, c: char) {
     if c.is_ascii_alphanumeric() || c > '\u{7f}' {
@@ -358,7 +454,8 @@ mod tests {
 
     fn run(pattern: &str, value: &str) -> Option<Vec<String>> {
         let ere = Ere::new(pattern.as_bytes(), Fold::Ascii).unwrap_or_else(|e| panic!("{e}"));
-        let found = ere.captures(value.as_bytes())?;
+        let hay = Hay::new(value.as_bytes(), Fold::Ascii);
+        let found = ere.captures(value.as_bytes(), &hay).unwrap()?;
         Some(found.into_iter().map(|r| value[r].to_string()).collect())
     }
 
@@ -400,12 +497,35 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_literally_in_every_match_is_found() {
+        let needle = |pattern: &str| translate(pattern.as_bytes(), Fold::Ascii).unwrap().1;
+        let want = |text: &str| Needle::longest([text.as_bytes().to_vec()], Fold::Ascii);
+        for (pattern, text) in [
+            ("^(re|aw): .*7x[0-9]+$", "7x"),
+            ("abcd?ef", "abc"),
+            ("abc+", "ab"),
+            (r"a\.b\*c", "a.b*c"),
+            ("abc|d", ""),
+            ("(abc)x", "x"),
+            ("ab{0,2}cd", "cd"),
+            ("Gr\u{fc}\u{df}e?", "gr\u{fc}\u{df}"),
+            ("[abc]", ""),
+        ] {
+            assert_eq!(needle(pattern), want(text), "{pattern}");
+        }
+    }
+
+    #[test]
     fn bombs_are_refused_or_harmless() {
         assert!(Ere::new(b"(((((a{255}){255}){255}){255}){255})", Fold::None).is_err());
+        // What passes the estimate is built within the real limit.
+        let large = Ere::new(b"(abc){255}(.{255}){2}", Fold::Ascii).unwrap();
+        assert!(build(&large.translated).is_ok());
         let evil = Ere::new(b"^(a+)+$", Fold::None).unwrap();
         let value = format!("{}b", "a".repeat(1 << 20));
         let begun = std::time::Instant::now();
-        assert!(evil.captures(value.as_bytes()).is_none());
+        let hay = Hay::new(value.as_bytes(), Fold::None);
+        assert_eq!(evil.captures(value.as_bytes(), &hay), Ok(None));
         assert!(begun.elapsed().as_secs() < 20);
     }
 }

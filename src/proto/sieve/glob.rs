@@ -14,12 +14,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::compare::Fold;
+use super::needle::Needle;
 
 /// A compiled key.
 #[derive(Clone, Debug)]
 pub struct Glob {
     /// The pieces between stars; n stars make n + 1 pieces.
     pieces: Vec<Vec<Glyph>>,
+    /// What every match contains.
+    pub needle: Needle,
 }
 
 /// One place of a piece.
@@ -57,7 +60,8 @@ impl Glob {
             }
         }
         pieces.push(piece);
-        Glob { pieces }
+        let needle = Needle::longest(pieces.iter().flat_map(|piece| literal(piece)), fold);
+        Glob { pieces, needle }
     }
 
     /// How much work a value of this length is, in units of fuel.
@@ -78,11 +82,11 @@ impl Glob {
         let mut found = Vec::new();
         let (first, others) = self.pieces.split_first()?;
         let Some((last, middle)) = others.split_last() else {
-            return (first.len() == units.len() && holds(first, &units, &mut found, &units))
+            return (first.len() == units.len() && holds(first, &units, &mut found))
                 .then_some(found);
         };
         let mut at = 0;
-        if !holds(first, &units, &mut found, &units) {
+        if !holds(first, &units, &mut found) {
             return None;
         }
         at = first.len().max(at);
@@ -90,17 +94,32 @@ impl Glob {
             let rest = units.get(at..)?;
             let start = at.checked_add(search(piece, rest)?)?;
             found.push(span(&units, at..start, value.len()));
-            holds(piece, units.get(start..)?, &mut found, &units);
+            holds(piece, units.get(start..)?, &mut found);
             at = start.checked_add(piece.len())?;
         }
         let start = units.len().checked_sub(last.len()).filter(|start| *start >= at)?;
         found.push(span(&units, at..start, value.len()));
-        holds(last, units.get(start..)?, &mut found, &units).then_some(found)
+        holds(last, units.get(start..)?, &mut found).then_some(found)
     }
 }
 
+/// The stretches of a piece between its `?`, as octets.
+fn literal(piece: &[Glyph]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    piece.split(|glyph| *glyph == Glyph::Any).map(|run| {
+        let mut text = Vec::with_capacity(run.len());
+        for glyph in run {
+            let Glyph::Char(c) = *glyph else { continue };
+            match char::from_u32(c) {
+                Some(c) => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                None => text.extend(u8::try_from(c.saturating_sub(0x11_0000))),
+            }
+        }
+        text
+    })
+}
+
 /// True if the piece stands at the beginning of `units`; adds what its `?` matched.
-fn holds(piece: &[Glyph], units: &[Unit], found: &mut Vec<Range<usize>>, _: &[Unit]) -> bool {
+fn holds(piece: &[Glyph], units: &[Unit], found: &mut Vec<Range<usize>>) -> bool {
     let Some(units) = units.get(..piece.len()) else { return false };
     let equal = piece.iter().zip(units).all(|(glyph, unit)| match glyph {
         Glyph::Any => true,

@@ -1,78 +1,17 @@
 //! What the language consists of: a table of extensions.
 //!
 //! An extension is one file under `ext` with one [`Extension`] constant, and
-//! one row of [`EXTENSIONS`].  The row brings commands, tests, tags for the
-//! verbs of others, comparators and namespaces of variables; checker, evaluator
-//! and capability list read it from here and know no extension by name.
-
-use std::collections::HashMap;
+//! one row of [`EXTENSIONS`], which stands in `ext` beside the files' names.
+//! The row brings commands, tests, tags for the verbs of others, comparators
+//! and namespaces of variables; checker, evaluator and capability list read it
+//! from here and know no extension by name.
 
 use super::check::Check;
 use super::code::Op;
 use super::compare::Comparator;
-use super::ext;
 use super::run::{Ended, Flow, Run};
 
-/// Every extension, the base language first.
-pub const EXTENSIONS: &[&Extension] = &[
-    &ext::base::CORE,
-    &ext::deliver::CORE,
-    &ext::header::CORE,
-    &ext::comparator::CORE,
-    &ext::subaddress::CORE,
-    &ext::deliver::FILEINTO,
-    &ext::reject::REJECT,
-    &ext::reject::EREJECT,
-    &ext::envelope::ENVELOPE,
-    &ext::base::ENCODED_CHARACTER,
-    &ext::vacation::VACATION,
-    &ext::vacation::VACATION_SECONDS,
-    &ext::subaddress::SUBADDRESS,
-    &ext::comparator::OCTET,
-    &ext::comparator::ASCII_CASEMAP,
-    &ext::comparator::ASCII_NUMERIC,
-    &ext::comparator::UNICODE_CASEMAP,
-    &ext::relational::RELATIONAL,
-    &ext::regex::REGEX,
-    &ext::imap4flags::IMAP4FLAGS,
-    &ext::deliver::COPY,
-    &ext::include::INCLUDE,
-    &ext::variables::VARIABLES,
-    &ext::body::BODY,
-    &ext::enotify::ENOTIFY,
-    &ext::environment::ENVIRONMENT,
-    &ext::mailbox::MAILBOX,
-    &ext::mailbox::MBOXMETADATA,
-    &ext::mailbox::SERVERMETADATA,
-    &ext::mailbox::SPECIAL_USE,
-    &ext::mailbox::MAILBOXID,
-    &ext::date::DATE,
-    &ext::date::INDEX,
-    &ext::ihave::IHAVE,
-    &ext::duplicate::DUPLICATE,
-    &ext::mime::MIME,
-    &ext::mime::FOREVERYPART,
-    &ext::mime::EXTRACTTEXT,
-    &ext::replace::REPLACE,
-    &ext::replace::ENCLOSE,
-    &ext::editheader::EDITHEADER,
-    &ext::spamtest::SPAMTEST,
-    &ext::spamtest::SPAMTESTPLUS,
-    &ext::spamtest::VIRUSTEST,
-    &ext::fcc::FCC,
-    &ext::extlists::EXTLISTS,
-    &ext::envelope::ENVELOPE_DSN,
-    &ext::envelope::ENVELOPE_DELIVERBY,
-    &ext::redirect::REDIRECT_DSN,
-    &ext::redirect::REDIRECT_DELIVERBY,
-    &ext::imapsieve::IMAPSIEVE,
-    &ext::imapsieve::DOVECOT_IMAPSIEVE,
-    &ext::dovecot::DEBUG,
-    &ext::dovecot::ENVIRONMENT,
-    &ext::program::PIPE,
-    &ext::program::FILTER,
-    &ext::program::EXECUTE,
-];
+pub use super::ext::EXTENSIONS;
 
 /// A capability and what it brings.
 pub struct Extension {
@@ -172,10 +111,23 @@ impl Verb {
         matches!(self.kind, Kind::Command { .. })
     }
 
-    /// "the fileinto command", "the header test".
-    pub fn title(&self) -> String {
-        let kind = if self.is_command() { "command" } else { "test" };
-        format!("the {} {kind}", self.name)
+    /// "the fileinto command", "the header test", for errors.
+    pub fn title(&self) -> Title {
+        Title { name: self.name, is_command: self.is_command() }
+    }
+}
+
+/// What a verb is called in errors; costs nothing until it is printed.
+#[derive(Clone, Copy, Debug)]
+pub struct Title {
+    name: &'static str,
+    is_command: bool,
+}
+
+impl std::fmt::Display for Title {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = if self.is_command { "command" } else { "test" };
+        write!(f, "the {} {kind}", self.name)
     }
 }
 
@@ -324,10 +276,12 @@ impl PartialEq for Namespace {
 impl Eq for Namespace {}
 
 /// The extensions that may be used, indexed.
+///
+/// The index is sorted by name: for a hundred names that is faster than hashing.
 pub struct Language {
     extensions: Vec<&'static Extension>,
-    verbs: HashMap<(&'static str, bool), (usize, &'static Verb)>,
-    tags: HashMap<&'static str, Vec<(usize, &'static Tag)>>,
+    verbs: Vec<(usize, &'static Verb)>,
+    tags: Vec<(usize, &'static Tag)>,
 }
 
 impl Default for Language {
@@ -341,16 +295,15 @@ impl Language {
     /// A language of these extensions.
     pub fn new(extensions: impl IntoIterator<Item = &'static Extension>) -> Self {
         let extensions: Vec<_> = extensions.into_iter().collect();
-        let mut verbs = HashMap::new();
-        let mut tags: HashMap<_, Vec<_>> = HashMap::new();
+        let mut verbs = Vec::with_capacity(128);
+        let mut tags = Vec::with_capacity(128);
         for (i, extension) in extensions.iter().enumerate() {
-            for verb in extension.verbs {
-                verbs.insert((verb.name, verb.is_command()), (i, verb));
-            }
-            for tag in extension.tags {
-                tags.entry(tag.name).or_default().push((i, tag));
-            }
+            verbs.extend(extension.verbs.iter().map(|verb| (i, verb)));
+            tags.extend(extension.tags.iter().map(|tag| (i, tag)));
         }
+        verbs.sort_by_key(|(_, verb)| (verb.name, verb.is_command()));
+        // Stable: the rows of one name stay in the order of the table.
+        tags.sort_by_key(|(_, tag)| tag.name);
         Language { extensions, verbs, tags }
     }
 
@@ -381,18 +334,22 @@ impl Language {
 
     /// A command or test by its name in lower case, with the number of its extension.
     pub fn verb(&self, name: &str, is_command: bool) -> Option<(usize, &'static Verb)> {
-        self.verbs.get(&(name, is_command)).copied()
+        let key = (name, is_command);
+        let at = self.verbs.binary_search_by(|(_, verb)| (verb.name, verb.is_command()).cmp(&key));
+        self.verbs.get(at.ok()?).copied()
     }
 
     /// The tags of this name that extensions add to a verb, with their extensions' numbers.
     pub fn tags<'l>(
         &'l self,
         verb: &'l Verb,
-        name: &str,
+        name: &'l str,
     ) -> impl Iterator<Item = (usize, &'static Tag)> + 'l {
         let takes = |on: &&str| *on == verb.name || verb.classes.contains(on);
-        let rows = self.tags.get(name).map(Vec::as_slice).unwrap_or_default();
-        rows.iter().copied().filter(move |(_, tag)| tag.on.iter().any(takes))
+        let first = self.tags.partition_point(|(_, tag)| tag.name < name);
+        let rows = self.tags.get(first..).unwrap_or_default().iter().copied();
+        let rows = rows.take_while(move |(_, tag)| tag.name == name);
+        rows.filter(move |(_, tag)| tag.on.iter().any(takes))
     }
 }
 

@@ -1,8 +1,11 @@
 //! The tokens of a script.  RFC 5228 8.1.
 //!
 //! Total and linear: every byte string is a sequence of tokens, some of them
-//! [`Token::Bad`] with the reason.  Line ends inside strings become CRLF,
+//! [`Token::Bad`] with the reason.  Tokens borrow from the script wherever it
+//! says literally what they mean.  Line ends inside strings become CRLF,
 //! whatever the script uses, so that texts are fit for mail.
+
+use std::borrow::Cow;
 
 use crate::proto::cursor::Cursor;
 use crate::proto::limits;
@@ -11,15 +14,15 @@ use super::fault::Pos;
 
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Token {
+pub enum Token<'a> {
     /// A name, in lower case.
-    Identifier(String),
+    Identifier(Cow<'a, str>),
     /// `:name`, without the colon, in lower case.
-    Tag(String),
+    Tag(Cow<'a, str>),
     /// A number with its quantifier applied.
     Number(u64),
     /// A quoted or multi-line string, unescaped.
-    Text(Vec<u8>),
+    Text(Cow<'a, [u8]>),
     /// One of `( ) [ ] { } , ;`.
     Punct(u8),
     /// Something that is no token; skipped already.
@@ -28,7 +31,7 @@ pub enum Token {
     End,
 }
 
-impl Token {
+impl Token<'_> {
     /// What it is called in an error.
     pub fn describe(&self) -> String {
         match self {
@@ -75,7 +78,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next token and where it begins.
-    pub fn next_token(&mut self) -> (Pos, Token) {
+    pub fn next_token(&mut self) -> (Pos, Token<'a>) {
         if let Err(bad) = self.skip_white() {
             return bad;
         }
@@ -110,7 +113,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// white-space = 1*(SP / CRLF / HTAB) / comment
-    fn skip_white(&mut self) -> Result<(), (Pos, Token)> {
+    fn skip_white(&mut self) -> Result<(), (Pos, Token<'a>)> {
         loop {
             match self.c.peek() {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => {
@@ -136,19 +139,21 @@ impl<'a> Lexer<'a> {
     /// identifier = (ALPHA / "_") *(ALPHA / DIGIT / "_")
     ///
     /// A digit in the first place is left to the number; after a colon it is an error.
-    fn identifier(&mut self) -> Result<String, String> {
+    fn identifier(&mut self) -> Result<Cow<'a, str>, String> {
         if self.c.peek().is_some_and(|b| b.is_ascii_digit()) {
-            return Ok(String::new());
+            return Ok(Cow::Borrowed(""));
         }
         let name = self.c.take_while(|b| b.is_ascii_alphanumeric() || b == b'_');
         if name.len() > limits::SIEVE_IDENTIFIER.size() {
             return Err(format!("a name of more than {} octets", limits::SIEVE_IDENTIFIER.default));
         }
-        Ok(String::from_utf8_lossy(name).to_ascii_lowercase())
+        let lower = !name.iter().any(u8::is_ascii_uppercase);
+        let name = String::from_utf8_lossy(name);
+        Ok(if lower { name } else { Cow::Owned(name.to_ascii_lowercase()) })
     }
 
     /// number = 1*DIGIT [ QUANTIFIER ]; QUANTIFIER = "K" / "M" / "G"
-    fn number(&mut self) -> Token {
+    fn number(&mut self) -> Token<'a> {
         let too_large = || Token::Bad("this number is too large".into());
         let Some(n) = self.c.number() else {
             self.c.take_while(|b| b.is_ascii_alphanumeric());
@@ -171,12 +176,16 @@ impl<'a> Lexer<'a> {
     }
 
     /// quoted-string = DQUOTE quoted-text DQUOTE; a backslash takes the next octet as it is.
-    fn quoted(&mut self) -> Token {
+    fn quoted(&mut self) -> Token<'a> {
         self.bump();
-        let mut text = Vec::new();
+        let plain = |b| !matches!(b, b'"' | b'\\' | b'\r' | b'\n');
+        let first = self.c.take_while(plain);
+        if self.c.eat(b'"') {
+            return checked(Cow::Borrowed(first));
+        }
+        let mut text = first.to_vec();
         loop {
-            let run = self.c.take_while(|b| !matches!(b, b'"' | b'\\' | b'\r' | b'\n'));
-            text.extend_from_slice(run);
+            text.extend_from_slice(self.c.take_while(plain));
             match self.bump() {
                 None => return Token::Bad("this string does not end".into()),
                 Some(b'"') => break,
@@ -190,12 +199,12 @@ impl<'a> Lexer<'a> {
                 Some(b) => text.push(b),
             }
         }
-        checked(text)
+        checked(Cow::Owned(text))
     }
 
     /// multi-line = "text:" *(SP / HTAB) (hash-comment / CRLF)
     ///              *(multiline-literal / multiline-dotstart) "." CRLF
-    fn multi_line(&mut self) -> Token {
+    fn multi_line(&mut self) -> Token<'a> {
         self.c.take_while(|b| matches!(b, b' ' | b'\t' | b'\r'));
         if self.c.peek() == Some(b'#') {
             self.c.take_while(|b| b != b'\n');
@@ -222,11 +231,11 @@ impl<'a> Lexer<'a> {
             }
             text.extend_from_slice(b"\r\n");
         }
-        checked(text)
+        checked(Cow::Owned(text))
     }
 
     /// A run of octets that begin no token.
-    fn garbage(&mut self) -> Token {
+    fn garbage(&mut self) -> Token<'a> {
         let bad = self.c.take_while(|b| {
             b > 0x20 && !b.is_ascii_alphanumeric() && !b"\":()[]{},;_#\x7f".contains(&b)
         });
@@ -239,7 +248,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-fn checked(text: Vec<u8>) -> Token {
+fn checked(text: Cow<'_, [u8]>) -> Token<'_> {
     if text.len() > limits::SIEVE_STRING.size() {
         Token::Bad(format!("a string of more than {} octets", limits::SIEVE_STRING.default))
     } else {
@@ -251,7 +260,7 @@ fn checked(text: Vec<u8>) -> Token {
 mod tests {
     use super::*;
 
-    fn all(script: &str) -> Vec<Token> {
+    fn all(script: &str) -> Vec<Token<'_>> {
         let mut lexer = Lexer::new(script.as_bytes());
         let mut tokens = Vec::new();
         loop {
@@ -266,7 +275,7 @@ mod tests {
     fn a_multi_line_text_is_unstuffed_and_gets_crlf() {
         assert_eq!(
             all("text: # why\nHello\n..dot\n.\n;"),
-            [Token::Text(b"Hello\r\n.dot\r\n".to_vec()), Token::Punct(b';')]
+            [Token::Text(b"Hello\r\n.dot\r\n"[..].into()), Token::Punct(b';')]
         );
     }
 

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::action::{Edited, Piece, Version};
+use super::html;
 use crate::proto::limits;
 use crate::proto::mime::{self, Encoding, Part, Structure};
 use crate::proto::text::{charset, encoded_word, transfer};
@@ -32,7 +33,12 @@ pub struct Message {
     /// True if fields were added or deleted.
     edited: bool,
     structure: OnceCell<Structure>,
+    /// Texts of the parts, with markup and without.
+    texts: [Texts; 2],
 }
+
+/// What has been made of the parts, by their number; `None` of what is no text.
+type Texts = OnceCell<Vec<OnceCell<Option<Arc<[u8]>>>>>;
 
 /// A field of the message's own header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +51,15 @@ enum Field {
         name: Range<usize>,
         /// What follows the colon.
         value: Range<usize>,
+        /// The value as [`decoded`] has it, kept for the next test.
+        decoded: OnceCell<Arc<[u8]>>,
     },
     /// Added by the script.
     New {
         /// Its name.
         name: Vec<u8>,
         /// The value, unfolded, UTF-8 as the script gave it.
-        value: Vec<u8>,
+        value: Arc<[u8]>,
         /// The whole field as it is written, with its CRLF.
         raw: Arc<[u8]>,
     },
@@ -68,6 +76,7 @@ impl Message {
             rebased: false,
             edited: false,
             structure: OnceCell::new(),
+            texts: Default::default(),
         };
         message.read_fields();
         message
@@ -85,10 +94,12 @@ impl Message {
             let name = start..start.saturating_add(field.name.len());
             let first = start.saturating_add(tail.saturating_sub(field.value.len()));
             let value = first..start.saturating_add(tail);
-            self.fields.push(Field::Base { raw: start..end, name, value });
+            let decoded = OnceCell::new();
+            self.fields.push(Field::Base { raw: start..end, name, value, decoded });
         }
         self.header_end = end;
         self.structure = OnceCell::new();
+        self.texts = Default::default();
     }
 
     /// The octets of the message as it is now.
@@ -194,6 +205,19 @@ impl Message {
         })
     }
 
+    /// The same as [`decoded`] has them.
+    pub fn decoded_values(&self, name: &[u8]) -> Vec<Arc<[u8]>> {
+        let named = self.fields.iter().filter(|f| self.name(f).eq_ignore_ascii_case(name));
+        let values = named.map(|field| match field {
+            Field::Base { value, decoded: kept, .. } => {
+                let raw = || self.base.get(value.clone()).unwrap_or_default();
+                kept.get_or_init(|| decoded(raw()).into()).clone()
+            }
+            Field::New { value, .. } => decoded(value).into(),
+        });
+        values.collect()
+    }
+
     /// True if there is a field with this name.
     pub fn has(&self, name: &[u8]) -> bool {
         self.values(name).next().is_some()
@@ -206,7 +230,7 @@ impl Message {
 
     /// Adds a field at the top of the header, or with `last` at its bottom.
     pub fn add_field(&mut self, name: &[u8], value: &[u8], raw: Vec<u8>, last: bool) {
-        let field = Field::New { name: name.to_vec(), value: value.to_vec(), raw: Arc::from(raw) };
+        let field = Field::New { name: name.to_vec(), value: value.into(), raw: raw.into() };
         let at = if last { self.fields.len() } else { 0 };
         self.fields.insert(at, field);
         self.edited = true;
@@ -260,8 +284,29 @@ impl Message {
         transfer::decode(part.encoding, body, self.base.len())
     }
 
+    /// The body of a text part as UTF-8, or with `plain` without markup; `None` if it is no text.
+    ///
+    /// Kept for the next test; the number tells how many octets had to be looked at now.
+    pub fn kept_text(&self, number: usize, plain: bool) -> (Option<Arc<[u8]>>, u64) {
+        let [with, without] = &self.texts;
+        let texts = if plain { without } else { with };
+        let texts = texts.get_or_init(|| vec![OnceCell::new(); self.parts().len()]);
+        let (Some(slot), Some(part)) = (texts.get(number), self.part(number)) else {
+            return (None, 0);
+        };
+        if let Some(text) = slot.get() {
+            return (text.clone(), 0);
+        }
+        let max = self.base.len().saturating_mul(3);
+        let content = &part.content_type;
+        let markup = content.is(b"text", b"html") || content.is(b"application", b"xhtml+xml");
+        let text = self.text_content(number, max);
+        let text = text.map(|text| if plain && markup { html::text(&text) } else { text });
+        (slot.get_or_init(|| text.map(Arc::from)).clone(), part.body.octets())
+    }
+
     /// The body of a text part as UTF-8 of at most `max` octets; `None` if it is no text.
-    pub fn text_content(&self, number: usize, max: usize) -> Option<Vec<u8>> {
+    fn text_content(&self, number: usize, max: usize) -> Option<Vec<u8>> {
         let part = self.part(number)?;
         let content = &part.content_type;
         let is_text = content.is_main(b"text") || content.is(b"application", b"xhtml+xml");

@@ -6,7 +6,7 @@
 //! [`surroundings::Surroundings`], and what it wants done comes back as
 //! [`action::Outcome`].
 //!
-//! The language itself is a table, [`language::EXTENSIONS`]; each family of
+//! The language itself is a table, [`ext::EXTENSIONS`]; each family of
 //! extensions is one file under [`ext`].  Adding one touches its file and the
 //! table.
 //!
@@ -15,6 +15,7 @@
 //! and work are bounded by `proto::limits` and by fuel.
 
 pub mod action;
+pub mod arguments;
 pub mod ast;
 pub mod check;
 pub mod code;
@@ -29,6 +30,7 @@ pub mod html;
 pub mod language;
 pub mod lex;
 pub mod message;
+pub mod needle;
 pub mod parse;
 pub mod print;
 pub mod result;

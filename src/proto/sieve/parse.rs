@@ -5,17 +5,20 @@
 //! is reported once and the rest of the script is still looked at.  Recursion
 //! is bounded by `limits::SIEVE_BLOCK_NESTING` and `SIEVE_TEST_NESTING`.
 
+use std::borrow::Cow;
+
 use crate::proto::limits;
 
 use super::ast::{Arg, Node, Value};
 use super::fault::{Error, Pos};
+use super::language::is_command;
 use super::lex::{Lexer, Token};
 
 /// Parses a script; `errors` receives what is wrong with it.
 ///
 /// The tree is useful even then: nodes with an error in them are marked
 /// [`Node::broken`].
-pub fn parse(script: &[u8], errors: &mut Vec<Error>) -> Vec<Node> {
+pub fn parse<'a>(script: &'a [u8], errors: &mut Vec<Error>) -> Vec<Node<'a>> {
     if script.len() > limits::SIEVE_SCRIPT.size() {
         let text = format!("the script is larger than {} octets", limits::SIEVE_SCRIPT.default);
         errors.push(Error { script: None, pos: Pos::default(), text });
@@ -57,12 +60,12 @@ fn not_utf8(script: &[u8]) -> Option<Error> {
 struct Parser<'a, 'e> {
     lexer: Lexer<'a>,
     pos: Pos,
-    token: Token,
+    token: Token<'a>,
     errors: &'e mut Vec<Error>,
 }
 
-impl Parser<'_, '_> {
-    fn advance(&mut self) -> Token {
+impl<'a> Parser<'a, '_> {
+    fn advance(&mut self) -> Token<'a> {
         let (pos, token) = self.lexer.next_token();
         self.pos = pos;
         std::mem::replace(&mut self.token, token)
@@ -99,7 +102,7 @@ impl Parser<'_, '_> {
     /// commands = *command
     ///
     /// Ends before a `}` or at the end.
-    fn commands(&mut self, into: &mut Vec<Node>, depth: usize) {
+    fn commands(&mut self, into: &mut Vec<Node<'a>>, depth: usize) {
         while !self.full() {
             match &self.token {
                 Token::End | Token::Punct(b'}') => return,
@@ -118,13 +121,22 @@ impl Parser<'_, '_> {
     }
 
     /// command = identifier arguments (";" / block)
-    fn command(&mut self, depth: usize) -> Node {
+    fn command(&mut self, depth: usize) -> Node<'a> {
         let mut node = self.node(0);
         if node.broken && !self.at(b'{') {
             self.recover();
             return node;
         }
         match &self.token {
+            Token::Punct(b';') if matches!(&*node.name, "if" | "elsif") => {
+                self.error_here(format!("the {} command needs a block", node.name));
+                node.broken = true;
+                self.advance();
+                // A semicolon in the middle of the test: what follows is the rest of it.
+                if matches!(&self.token, Token::Identifier(name) if !is_command(name)) {
+                    self.recover();
+                }
+            }
             Token::Punct(b';') => {
                 self.advance();
             }
@@ -155,7 +167,7 @@ impl Parser<'_, '_> {
     }
 
     /// block = "{" commands "}"
-    fn block(&mut self, node: &mut Node, depth: usize) {
+    fn block(&mut self, node: &mut Node<'a>, depth: usize) {
         let start = self.pos;
         self.advance();
         let mut inner = Vec::new();
@@ -171,7 +183,7 @@ impl Parser<'_, '_> {
     /// identifier arguments; for commands and tests.
     ///
     /// arguments = *argument [ test / test-list ]
-    fn node(&mut self, depth: usize) -> Node {
+    fn node(&mut self, depth: usize) -> Node<'a> {
         let pos = self.pos;
         let mut node = Node { pos, ..Node::default() };
         if let Token::Identifier(name) = self.advance() {
@@ -194,7 +206,7 @@ impl Parser<'_, '_> {
             Token::Identifier(_) => {
                 let test = self.node(depth.saturating_add(1));
                 node.broken |= test.broken;
-                node.tests.push(test);
+                node.tests = vec![test];
             }
             Token::Punct(b'(') => self.test_list(&mut node, depth),
             _ => {}
@@ -204,17 +216,17 @@ impl Parser<'_, '_> {
 
     /// A name at the start of a line after a command that takes no test: what is missing is a
     /// semicolon.  Only the known control commands are followed by a test.
-    fn starts_next_command(&self, node: &Node) -> bool {
+    fn starts_next_command(&self, node: &Node<'_>) -> bool {
         self.pos.line > node.pos.line
-            && !matches!(node.name.as_str(), "if" | "elsif" | "not" | "anyof" | "allof" | "else")
-            && super::language::is_command(match &self.token {
+            && !matches!(&*node.name, "if" | "elsif" | "not" | "anyof" | "allof" | "else")
+            && is_command(match &self.token {
                 Token::Identifier(name) => name,
                 _ => "",
             })
     }
 
     /// test-list = "(" test *("," test) ")"
-    fn test_list(&mut self, node: &mut Node, depth: usize) {
+    fn test_list(&mut self, node: &mut Node<'a>, depth: usize) {
         node.test_list = true;
         self.advance();
         loop {
@@ -252,7 +264,7 @@ impl Parser<'_, '_> {
     }
 
     /// argument = string-list / number / tag
-    fn arguments(&mut self, node: &mut Node) {
+    fn arguments(&mut self, node: &mut Node<'a>) {
         loop {
             let pos = self.pos;
             let value = match &self.token {
@@ -289,7 +301,7 @@ impl Parser<'_, '_> {
     }
 
     /// string-list = "[" string *("," string) "]"
-    fn string_list(&mut self) -> Option<Vec<Vec<u8>>> {
+    fn string_list(&mut self) -> Option<Vec<Cow<'a, [u8]>>> {
         self.advance();
         let mut list = Vec::new();
         loop {
@@ -374,6 +386,8 @@ mod tests {
             "if true { keep;",
             "keep; } stop;",
             "fileinto [\"a\" \"b\"]; keep;",
+            "if address :count \"eq\" ;comparator \"x\" \"to\" \"3\" { keep; }",
+            "if true; keep;",
         ] {
             assert_eq!(errors(script).len(), 1, "{script}: {:?}", errors(script));
         }

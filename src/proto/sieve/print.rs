@@ -6,13 +6,13 @@
 use super::ast::{Node, Value};
 
 /// The script as text: CRLF line ends, four blanks per level, strings in their shortest form.
-pub fn print(nodes: &[Node]) -> Vec<u8> {
+pub fn print(nodes: &[Node<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     commands(&mut out, nodes, 0);
     out
 }
 
-fn commands(out: &mut Vec<u8>, nodes: &[Node], depth: usize) {
+fn commands(out: &mut Vec<u8>, nodes: &[Node<'_>], depth: usize) {
     for node in nodes {
         indent(out, depth);
         print_node(out, node);
@@ -32,7 +32,7 @@ fn indent(out: &mut Vec<u8>, depth: usize) {
     out.resize(out.len().saturating_add(depth.saturating_mul(4)), b' ');
 }
 
-fn print_node(out: &mut Vec<u8>, node: &Node) {
+fn print_node(out: &mut Vec<u8>, node: &Node<'_>) {
     out.extend_from_slice(node.name.as_bytes());
     for arg in &node.args {
         out.push(b' ');

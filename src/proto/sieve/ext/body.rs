@@ -1,5 +1,7 @@
 //! The `body` test.  RFC 5173.
 
+use std::sync::Arc;
+
 use super::super::code::Op;
 use super::super::compare::Matcher;
 use super::super::language::{Extension, Param, Shape, Tag, Verb, MATCHES};
@@ -84,15 +86,24 @@ fn has_type(run: &Run<'_>, part: usize, name: &[u8]) -> bool {
 
 /// RFC 5173 5.2: of a multipart the prologue and epilogue, of a message its header, otherwise
 /// the content, text as UTF-8.
-fn content(run: &mut Run<'_>, number: usize) -> Result<Option<Vec<u8>>, Ended> {
+fn content(run: &mut Run<'_>, number: usize) -> Result<Option<Arc<[u8]>>, Ended> {
     let Some(part) = run.message.part(number).cloned() else { return Ok(None) };
+    if !part.composite && !part.content_type.is_main(b"multipart") {
+        let (text, octets) = run.message.kept_text(number, false);
+        run.charge(octets.saturating_mul(2))?;
+        if text.is_some() {
+            return Ok(text);
+        }
+        run.charge(part.body.octets().saturating_mul(2))?;
+        return Ok(Some(run.message.content(number).into()));
+    }
     run.charge(part.body.octets().saturating_mul(2))?;
     let base = run.message.base();
     if part.content_type.is_main(b"multipart") {
         let children = run.message.structure().children(number);
         let children: Vec<_> = children.filter_map(|child| run.message.part(child)).collect();
         let (Some(first), Some(last)) = (children.first(), children.last()) else {
-            return Ok(Some(part.body.of(base).to_vec()));
+            return Ok(Some(part.body.of(base).into()));
         };
         let slice = |from: u64, to: u64| {
             let from = usize::try_from(from).unwrap_or(usize::MAX);
@@ -105,17 +116,9 @@ fn content(run: &mut Run<'_>, number: usize) -> Result<Option<Vec<u8>>, Ended> {
             let lines = text.split_inclusive(|b| *b == b'\n');
             lines.filter(|line| !line.starts_with(b"--")).collect::<Vec<_>>().concat()
         };
-        return Ok(Some([without(prologue), without(epilogue)].concat()));
+        return Ok(Some([without(prologue), without(epilogue)].concat().into()));
     }
-    if part.composite {
-        let inner = run.message.structure().children(number).next();
-        let header = inner.and_then(|inner| run.message.part(inner)).map(|p| p.header.of(base));
-        let header = mime::split(header.unwrap_or_default()).0;
-        return Ok(Some(header.to_vec()));
-    }
-    let max = base.len().saturating_mul(3);
-    Ok(Some(match run.message.text_content(number, max) {
-        Some(text) => text,
-        None => run.message.content(number),
-    }))
+    let inner = run.message.structure().children(number).next();
+    let header = inner.and_then(|inner| run.message.part(inner)).map(|p| p.header.of(base));
+    Ok(Some(mime::split(header.unwrap_or_default()).0.into()))
 }

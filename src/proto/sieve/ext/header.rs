@@ -46,6 +46,14 @@ fn test_header<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let mut matcher = Matcher::new(run, op, 1)?;
     for part in mime::parts(run, op)? {
         for name in &names {
+            if part == 0 && !mime::has_option(op) {
+                for value in date::indexed(op, run.message.decoded_values(name)) {
+                    if matcher.value(run, &value)? {
+                        return Ok(true);
+                    }
+                }
+                continue;
+            }
             let values = run.message.part_values(part, name);
             for value in date::indexed(op, values) {
                 run.charge_bytes(value.len())?;
@@ -124,8 +132,7 @@ fn check_address(check: &mut Check<'_>, op: &mut Op) {
     date::check_index(check, op);
     let Some(names) = op.arg(0) else { return };
     let known = |name: &[u8]| {
-        let name = name.to_ascii_lowercase();
-        ADDRESS_FIELDS.iter().any(|field| field.as_bytes() == name)
+        ADDRESS_FIELDS.iter().any(|field| field.as_bytes().eq_ignore_ascii_case(name))
     };
     let bad = names.constants().find(|name| !known(name));
     if let Some(name) = bad.map(|name| String::from_utf8_lossy(name).into_owned()) {

@@ -1,9 +1,10 @@
 //! MIME parts: `:mime` and its companions, `foreverypart`, `break`,
 //! `extracttext`.  RFC 5703 3, 4, 7.
 
+use std::sync::Arc;
+
 use super::super::check::Check;
 use super::super::code::{Noted, Op};
-use super::super::html;
 use super::super::language::{Extension, Param, Shape, Tag, Verb};
 use super::super::message::decoded;
 use super::super::run::{cut, Ended, Flow, Frame, Run};
@@ -89,6 +90,11 @@ fn within(run: &mut Run<'_>, top: usize) -> Result<Vec<usize>, Ended> {
     let end = last_within(run, top);
     run.charge_bytes(end.saturating_sub(top).saturating_mul(16))?;
     Ok((top..=end).collect())
+}
+
+/// True if the tags ask for something of a field's value rather than for the whole.
+pub fn has_option(op: &Op) -> bool {
+    ["type", "subtype", "contenttype", "param"].iter().any(|name| op.has(name))
 }
 
 /// What `:type`, `:subtype`, `:contenttype` or `:param` make of a field's value; `None` without
@@ -218,7 +224,7 @@ fn check_extracttext(check: &mut Check<'_>, op: &mut Op) {
 /// RFC 5703 7: the text of the part, UTF-8; nothing if it is no text.
 fn run_extracttext<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
     let here = current(run);
-    let mut text = part_text(run, here)?.unwrap_or_default();
+    let mut text = part_text(run, here)?.map_or_else(Vec::new, |text| text.to_vec());
     if let Some(first) = op.tag_number("first") {
         let first = usize::try_from(first).unwrap_or(usize::MAX);
         let starts = text.iter().enumerate().filter(|(_, b)| **b & 0xc0 != 0x80);
@@ -235,16 +241,8 @@ fn run_extracttext<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended>
 }
 
 /// The text of a part, markup removed; `None` if it is no text.
-pub fn part_text(run: &mut Run<'_>, part: usize) -> Result<Option<Vec<u8>>, Ended> {
-    let size = run.message.part(part).map_or(0, |part| part.body.octets());
-    run.charge(size.saturating_mul(2))?;
-    let text = run.message.text_content(part, limits::SIEVE_STRING.size());
-    let is_html = run.message.part(part).is_some_and(|part| {
-        let content = &part.content_type;
-        content.is(b"text", b"html") || content.is(b"application", b"xhtml+xml")
-    });
-    Ok(match text {
-        Some(text) if is_html => Some(html::text(&text)),
-        text => text,
-    })
+pub fn part_text(run: &mut Run<'_>, part: usize) -> Result<Option<Arc<[u8]>>, Ended> {
+    let (text, octets) = run.message.kept_text(part, true);
+    run.charge(octets.saturating_mul(2))?;
+    Ok(text)
 }

@@ -1,0 +1,11 @@
+require "include";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";
+include "h-exp1";

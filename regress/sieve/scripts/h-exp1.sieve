@@ -1,0 +1,11 @@
+require "include";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";
+include "h-exp2";

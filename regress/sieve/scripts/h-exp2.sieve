@@ -1,0 +1,11 @@
+require "include";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";
+include "h-exp3";

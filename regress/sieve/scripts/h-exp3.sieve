@@ -1,0 +1,11 @@
+require "include";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";
+include "h-exp4";

@@ -1,0 +1,11 @@
+require "include";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";
+include "h-exp5";

@@ -1,0 +1,11 @@
+require "include";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";
+include "h-exp6";

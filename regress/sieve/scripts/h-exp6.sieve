@@ -1,0 +1,11 @@
+require "include";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";
+include "h-exp7";

@@ -1,0 +1,11 @@
+require "include";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";
+include "h-exp8";

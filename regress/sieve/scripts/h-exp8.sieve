@@ -1,0 +1,11 @@
+require "include";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
+include "h-exp9";
