@@ -128,6 +128,8 @@ pub struct Redirect {
     pub to: Vec<u8>,
     /// The envelope sender; empty is the null sender.
     pub from: Vec<u8>,
+    /// Whose script sends it on: to be told in a field, so that loops show.
+    pub owner: Option<Vec<u8>>,
     /// NOTIFY= for it.  RFC 6009 5.
     pub notify: Option<Vec<u8>>,
     /// RET= for it.

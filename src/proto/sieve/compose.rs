@@ -145,12 +145,15 @@ pub fn notification(notify: &Notify, stamp: &Stamp<'_>) -> Vec<u8> {
     out
 }
 
-/// What is put on top of a redirected message: for whom it was, so that loops show.
-pub fn redirected(_: &Redirect, envelope: &Envelope) -> Vec<u8> {
+/// The field that tells who has redirected a message.
+pub const REDIRECTED_FROM: &str = "X-Sieve-Redirected-From";
+
+/// What is put on top of a redirected message: whose script it was, so that loops show.
+pub fn redirected(redirect: &Redirect) -> Vec<u8> {
     let mut out = Vec::new();
     raw(&mut out, "X-Sieve", &format!("rmail {}", env!("CARGO_PKG_VERSION")));
-    if let Some(to) = &envelope.to {
-        text(&mut out, "X-Sieve-Redirected-From", to);
+    if let Some(owner) = &redirect.owner {
+        text(&mut out, REDIRECTED_FROM, owner);
     }
     out
 }

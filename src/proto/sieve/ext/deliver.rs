@@ -1,9 +1,10 @@
 //! Where the message goes: `keep`, `discard`, `fileinto`, `redirect`, and `:copy`.
 //! RFC 5228 4, RFC 3894.
 
-use super::super::action::{Redirect, Store};
+use super::super::action::{Action, Redirect, Store};
 use super::super::check::Check;
 use super::super::code::{Given, Op};
+use super::super::compose::REDIRECTED_FROM;
 use super::super::language::{Extension, Param, Tag, Verb};
 use super::super::run::{Ended, Flow, Run};
 use super::{imap4flags, mailbox, redirect};
@@ -110,6 +111,12 @@ pub fn mailbox_name(name: &[u8]) -> Result<(), String> {
 /// RFC 5228 4.2; RFC 6134 2.5
 fn run_redirect<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
     let given = run.string(op, 0)?;
+    if has_come_round(run) {
+        let why = "the message has been redirected from here before";
+        let added = run.results.push(Action::Nothing { name: "redirect", why }, run.settings);
+        run.added(op, added)?;
+        return Ok(Flow::Next);
+    }
     let addresses = if op.has("list") {
         let answer = run.world.list_members(&given, run.settings.max_redirects);
         run.answer(op, answer)?
@@ -123,7 +130,8 @@ fn run_redirect<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
         };
         let from = run.settings.redirect_from.resolve(&run.envelope, run.settings);
         let message = run.message.version();
-        let mut action = Redirect { to, from, message, ..Redirect::default() };
+        let owner = run.settings.user.clone().or_else(|| run.envelope.to.clone());
+        let mut action = Redirect { to, from, owner, message, ..Redirect::default() };
         redirect::parameters(run, op, &mut action)?;
         let added = run.results.redirect(action, run.settings);
         run.added(op, added)?;
@@ -132,6 +140,16 @@ fn run_redirect<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
         run.results.keep_cancelled = true;
     }
     Ok(Flow::Next)
+}
+
+/// RFC 5228 4.2: a message that bears the mark of an earlier redirect of this user goes in a
+/// circle; it is kept.
+fn has_come_round(run: &Run<'_>) -> bool {
+    let me = [run.settings.user.as_ref(), run.envelope.to.as_ref()];
+    run.message
+        .decoded_values(REDIRECTED_FROM.as_bytes())
+        .iter()
+        .any(|from| me.iter().flatten().any(|me| !me.is_empty() && from.eq_ignore_ascii_case(me)))
 }
 
 fn check_redirect(check: &mut Check<'_>, op: &mut Op) {
@@ -182,5 +200,9 @@ pub fn one_address(text: &[u8]) -> Option<Vec<u8>> {
         && (literal || labels())
         && !address.domain.is_empty()
         && text.len() <= limits::SMTP_PATH.size();
+    // Quotes that change nothing go: "joe"@example.org is joe@example.org.  RFC 5321 4.1.2.
+    let bare = local.get(1..local.len().saturating_sub(1)).filter(|_| quoted).unwrap_or_default();
+    let atoms = bare.split(|b| *b == b'.').all(|a| !a.is_empty() && a.iter().all(|b| word(b)));
+    let local = if quoted && atoms { bare } else { local };
     good.then(|| [local, b"@", domain].concat())
 }

@@ -7,6 +7,7 @@ use super::super::language::{Extension, Param, Shape, Tag, Verb, MATCHES};
 use super::super::message::decoded;
 use super::super::run::{Ended, Flow, Run};
 use super::header::is_field_name;
+use crate::proto::mime::unfold;
 use crate::proto::text::encoded_word;
 
 /// The extension.
@@ -53,13 +54,13 @@ fn check_names(check: &mut Check<'_>, op: &mut Op) {
 /// RFC 5293 4: UTF-8 text; line ends are folding.
 fn bad_value(value: &[u8]) -> Option<String> {
     // Other controls become blanks when the field is written.
-    if value.contains(&0) {
-        return Some("a header field value with a NUL".into());
-    }
-    if std::str::from_utf8(value).is_err() {
-        return Some("a header field value that is not UTF-8".into());
-    }
-    None
+    let why = match std::str::from_utf8(value) {
+        Err(_) => "it is not UTF-8",
+        Ok(_) if value.contains(&0) => "it has a NUL in it",
+        Ok(_) => return None,
+    };
+    let shown = String::from_utf8_lossy(value.get(..value.len().min(32)).unwrap_or_default());
+    Some(format!("the field value '{}' is invalid: {why}", shown.escape_debug()))
 }
 
 /// RFC 5293 4
@@ -83,8 +84,11 @@ fn run_addheader<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
         return Ok(Flow::Next);
     }
     run.charge_bytes(value.len().saturating_add(1024))?;
-    let text = String::from_utf8_lossy(&value);
-    let text = text.trim();
+    // RFC 5293 4: line ends are folding; what is added is one line.
+    let line = unfold(&value);
+    let line = String::from_utf8_lossy(&line).replace("\r\n", " ");
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = line.trim();
     let mut raw = name.to_vec();
     raw.extend_from_slice(b": ");
     raw.extend_from_slice(&encoded_word::encode(text, raw.len()));

@@ -71,6 +71,7 @@ fn check_notify(check: &mut Check<'_>, op: &mut Op) {
 fn is_option(option: &[u8]) -> bool {
     let name = option.split(|b| *b == b'=').next().unwrap_or_default();
     option.contains(&b'=')
+        && !option.iter().any(u8::is_ascii_control)
         && name.first().is_some_and(u8::is_ascii_alphanumeric)
         && name.iter().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(b))
 }
@@ -204,6 +205,9 @@ impl Mailto {
                 mailto.header(header)?;
             }
         }
+        // Whoever is among the recipients needs no copy.
+        let Mailto { to, cc, .. } = &mut mailto;
+        cc.retain(|copy| !to.iter().any(|other| other.eq_ignore_ascii_case(copy)));
         Ok(mailto)
     }
 

@@ -252,13 +252,27 @@ fn not_to_be_answered(run: &mut Run<'_>, sender: &[u8], own: &[Vec<u8>]) -> Opti
     null_path.then_some("the message has a null return path")
 }
 
-/// Local parts behind which no person is.
+/// Local parts behind which no person is.  RFC 5230 4.6.
 fn is_machine(sender: &[u8]) -> bool {
     let at = memchr::memrchr(b'@', sender).unwrap_or(sender.len());
     let local = sender.get(..at).unwrap_or_default().to_ascii_lowercase();
-    let known: [&[u8]; 6] =
-        [b"mailer-daemon", b"listserv", b"majordomo", b"mailerdaemon", b"mailer", b"daemon"];
-    known.contains(&local.as_slice())
+    // A detail does not make it somebody else.
+    let user = local.split(|b| *b == b'+').next().unwrap_or_default();
+    let known: [&[u8]; 12] = [
+        b"mailer-daemon",
+        b"mailerdaemon",
+        b"mailer",
+        b"daemon",
+        b"listserv",
+        b"majordomo",
+        b"noreply",
+        b"no-reply",
+        b"no_reply",
+        b"donotreply",
+        b"do-not-reply",
+        b"do_not_reply",
+    ];
+    known.contains(&user)
         || local.starts_with(b"owner-")
         || local.ends_with(b"-request")
         || local.ends_with(b"-owner")

@@ -1,0 +1,2 @@
+require "relational";
+if address :count "eq" ;comparator "i;octet" "to" "3" { keep; }

@@ -1,0 +1,2 @@
+require ["editheader", "encoded-character"];
+addheader "X-A" "Woah${hex:00}!";

@@ -1,0 +1,2 @@
+require "regex";
+if header :regex "a" "(.{255}){255}" { keep; }
