@@ -5,7 +5,7 @@ use crate::base::clock;
 use crate::base::exits::sysexits;
 use crate::proto::sieve::action::{Action, Outcome, Program, Record, Store, Version};
 use crate::proto::sieve::check::compile;
-use crate::proto::sieve::code::Script;
+use crate::proto::sieve::code::{Op, Script};
 use crate::proto::sieve::ext::include::is_script_name;
 use crate::proto::sieve::language::Language;
 use crate::proto::sieve::message::Message;
@@ -298,9 +298,22 @@ impl Surroundings for Offline {
 
     fn trace(&mut self, event: Trace<'_>) {
         let Some(trace) = &mut self.trace else { return };
+        let place = |script: &str, op: &Op| match script {
+            "" => op.pos.line.to_string(),
+            script => format!("{script}:{}", op.pos.line),
+        };
+        // As above.
         let _ = match event {
-            Trace::Command { line, name } => writeln!(trace, "{line}: {name}"),
-            Trace::Test { line, name, held } => writeln!(trace, "{line}: {name} is {held}"),
+            // What these do shows in their tests.
+            Trace::Command { op, .. }
+                if matches!(op.verb.name, "require" | "if" | "elsif" | "else") =>
+            {
+                return
+            }
+            Trace::Command { script, op } => writeln!(trace, "{}: {op}", place(script, op)),
+            Trace::Test { script, op, held } => {
+                writeln!(trace, "{}: {op} is {held}", place(script, op))
+            }
             Trace::Debug { line, text } => {
                 let text = String::from_utf8_lossy(text);
                 writeln!(trace, "{line}: debug_log: {}", text.escape_debug())

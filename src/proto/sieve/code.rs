@@ -3,6 +3,8 @@
 //! Immutable and free of borrows, so that one compiled script can be shared by
 //! threads and kept between deliveries.
 
+use std::fmt;
+
 use super::compare::Matching;
 use super::fault::{Error, Pos};
 use super::language::Verb;
@@ -185,5 +187,64 @@ impl Text {
             Text::Constant(text) => Some(text),
             Text::Template(_) => None,
         }
+    }
+}
+
+/// The verb with its arguments, long ones cut: for traces.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb.name)?;
+        for (name, given) in &self.tags {
+            write!(f, " :{name}")?;
+            if let Some(given) = given {
+                write!(f, " {}", given.value)?;
+            }
+        }
+        for given in self.args.iter().flatten() {
+            write!(f, " {}", given.value)?;
+        }
+        Ok(())
+    }
+}
+
+/// How many strings of a list, and characters of a string, a trace shows.
+const SHOWN: (usize, usize) = (8, 40);
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = match self {
+            Value::Number(n) => return write!(f, "{n}"),
+            Value::Text(text) => return write!(f, "{text}"),
+            Value::List(list) => list,
+        };
+        f.write_str("[")?;
+        for (i, text) in list.iter().take(SHOWN.0).enumerate() {
+            write!(f, "{}{text}", if i > 0 { ", " } else { "" })?;
+        }
+        f.write_str(if list.len() > SHOWN.0 { ", ...]" } else { "]" })
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = String::new();
+        let mut add = |text: &[u8]| {
+            let start = text.get(..text.len().min(SHOWN.1.saturating_mul(4))).unwrap_or_default();
+            shown.push_str(&String::from_utf8_lossy(start));
+        };
+        match self {
+            Text::Constant(text) => add(text),
+            Text::Template(parts) => parts.iter().for_each(|part| match part {
+                Part::Text(text) => add(text),
+                Part::Variable(Variable::Match(n)) => add(format!("${{{n}}}").as_bytes()),
+                Part::Variable(Variable::Space(space, name)) => {
+                    add(format!("${{{}.{name}}}", space.name).as_bytes());
+                }
+                Part::Variable(_) => add(b"${...}"),
+            }),
+        }
+        let cut: String = shown.chars().take(SHOWN.1).collect();
+        let more = if cut.len() < shown.len() { "..." } else { "" };
+        write!(f, "\"{}\"{more}", cut.escape_debug())
     }
 }

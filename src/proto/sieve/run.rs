@@ -227,7 +227,8 @@ impl<'a> Run<'a> {
             };
             frame.next = frame.next.saturating_add(1);
             self.charge_at(op.pos, STEP)?;
-            self.world.trace(Trace::Command { line: op.pos.line, name: op.verb.name });
+            let script = self.unit_name();
+            self.world.trace(Trace::Command { script, op });
             let Kind::Command { run, .. } = op.verb.kind else { continue };
             match run(self, op)? {
                 Flow::Next => {}
@@ -275,6 +276,11 @@ impl<'a> Run<'a> {
         self.script.units.get(self.scopes.last().map_or(0, |s| s.unit))
     }
 
+    /// Its name; empty for the main one.
+    fn unit_name(&self) -> &'a str {
+        self.unit().map_or("", |unit| unit.name.as_str())
+    }
+
     /// The block that is being run.
     pub fn frame(&mut self) -> Option<&mut Frame<'a>> {
         self.frames.last_mut()
@@ -290,7 +296,8 @@ impl<'a> Run<'a> {
         self.charge_at(op.pos, STEP)?;
         let Kind::Test { run } = op.verb.kind else { return Ok(false) };
         let held = run(self, op)?;
-        self.world.trace(Trace::Test { line: op.pos.line, name: op.verb.name, held });
+        let script = self.unit_name();
+        self.world.trace(Trace::Test { script, op, held });
         Ok(held)
     }
 
@@ -327,7 +334,7 @@ impl<'a> Run<'a> {
 
     /// An error that ends the script.
     pub fn fault(&self, pos: Pos, text: impl Into<String>) -> Ended {
-        let name = self.unit().map_or("", |unit| unit.name.as_str());
+        let name = self.unit_name();
         let text = text.into();
         let text = if name.is_empty() { text } else { format!("in script '{name}': {text}") };
         Box::new(Fault { pos, text, temporary: false, by_script: false })

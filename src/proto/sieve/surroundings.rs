@@ -13,6 +13,7 @@
 use std::any::Any;
 
 use super::action::{Program, Record};
+use super::code::Op;
 
 /// The question cannot be answered now; the caller tries the message again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +60,21 @@ pub enum Occasion {
 }
 
 /// What happened while a script ran, for whoever wants to watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Trace<'a> {
     /// A command begins.
     Command {
-        /// Its line.
-        line: u32,
-        /// Its name.
-        name: &'a str,
+        /// The included script that it stands in; empty for the script itself.
+        script: &'a str,
+        /// The command.
+        op: &'a Op,
     },
     /// A test has been decided.
     Test {
-        /// Its line.
-        line: u32,
-        /// Its name.
-        name: &'a str,
+        /// As above.
+        script: &'a str,
+        /// The test.
+        op: &'a Op,
         /// What it gave.
         held: bool,
     },

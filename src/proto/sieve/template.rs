@@ -5,7 +5,7 @@
 //! first, then variable references, so that `${hex:24}{x}` is a reference.
 
 use super::check::Check;
-use super::code::{Part, Text, Variable};
+use super::code::{Part, Text};
 use super::fault::Pos;
 use crate::proto::cursor::Cursor;
 use crate::proto::limits;
@@ -178,15 +178,6 @@ pub fn append(out: &mut Vec<u8>, more: &[u8]) -> bool {
     }
     out.extend_from_slice(more);
     true
-}
-
-/// The variable that a part names, for errors and traces.
-pub fn show(variable: &Variable) -> String {
-    match variable {
-        Variable::Match(n) => n.to_string(),
-        Variable::Local(n) | Variable::Global(n) => format!("#{n}"),
-        Variable::Space(space, name) => format!("{}.{name}", space.name),
-    }
 }
 
 #[cfg(test)]
