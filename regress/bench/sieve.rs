@@ -1,9 +1,16 @@
 //! Sieve: compile and run, and the same scripts under Debian's Pigeonhole.
 //!
 //! Three named scripts (200 header rules, wildcards and expressions, body and
-//! MIME) over ten messages of about 5 KB; medians.  `sieve-test` compiles and
-//! runs once for each process, so that its figure has the start of a process in
-//! it; ours is given both ways, the second through `rmailctl sieve test`.
+//! MIME) over ten messages of about 5 KB; medians.
+//!
+//! Both programs read, compile and run a script once for each process:
+//! `rmailctl sieve test`, and `sieve-test -C`, which neither reads nor writes a
+//! compiled script.  *With start-up* compares these processes as they are.
+//! *Without* takes from each the time of the same program with the script
+//! `keep;`: what is left is reading, compiling and running the script, and
+//! printing the result, on both sides.  The four kinds of process take turns, so
+//! that whatever else the machine does strikes all of them.  Compile and run
+//! within this process are printed too; no ratio is made of them.
 
 use crate::{Env, Outcome};
 use rmail::proto::sieve::check::compile;
@@ -13,7 +20,7 @@ use rmail::proto::sieve::run;
 use rmail::proto::sieve::settings::Settings;
 use rmail::proto::sieve::surroundings::{Envelope, NoLibrary};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +38,11 @@ const PIGEONHOLE: &[&str] = &[
     "mail_location=maildir:/nonexistent/Maildir",
 ];
 
-/// How often each is measured.
+/// How often compiling and running is measured.
 const ROUNDS: usize = 200;
+
+/// How often each process is.
+const PROCESSES: usize = 100;
 
 pub fn bench(env: &Env) -> Outcome {
     if std::env::var_os("BENCH").is_none() {
@@ -74,29 +84,26 @@ pub fn bench(env: &Env) -> Outcome {
         if !written {
             return Outcome::Failed("cannot write".into());
         }
-        let ours = process(env.rmailctl(), &["sieve", "test"], &file, &files);
-        let theirs = process(Path::new("sieve-test"), PIGEONHOLE, &file, &files);
         let empty = env.dir.join("empty.sieve");
         if std::fs::write(&empty, "keep;\n").is_err() {
             return Outcome::Failed("cannot write".into());
         }
-        let start = process(Path::new("sieve-test"), PIGEONHOLE, &empty, &files);
         let mut line = format!("{name}: compile {compile:?}, run {run:?}");
-        if let Some(ours) = ours {
-            let _ = write!(line, "; as a process {ours:?}");
-        }
-        match (theirs, start) {
-            (Some(theirs), Some(start)) => {
-                let work = theirs.saturating_sub(start);
-                let ratio = theirs.as_secs_f64() / ours.unwrap_or(theirs).as_secs_f64();
-                let pure = work.as_secs_f64() / (compile + run).as_secs_f64();
+        match beside(env.rmailctl(), &file, &empty, &files) {
+            Some([ours, our_start, theirs, their_start]) => {
+                let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+                let work = [theirs.saturating_sub(their_start), ours.saturating_sub(our_start)];
                 let _ = write!(
                     line,
-                    "; Pigeonhole as a process {theirs:?} ({ratio:.1} times), without its start \
-                     {work:?} ({pure:.1} times)"
+                    "; as a process {ours:?}, Pigeonhole {theirs:?}: {:.1} times; \
+                     without start-up {:?}, Pigeonhole {:?}: {:.1} times",
+                    ratio(theirs, ours),
+                    work[1],
+                    work[0],
+                    ratio(work[0], work[1])
                 );
             }
-            _ => line.push_str("; no sieve-test (Debian: dovecot-sieve)"),
+            None => line.push_str("; no sieve-test (Debian: dovecot-sieve)"),
         }
         println!("{line}");
         if name == "rules" && compile + run > Duration::from_millis(1) && !cfg!(debug_assertions) {
@@ -106,30 +113,39 @@ pub fn bench(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
-/// The median time of a process over the messages; `None` if it cannot be run.
-fn process(
-    program: &Path,
-    words: &[&str],
+/// The median times of four processes that take turns over the messages: ours with the script
+/// and with an empty one, Pigeonhole's likewise; `None` if one of them cannot be run.
+fn beside(
+    rmailctl: &Path,
     script: &Path,
-    messages: &[std::path::PathBuf],
-) -> Option<Duration> {
-    let mut times = Vec::new();
-    for round in 0..30 {
-        let begun = Instant::now();
-        let status = Command::new(program)
-            .args(words)
-            .arg(script)
-            .arg(&messages[round % messages.len()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .ok()?;
-        if !status.success() {
-            return None;
+    empty: &Path,
+    messages: &[PathBuf],
+) -> Option<[Duration; 4]> {
+    let theirs = Path::new("sieve-test");
+    let kinds: [(&Path, &[&str], &Path); 4] = [
+        (rmailctl, &["sieve", "test"], script),
+        (rmailctl, &["sieve", "test"], empty),
+        (theirs, PIGEONHOLE, script),
+        (theirs, PIGEONHOLE, empty),
+    ];
+    let mut times = [const { Vec::new() }; 4];
+    for round in 0..PROCESSES {
+        for ((program, words, script), times) in kinds.iter().zip(&mut times) {
+            let begun = Instant::now();
+            let status = Command::new(program)
+                .args(*words)
+                .arg(script)
+                .arg(&messages[round % messages.len()])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            if !status.ok()?.success() {
+                return None;
+            }
+            times.push(begun.elapsed());
         }
-        times.push(begun.elapsed());
     }
-    Some(median(times))
+    Some(times.map(median))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
