@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "match", run: |env| file(env, "match.svtest") },
     Test { name: "messages", run: |env| file(env, "messages.svtest") },
     Test { name: "mime", run: |env| file(env, "mime.svtest") },
+    Test { name: "requires", run: |env| file(env, "requires.svtest") },
     Test { name: "variables", run: |env| file(env, "variables.svtest") },
 ];
 

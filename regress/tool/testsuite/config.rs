@@ -2,6 +2,7 @@
 
 use rmail::proto::sieve::compose::Sender;
 use rmail::proto::sieve::settings::{Scale, Score, Settings};
+use rmail::proto::sieve::surroundings::Occasion;
 
 use super::bench::Bench;
 
@@ -64,6 +65,10 @@ impl Bench {
             }
             "sieve_global" | "sieve" | "sieve_include_max_includes" => {}
             "rmail_vacation_records" => {}
+            "rmail_occasion" => {
+                let imap = value == Some("imap");
+                set.occasion = if imap { Occasion::ImapEvent } else { Occasion::Delivery };
+            }
             _ if name.starts_with("sieve_spamtest_") => set.spamtest = spam,
             _ if name.starts_with("sieve_virustest_") => set.virustest = virus,
             _ => self.skipped = Some(format!("the setting {name} is unknown here")),

@@ -1,0 +1,2 @@
+require "mailboxid";
+if mailboxidexists 5 { keep; }

@@ -1,0 +1,2 @@
+require ["vacation", "fcc"];
+vacation :fcc 5 "b";

@@ -1,0 +1,2 @@
+require ["imapsieve", "fileinto"];
+fileinto "a";
