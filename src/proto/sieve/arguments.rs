@@ -15,6 +15,8 @@ use super::template;
 impl Check<'_> {
     /// Puts tags and positional arguments in their places.
     pub(super) fn arguments(&mut self, node: &Node<'_>, op: &mut Op) {
+        let tags = node.args.iter().filter(|arg| matches!(arg.value, Raw::Tag(_))).count();
+        op.tags.reserve_exact(tags);
         let mut args = node.args.iter().peekable();
         let mut positional: Vec<&Arg<'_>> = Vec::with_capacity(node.args.len());
         let title = op.verb.title();

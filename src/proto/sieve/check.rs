@@ -9,7 +9,7 @@
 //! whatever includes it: neither depth nor number of includes multiplies work.
 //! RFC 5228 2.10.5 and 2.10.7, RFC 5463 4, RFC 6609.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
 
 use super::ast::Node;
@@ -109,7 +109,7 @@ fn unit(
         loops: Vec::new(),
         only_require: true,
     };
-    let ops = check.block(&nodes);
+    let ops = check.block(nodes.into_iter());
     let locals = check.locals.len();
     let enabled = std::mem::take(&mut check.enabled);
     let requires = enabled
@@ -334,14 +334,19 @@ impl Check<'_> {
         Some(self.shared.units.len().saturating_sub(1))
     }
 
-    /// Checks the commands of a block.
-    fn block(&mut self, nodes: &[Node<'_>]) -> Vec<Op> {
+    /// Checks the commands of a block.  Those of the script itself are given up one by one: what
+    /// they took is there for the code.
+    fn block<'n>(
+        &mut self,
+        nodes: impl ExactSizeIterator<Item = impl Borrow<Node<'n>>>,
+    ) -> Vec<Op> {
         let mut ops = Vec::with_capacity(nodes.len());
         let outer = self.previous.take();
         // An `ihave` that is known to fail makes what it guards unreachable: it may be in a
         // language that we do not know.  RFC 5463 4.
         let mut chain_taken = false;
         for node in nodes {
+            let node: &Node<'_> = node.borrow();
             if !matches!(&*node.name, "elsif" | "else") {
                 chain_taken = false;
             }
@@ -383,7 +388,7 @@ impl Check<'_> {
 
     fn nested(&mut self, nodes: &[Node<'_>]) -> Vec<Op> {
         self.depth = self.depth.saturating_add(1);
-        let ops = self.block(nodes);
+        let ops = self.block(nodes.iter());
         self.depth = self.depth.saturating_sub(1);
         ops
     }

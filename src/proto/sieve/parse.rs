@@ -185,7 +185,8 @@ impl<'a> Parser<'a, '_> {
     /// arguments = *argument [ test / test-list ]
     fn node(&mut self, depth: usize) -> Node<'a> {
         let pos = self.pos;
-        let mut node = Node { pos, ..Node::default() };
+        // Most verbs have one or two arguments.
+        let mut node = Node { pos, args: Vec::with_capacity(2), ..Node::default() };
         if let Token::Identifier(name) = self.advance() {
             node.name = name;
         }

@@ -202,7 +202,7 @@ pub fn one_address(text: &[u8]) -> Option<Vec<u8>> {
         && text.len() <= limits::SMTP_PATH.size();
     // Quotes that change nothing go: "joe"@example.org is joe@example.org.  RFC 5321 4.1.2.
     let bare = local.get(1..local.len().saturating_sub(1)).filter(|_| quoted).unwrap_or_default();
-    let atoms = bare.split(|b| *b == b'.').all(|a| !a.is_empty() && a.iter().all(|b| word(b)));
+    let atoms = bare.split(|b| *b == b'.').all(|a| !a.is_empty() && a.iter().all(word));
     let local = if quoted && atoms { bare } else { local };
     good.then(|| [local, b"@", domain].concat())
 }
