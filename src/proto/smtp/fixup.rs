@@ -121,13 +121,14 @@ impl Fixup {
         }
         let mut added = String::new();
         let [from, date, _, message_id] = self.seen;
+        let sender = self.missing_sender(owned)?;
         if from == 0 {
             if let Some(author) = &self.rules.author {
                 added.push_str(&format!("From: {author}\r\n"));
             } else if owned.is_some() {
                 return Err(FixupError::NotOwned);
             }
-        } else if let Some(sender) = self.missing_sender(owned)? {
+        } else if let Some(sender) = sender {
             added.push_str(&format!("Sender: {sender}\r\n"));
         }
         if date == 0 {
@@ -182,6 +183,7 @@ impl Fixup {
     /// Completes the addresses of a field and keeps those of From and Sender.
     fn addresses(&mut self, field: &Field<'_>) -> Result<(), FixupError> {
         let (is_from, is_sender) = (field.is("From"), field.is("Sender"));
+        let second = is_sender && self.sender.is_some();
         let mut count: usize = 0;
         for found in list::mailboxes(field.value) {
             count = count.saturating_add(1);
@@ -207,7 +209,8 @@ impl Fixup {
         if is_from && (count == 0 || count >= limits::HEADER_ADDRESSES.size()) {
             self.from.push(None);
         }
-        if is_sender && count != 1 {
+        // Of two Sender fields readers show the one or the other.
+        if is_sender && (count != 1 || second) {
             self.sender = Some(None);
         }
         Ok(())
@@ -379,6 +382,8 @@ mod tests {
             "From: joe@example.com\r\nSender: eve@x\r\n",
             "From: joe@example.com\r\nSender: joe@example.com, eve@x\r\n",
             "From: joe@example.com,\r\n @x\r\n",
+            "Sender: eve@x\r\n",
+            "From: joe@example.com\r\nSender: eve@x\r\nSender: joe@example.com\r\n",
         ] {
             assert_eq!(check(from), Err(FixupError::NotOwned), "{from}");
         }
