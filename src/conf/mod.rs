@@ -48,7 +48,8 @@ pub use table::Use;
 
 use ast::{Config, Pos};
 
-/// A mistake and its place; prints as `file:line: text`.
+/// A mistake and its place; prints as `file:line: text`, which is one line
+/// whatever the configuration holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// Where.
@@ -59,7 +60,13 @@ pub struct Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.at, self.text)
+        for ch in format!("{}: {}", self.at, self.text).chars() {
+            match ch.is_control() {
+                true => write!(f, "{}", ch.escape_default())?,
+                false => write!(f, "{ch}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,6 +154,31 @@ fn read(
     errors.sort_by_key(|e| (files.iter().position(|f| *f == e.at.file), e.at.line));
     errors.dedup();
     Err(errors)
+}
+
+/// Fuzz target: any octets as a configuration that includes itself.
+///
+/// Each mistake has a place and says something; what has none prints in a form
+/// that reads as the same, for the whole and for each process's part.
+pub fn fuzz_config(bytes: &[u8]) {
+    let mut source = |_: &str| Ok(bytes.to_vec());
+    match parse("fuzz", bytes, &[], &mut source) {
+        Ok(config) => {
+            let text = config.print();
+            match parse("again", text.as_bytes(), &[], &mut NoFiles) {
+                Ok(again) => assert_eq!(again.print(), text, "the canonical form is one form"),
+                Err(errors) => assert!(errors.is_empty(), "{text}\n{errors:?}"),
+            }
+            let part = part(text.as_bytes()).map(|part| part.print());
+            assert_eq!(part.as_ref(), Ok(&text), "every part is read");
+        }
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            assert!(errors.iter().all(|e| !e.text.is_empty() && e.at.line > 0));
+            let clean = |e: &Error| !e.to_string().chars().any(char::is_control);
+            assert!(errors.iter().all(clean), "an error is one line: {errors:?}");
+        }
+    }
 }
 
 #[cfg(test)]

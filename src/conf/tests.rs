@@ -690,3 +690,9 @@ fn debug_prints_no_secret() {
     let shown = format!("{:?}", read(text).unwrap());
     assert!(!shown.contains("topsecret"), "{shown}");
 }
+
+#[test]
+fn a_mistake_is_one_line_whatever_it_quotes() {
+    let text = mistakes("include \"/a\r\x1b[2Jb\"");
+    assert_eq!(text, "t:7: include \"/a\\r\\u{1b}[2Jb\": nothing can be included here");
+}
