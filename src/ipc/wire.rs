@@ -150,12 +150,13 @@ impl<T: Wire> Wire for Vec<T> {
     }
     fn get(from: &mut Dec<'_>) -> Result<Self, Malformed> {
         let n = get_len(from)?;
-        // Every element takes a byte at least, so a lie about the length
-        // cannot ask for more memory than the frame it came in.
+        // Every element takes a byte at least.  In memory it takes more, so a
+        // lie about the length may ask for no more room than the message has.
         if n > from.left() {
             return Err(Malformed);
         }
-        let mut all = Vec::with_capacity(n);
+        let room = from.left().checked_div(size_of::<T>()).unwrap_or(0);
+        let mut all = Vec::with_capacity(n.min(room));
         for _ in 0..n {
             all.push(T::get(from)?);
         }
@@ -313,7 +314,7 @@ macro_rules! wire {
                 enum Tag { $($var),* }
                 match self {
                     $( Self::$var $({ $($f),* })? => {
-                        #[allow(clippy::as_conversions, reason = "an enum of fewer than 256 variants")]
+                        #[expect(clippy::as_conversions, reason = "an enum of fewer than 256 variants")]
                         { $crate::ipc::wire::Wire::put(&(Tag::$var as u8), to); }
                         $( $( $crate::ipc::wire::Wire::put($f, to); )* )?
                     } )*
@@ -324,7 +325,7 @@ macro_rules! wire {
                 enum Tag { $($var),* }
                 let tag = <u8 as $crate::ipc::wire::Wire>::get(from)?;
                 $(
-                    #[allow(clippy::as_conversions, reason = "an enum of fewer than 256 variants")]
+                    #[expect(clippy::as_conversions, reason = "an enum of fewer than 256 variants")]
                     if tag == Tag::$var as u8 {
                         return Ok(Self::$var $({ $($f: $crate::ipc::wire::Wire::get(from)?),* })?);
                     }
