@@ -33,12 +33,7 @@ pub struct Mbox<'a> {
     start: u64,
     end: u64,
     buffer: Vec<u8>,
-    /// The line before was empty, so that a `From ` now would begin a message.
-    empty: bool,
-    /// What of the current line is held back: too short to tell, or a CR.
-    held: Vec<u8>,
-    /// Inside a line whose beginning has been written.
-    within: bool,
+    lines: Lines,
     done: bool,
     _lock: Dotlock,
 }
@@ -86,9 +81,7 @@ impl<'a> Mbox<'a> {
             start,
             end: start,
             buffer: Vec::new(),
-            empty: true,
-            held: Vec::new(),
-            within: false,
+            lines: Lines::new(),
             done: false,
             _lock: lock,
         })
@@ -98,48 +91,13 @@ impl<'a> Mbox<'a> {
     pub fn begin(&mut self, sender: &str, time: &str) -> Result<()> {
         let sender = if sender.is_empty() { "MAILER-DAEMON" } else { sender };
         let sender: String = sender.chars().map(|c| if c == ' ' { '_' } else { c }).collect();
-        self.put(format!("From {sender} {time}\n").as_bytes())
+        self.buffer.extend_from_slice(format!("From {sender} {time}\n").as_bytes());
+        Ok(())
     }
 
     /// Adds bytes of the message; CRLF becomes LF, and `From ` lines are quoted.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            let mut line = std::mem::take(&mut self.held);
-            line.extend_from_slice(piece);
-            if let Some(text) = line.strip_suffix(b"\n") {
-                let text = text.strip_suffix(b"\r").unwrap_or(text).to_vec();
-                self.line(&text)?;
-                self.put(b"\n")?;
-                self.empty = !self.within && text.is_empty();
-                self.within = false;
-            } else {
-                // A CR may belong to the line's end, five bytes may become a `From `.
-                let keep = if !self.within && line.len() < 5 {
-                    line.len()
-                } else {
-                    usize::from(line.ends_with(b"\r"))
-                };
-                let cut = line.len().saturating_sub(keep);
-                self.held = line.split_off(cut);
-                if !line.is_empty() {
-                    self.line(&line)?;
-                    self.within = true;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes a line or its beginning, quoted if it needs to be.
-    fn line(&mut self, text: &[u8]) -> Result<()> {
-        if !self.within && self.empty && text.starts_with(b"From ") {
-            self.put(b">")?;
-        }
-        self.put(text)
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(bytes);
+        self.lines.feed(bytes, &mut self.buffer);
         if self.buffer.len() >= 64 * 1024 {
             self.flush()?;
         }
@@ -156,18 +114,7 @@ impl<'a> Mbox<'a> {
 
     /// Ends the message: the last line, the empty line, synced.
     pub fn finish(mut self) -> Result<()> {
-        let held = std::mem::take(&mut self.held);
-        if !held.is_empty() {
-            self.line(&held)?;
-            self.within = true;
-        }
-        if self.within {
-            self.put(b"\n")?;
-            self.empty = false;
-        }
-        if !self.empty {
-            self.put(b"\n")?;
-        }
+        self.lines.finish(&mut self.buffer);
         self.flush()?;
         atomic::sync_file(&self.file, self.path)?;
         self.done = true;
@@ -183,6 +130,98 @@ impl Drop for Mbox<'_> {
             let _ = self.file.set_len(self.start);
         }
     }
+}
+
+/// Makes the lines of a message those of a mailbox, in pieces of any size.
+#[derive(Debug)]
+struct Lines {
+    /// The line before was empty, so that a `From ` now would begin a message.
+    empty: bool,
+    /// What of the current line is held back: too short to tell, or a CR.
+    held: Vec<u8>,
+    /// Inside a line whose beginning has been given out.
+    within: bool,
+}
+
+impl Lines {
+    /// Begins behind the `From ` line.
+    const fn new() -> Lines {
+        Lines { empty: true, held: Vec::new(), within: false }
+    }
+
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            let mut line = std::mem::take(&mut self.held);
+            line.extend_from_slice(piece);
+            if let Some(text) = line.strip_suffix(b"\n") {
+                let text = text.strip_suffix(b"\r").unwrap_or(text);
+                self.line(text, out);
+                out.push(b'\n');
+                self.empty = !self.within && text.is_empty();
+                self.within = false;
+            } else {
+                // A CR may belong to the line's end, five bytes may become a `From `.
+                let keep = if !self.within && line.len() < 5 {
+                    line.len()
+                } else {
+                    usize::from(line.ends_with(b"\r"))
+                };
+                let cut = line.len().saturating_sub(keep);
+                self.held = line.split_off(cut);
+                if !line.is_empty() {
+                    self.line(&line, out);
+                    self.within = true;
+                }
+            }
+        }
+    }
+
+    /// The last line and the empty line that ends a message.
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() {
+            self.line(&held, out);
+            self.within = true;
+        }
+        if self.within {
+            out.push(b'\n');
+            self.empty = false;
+        }
+        if !self.empty {
+            out.push(b'\n');
+        }
+    }
+
+    /// A line or its beginning, quoted if it needs to be.
+    fn line(&self, text: &[u8], out: &mut Vec<u8>) {
+        if !self.within && self.empty && text.starts_with(b"From ") {
+            out.push(b'>');
+        }
+        out.extend_from_slice(text);
+    }
+}
+
+/// Fuzz target: a byte for the size of the pieces, and a message.
+///
+/// In the mailbox no line of it begins another message, and it ends in an empty
+/// line; but for the `>` and the line ends it is what it was.
+pub fn fuzz_lines(bytes: &[u8]) {
+    let Some((step, message)) = bytes.split_first() else { return };
+    let write = |step: usize| {
+        let (mut lines, mut out) = (Lines::new(), Vec::new());
+        message.chunks(step).for_each(|piece| lines.feed(piece, &mut out));
+        lines.finish(&mut out);
+        out
+    };
+    let out = write(usize::MAX);
+    assert_eq!(write(usize::from(*step).saturating_add(1)), out, "the pieces do not matter");
+    assert!(out.is_empty() || out == b"\n" || out.ends_with(b"\n\n"));
+    let whole = [b"\n", out.as_slice()].concat();
+    assert!(memchr::memmem::find(&whole, b"\n\nFrom ").is_none(), "one message");
+    assert!(!out.starts_with(b"From "), "one message");
+    let quoted = out.split(|b| *b == b'\n').filter(|l| l.starts_with(b">From ")).count();
+    let longest = message.len().saturating_add(quoted).saturating_add(2);
+    assert!(out.len() <= longest);
 }
 
 #[cfg(test)]
