@@ -18,10 +18,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+pub mod claims;
+
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
     Test { name: "each-process-may-do-what-its-row-says-and-no-more", run: rows },
     Test { name: "a-process-that-reads-files-reads-no-others", run: unveiled },
+    Test {
+        name: "a-false-imap-claims-a-mailbox-in-vain",
+        run: claims::false_imap_claims_a_mailbox,
+    },
+    Test {
+        name: "a-channel-to-a-store-is-for-its-role-alone",
+        run: claims::channels_are_for_their_role,
+    },
 ];
 
 const VARIABLE: &str = "RMAIL_REGRESS_SANDBOX";

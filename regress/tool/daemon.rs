@@ -93,7 +93,8 @@ impl Daemon {
         Daemon::launch_as(env, dir, command)
     }
 
-    fn launch_as(env: &Env, dir: &Path, mut command: Command) -> Daemon {
+    /// The same with a command of the test's own.
+    pub fn launch_as(env: &Env, dir: &Path, mut command: Command) -> Daemon {
         let log =
             std::fs::File::options().create(true).append(true).open(dir.join("log")).expect("log");
         let mut child = command

@@ -133,6 +133,9 @@ const KINDS: &[(&str, &[Test])] = &[
 ];
 
 fn main() -> ExitCode {
+    if let Some(code) = sandbox::claims::stand_in() {
+        return code;
+    }
     sandbox::probe();
     users();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.is_empty()).collect();

@@ -393,7 +393,8 @@ impl Supervisor {
             (_, Up::Ready { unenforced }) => self.became_ready(id, unenforced),
             (_, Up::Applied { generation }) => child.generation = generation,
             (_, Up::Stats { ask, all }) => self.stats(id, ask, all),
-            (_, Up::OtherBuild) => self.upgrade(),
+            // Whoever notices it first; but no child alone can have the daemon begin again.
+            (_, Up::OtherBuild) if program_id(&self.program) != self.build => self.upgrade(),
             (Kind::Lookup, Up::Open { target, kind, request, sid }) => {
                 if let Some(asker) = table::kind(kind) {
                     self.open(target, asker, request, sid);
