@@ -1,15 +1,23 @@
 //! The structure of the code: who imports whom, and what stands where.
+//!
+//! Each rule of the design that can be seen in the source is a test here;
+//! [`source`] gives the code without comments and tests.  A module cannot opt
+//! out: what is compiled for tests alone is found by `#[cfg(test)]`, not by name.
 
 use crate::{Env, Outcome, Test};
-use std::path::{Path, PathBuf};
+use source::Source;
+
+pub mod source;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
     Test { name: "imports-follow-the-layers", run: imports_follow_the_layers },
     Test { name: "no-process-imports-another", run: no_process_imports_another },
+    Test { name: "crates-enter-where-they-may", run: crates_enter_where_they_may },
     Test { name: "unsafe-and-target_os-only-in-sys", run: unsafe_and_target_os_only_in_sys },
     Test { name: "only-disk-atomic-syncs-and-links", run: only_disk_atomic_syncs_and_links },
     Test { name: "proto-and-conf-are-pure", run: proto_and_conf_are_pure },
+    Test { name: "what-reads-foreign-bytes-cannot-panic", run: cannot_panic },
     Test { name: "handlers-cite-their-rfc", run: handlers_cite_their_rfc },
 ];
 
@@ -26,42 +34,35 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("send", &["send", "ipc", "disk", "base", "sys", "conf", "proto"]),
 ];
 
-fn sources(dir: &Path, all: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).expect("src").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            sources(&path, all);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            all.push(path);
-        }
-    }
-}
+/// Where each crate may be named: a layer, or a file of one.
+const CRATES: &[(&str, &[&str])] = &[
+    ("libc", &["sys/"]),
+    ("nix", &["sys/"]),
+    ("pledge", &["sys/"]),
+    ("unveil", &["sys/"]),
+    ("landlock", &["sys/"]),
+    ("seccompiler", &["sys/"]),
+    ("openssl", &["base/", "proc/keyd/"]),
+    ("openssl_sys", &["base/remotekey.rs"]),
+    ("foreign_types", &["base/remotekey.rs"]),
+    ("getopts", &["ctl/", "send/", "proc/mod.rs"]),
+    ("regex", &["proto/", "conf/", "disk/"]),
+    ("encoding_rs", &["proto/"]),
+    ("flate2", &["proto/", "disk/"]),
+];
 
-/// Every source file with its path below src and its code: comments and what
-/// stands behind `#[cfg(test)]` at the end of a file are left out.
-fn code(env: &Env) -> Vec<(String, Vec<(usize, String)>)> {
-    let src = env.root().join("src");
-    let mut paths = Vec::new();
-    sources(&src, &mut paths);
-    paths.sort();
-    let mut all = Vec::new();
-    for path in paths {
-        let name = path.strip_prefix(&src).expect("below src").display().to_string();
-        if name.contains("tests") || name.ends_with("testing.rs") || name.ends_with("hostile.rs") {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).expect("source");
-        let mut lines = Vec::new();
-        for (i, line) in text.lines().enumerate() {
-            if line.trim() == "#[cfg(test)]" {
-                break;
-            }
-            let line = line.split("//").next().unwrap_or_default();
-            lines.push((i + 1, line.to_string()));
-        }
-        all.push((name, lines));
-    }
-    all
+/// The lints that a panic on foreign bytes would have to get past.
+const LINTS: [&str; 6] = [
+    "unwrap_used",
+    "expect_used",
+    "panic",
+    "indexing_slicing",
+    "arithmetic_side_effects",
+    "as_conversions",
+];
+
+fn code(env: &Env) -> Vec<Source> {
+    source::read(&env.root().join("src"))
 }
 
 fn verdict(found: Vec<String>) -> Outcome {
@@ -72,25 +73,27 @@ fn verdict(found: Vec<String>) -> Outcome {
     }
 }
 
-/// The modules that a line names as `crate::X`.
-fn named<'a>(line: &'a str, what: &'a str) -> impl Iterator<Item = &'a str> {
-    line.split(what).skip(1).map(|rest| {
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-        &rest[..end]
-    })
+/// Each line with its number.
+fn numbered(source: &Source) -> impl Iterator<Item = (usize, &String)> {
+    source.lines.iter().enumerate().map(|(i, line)| (i + 1, line))
 }
 
 fn imports_follow_the_layers(env: &Env) -> Outcome {
     let mut found = Vec::new();
-    for (file, lines) in code(env) {
-        let layer = file.split('/').next().unwrap_or_default();
-        let Some((_, may)) = LAYERS.iter().find(|(l, _)| *l == layer) else { continue };
-        for (n, line) in lines {
-            for module in named(&line, "crate::") {
-                let ours = LAYERS.iter().any(|(l, _)| *l == module);
-                if ours && !may.contains(&module) {
-                    found.push(format!("{file}:{n}: {layer} imports {module}"));
-                }
+    for source in code(env) {
+        let layer = source.layer();
+        let Some((_, may)) = LAYERS.iter().find(|(l, _)| *l == layer) else {
+            // The crate's root and the programs name whom they start.
+            if !matches!(layer, "" | "bin") {
+                found.push(format!("{}: {layer} is no layer", source.name));
+            }
+            continue;
+        };
+        for (n, path) in source.paths() {
+            let to = path.first().map_or("*", String::as_str);
+            let ours = LAYERS.iter().any(|(l, _)| *l == to) || to == "*";
+            if ours && !may.contains(&to) {
+                found.push(format!("{}:{n}: {layer} imports {to}", source.name));
             }
         }
     }
@@ -101,21 +104,47 @@ fn no_process_imports_another(env: &Env) -> Outcome {
     // The table, the start of a child, and the TLS side of a listener.
     let shared = ["table", "start", "tls_server"];
     let mut found = Vec::new();
-    for (file, lines) in code(env) {
-        let mut parts = file.split('/');
-        if parts.next() != Some("proc") {
+    for source in code(env) {
+        let [layer, own, ..] = source.module.as_slice() else { continue };
+        if layer != "proc" || shared.contains(&own.as_str()) {
             continue;
         }
-        let own = parts.next().unwrap_or_default().trim_end_matches(".rs").to_string();
-        if shared.contains(&own.as_str()) || own == "mod" {
-            continue;
+        for (n, path) in source.paths() {
+            let (Some("proc"), other) = (path.first().map(String::as_str), path.get(1)) else {
+                continue;
+            };
+            let other = other.map_or("*", String::as_str);
+            if other != own && !shared.contains(&other) {
+                found.push(format!("{}:{n}: {own} imports {other}", source.name));
+            }
         }
-        for (n, line) in lines {
-            for module in named(&line, "crate::proc::") {
-                let other = module != own && !shared.contains(&module) && !module.is_empty();
-                if other {
-                    found.push(format!("{file}:{n}: {own} imports {module}"));
-                }
+    }
+    verdict(found)
+}
+
+/// True if the line names a crate: the word, not behind a path of ours, and `::` after it.
+fn names(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let word = before.is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '_' | ':'));
+        let root = word || line[..at].ends_with(" ::");
+        let after = &line[at + name.len()..];
+        root && (after.starts_with("::") || after.starts_with(';') && line.contains("use "))
+    })
+}
+
+fn crates_enter_where_they_may(env: &Env) -> Outcome {
+    let mut found = Vec::new();
+    for source in code(env) {
+        for (name, places) in CRATES {
+            if places.iter().any(|p| source.name.starts_with(p)) {
+                continue;
+            }
+            // A module of ours of that name, in the same file or imported.
+            let own = source.lines.iter().any(|l| l.contains(&format!("mod {name}")))
+                || source.paths().iter().any(|(_, p)| p.last().is_some_and(|l| l == name));
+            for (n, line) in numbered(&source).filter(|(_, l)| !own && names(l, name)) {
+                found.push(format!("{}:{n}: {name}: {}", source.name, line.trim()));
             }
         }
     }
@@ -124,15 +153,19 @@ fn no_process_imports_another(env: &Env) -> Outcome {
 
 fn unsafe_and_target_os_only_in_sys(env: &Env) -> Outcome {
     let mut found = Vec::new();
-    for (file, lines) in code(env) {
-        if file.starts_with("sys/") || file == "base/remotekey.rs" || file == "lib.rs" {
+    for source in code(env) {
+        let name = source.name.as_str();
+        if name.starts_with("sys/") {
             continue;
         }
-        for (n, line) in lines {
-            let unsafe_code = line.contains("unsafe ") || line.contains("unsafe{");
-            let lint = line.contains("unsafe_code");
-            if (unsafe_code && !lint) || line.contains("target_os") {
-                found.push(format!("{file}:{n}: {}", line.trim()));
+        for (n, line) in numbered(&source) {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let unsafe_code = words.clone().any(|w| w == "unsafe");
+            // lib.rs allows it to sys, remotekey.rs to itself.
+            let lint = words.any(|w| w == "unsafe_code") && !line.contains("forbid");
+            let here = name == "base/remotekey.rs" || (lint && name == "lib.rs");
+            if (unsafe_code || lint) && !here || line.contains("target_os") {
+                found.push(format!("{name}:{n}: {}", line.trim()));
             }
         }
     }
@@ -141,17 +174,26 @@ fn unsafe_and_target_os_only_in_sys(env: &Env) -> Outcome {
 
 fn only_disk_atomic_syncs_and_links(env: &Env) -> Outcome {
     // Offline mail is written by users' programs, logs and sockets are no mail.
-    let calls = ["fs::rename", "fs::hard_link", ".sync_all()", ".sync_data()", "file::sync_dir("];
+    let calls = [
+        "fs::rename",
+        "fs::hard_link",
+        ".sync_all()",
+        ".sync_data()",
+        "file::sync_dir(",
+        "fsync(",
+        "fdatasync(",
+    ];
     let mut found = Vec::new();
-    for (file, lines) in code(env) {
-        let mail = file.starts_with("disk/") || file.starts_with("proc/");
-        let atomic = file.starts_with("disk/atomic") || file == "disk/offline.rs";
+    for source in code(env) {
+        let name = source.name.as_str();
+        let mail = name.starts_with("disk/") || name.starts_with("proc/");
+        let atomic = name.starts_with("disk/atomic") || name == "disk/offline.rs";
         if !mail || atomic {
             continue;
         }
-        for (n, line) in lines {
+        for (n, line) in numbered(&source) {
             if let Some(call) = calls.iter().find(|c| line.contains(**c)) {
-                found.push(format!("{file}:{n}: {call} outside disk/atomic"));
+                found.push(format!("{name}:{n}: {call} outside disk/atomic"));
             }
         }
     }
@@ -159,31 +201,126 @@ fn only_disk_atomic_syncs_and_links(env: &Env) -> Outcome {
 }
 
 fn proto_and_conf_are_pure(env: &Env) -> Outcome {
+    // Of std: values, addresses, collections, and io's traits over bytes.
     let impure = [
-        "std::fs",
-        "std::net::Tcp",
-        "std::net::Udp",
-        "std::thread",
-        "std::env",
-        "std::process",
-        "Instant::now",
-        "SystemTime",
-        "openssl::",
-        "libc::",
-        "static mut",
+        "fs",
+        "env",
+        "thread",
+        "process",
+        "os",
+        "net::Tcp",
+        "net::Udp",
+        "net::ToSocketAddrs",
+        "time::Instant",
+        "time::SystemTime",
+        "sync::Mutex",
+        "sync::RwLock",
+        "sync::LazyLock",
+        "sync::atomic",
     ];
     let mut found = Vec::new();
-    for (file, lines) in code(env) {
-        if !file.starts_with("proto/") && !file.starts_with("conf/") {
+    for source in code(env) {
+        if !matches!(source.layer(), "proto" | "conf") {
             continue;
         }
-        for (n, line) in lines {
-            if let Some(what) = impure.iter().find(|w| line.contains(**w)) {
-                found.push(format!("{file}:{n}: {what}"));
+        let top = source.name == format!("{}/mod.rs", source.layer());
+        if top && !source.lines.iter().any(|l| l == "#![forbid(unsafe_code)]") {
+            found.push(format!("{}: does not forbid unsafe code", source.name));
+        }
+        let text = source.lines.join("\n");
+        for (at, _) in text.match_indices("std::") {
+            let rest = &text[at + "std::".len()..];
+            let line = text[..at].matches('\n').count() + 1;
+            let named = |what: &&&str| {
+                rest.strip_prefix(**what).is_some_and(|r| !r.starts_with(char::is_lowercase))
+            };
+            if rest.starts_with('{') {
+                found.push(format!("{}:{line}: one use for each of std", source.name));
+            } else if let Some(what) = impure.iter().find(named) {
+                found.push(format!("{}:{line}: std::{what}", source.name));
+            }
+        }
+        for (n, line) in numbered(&source) {
+            let words = ["static mut", "thread_local!", "Instant::now", "println!", "io::std"];
+            if let Some(what) = words.iter().find(|w| line.contains(**w)) {
+                found.push(format!("{}:{n}: {what}", source.name));
+            }
+            // A constant may be static; what changes is a global.
+            let changes = ["OnceLock", "LazyLock", "Cell", "Atomic", "Lock<", "Mutex"];
+            let item = line.trim_start().trim_start_matches("pub ").starts_with("static ");
+            if item && changes.iter().any(|c| line.contains(c)) {
+                found.push(format!("{}:{n}: a global: {}", source.name, line.trim()));
             }
         }
     }
     verdict(found)
+}
+
+/// The layers that meet bytes from outside deny the lints at their root, and
+/// whoever makes an exception says with `expect` what makes it safe.
+fn cannot_panic(env: &Env) -> Outcome {
+    let mut found = Vec::new();
+    for source in code(env) {
+        if !matches!(source.layer(), "proto" | "conf" | "ipc" | "disk") {
+            continue;
+        }
+        let name = source.name.as_str();
+        let text = source.lines.join("\n");
+        let mut denied = false;
+        for (n, attribute) in attributes(&text) {
+            let words: Vec<&str> =
+                attribute.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let has = |word: &str| words.contains(&word);
+            let all = ["all", "restriction", "pedantic", "warnings"];
+            let lints =
+                has("clippy") && (LINTS.iter().any(|l| has(l)) || all.iter().any(|l| has(l)));
+            if !lints {
+                continue;
+            }
+            let tight: String = attribute.split_whitespace().collect();
+            let root = tight.starts_with("#![cfg_attr(not(test),deny(clippy::")
+                && LINTS.iter().all(|l| has(l))
+                && name == format!("{}/mod.rs", source.layer());
+            let exception = attribute.starts_with("#[expect(") && has("reason");
+            denied |= root;
+            if !root && !exception {
+                found.push(format!("{name}:{n}: not an expect with its reason: {attribute}"));
+            }
+        }
+        if name == format!("{}/mod.rs", source.layer()) && !denied {
+            found.push(format!("{name}: does not deny {}", LINTS.join(", ")));
+        }
+    }
+    for file in ["clippy.toml", ".clippy.toml"] {
+        if env.root().join(file).exists() {
+            found.push(format!("{file}: could allow what is denied"));
+        }
+    }
+    verdict(found)
+}
+
+/// The attributes of a file with their lines.
+fn attributes(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices('#') {
+        let rest = &text[at..];
+        if !rest.starts_with("#[") && !rest.starts_with("#![") {
+            continue;
+        }
+        let mut depth = 0_usize;
+        let end = rest.find(|c: char| {
+            match c {
+                '[' => depth += 1,
+                ']' => depth -= 1,
+                _ => return false,
+            }
+            depth == 0
+        });
+        let whole = rest.get(..end.map_or(rest.len(), |e| e + 1)).unwrap_or(rest);
+        let line = text[..at].matches('\n').count() + 1;
+        found.push((line, whole.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+    found
 }
 
 /// Each IMAP command has a file, and each cites the section that it follows.
@@ -191,7 +328,7 @@ fn handlers_cite_their_rfc(env: &Env) -> Outcome {
     let dir = env.root().join("src/proc/store/cmd");
     let mut paths = Vec::new();
     if dir.is_dir() {
-        sources(&dir, &mut paths);
+        source::files(&dir, &mut paths);
     }
     // What several commands share.
     paths.retain(|p| !p.ends_with("mod.rs") && !p.ends_with("content.rs"));

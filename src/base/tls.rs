@@ -21,10 +21,13 @@ use openssl::ssl::{
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509CheckFlags;
-use openssl::x509::{X509Ref, X509VerifyResult, X509};
+use openssl::x509::{X509Ref, X509VerifyResult};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// A certificate: an authority that a connection is checked with.
+pub use openssl::x509::X509;
 
 /// Ciphers where the configuration names none.
 pub const DEFAULT_CIPHERS: &str = "HIGH:!aNULL:!MD5:!kRSA";

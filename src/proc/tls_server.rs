@@ -4,10 +4,10 @@
 //! of each stays in keyd, which is asked for each signature.
 
 use crate::base::remotekey;
+use crate::base::tls::X509;
 use crate::base::tls::{self, ClientCertificate, Identity, ServerConfig, Versions};
 use crate::conf::ast::{Config, Listen, Pki, Service};
 use crate::ipc::parent::File;
-use openssl::x509::X509;
 use std::path::Path;
 
 /// Its certificates, and who may connect.  `number` is that of the `listen`

@@ -8,13 +8,13 @@
 //! and verify too, `smtp+notls` never asks.
 
 use crate::base::remotekey;
+use crate::base::tls::X509;
 use crate::base::tls::{self, Client, ClientConfig, Identity, Verify, Versions};
 use crate::conf;
 use crate::conf::ast::{Config, Deliver, LmtpDest, Method, Relay};
 use crate::ipc::mta_lookup::Scheme;
 use crate::ipc::parent::{File, Part};
 use crate::proto::limits;
-use openssl::x509::X509;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
