@@ -33,6 +33,8 @@ mod deliver;
 mod faults;
 #[path = "../filter/mod.rs"]
 mod filter;
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 #[path = "../imap/mod.rs"]
 mod imap;
 #[path = "../layers/mod.rs"]
@@ -120,6 +122,7 @@ const KINDS: &[(&str, &[Test])] = &[
     ("deliver", deliver::TESTS),
     ("faults", faults::TESTS),
     ("filter", filter::TESTS),
+    ("fuzz", fuzz::TESTS),
     ("imap", imap::login::TESTS),
     ("imap", imap::mail::TESTS),
     ("imap", imap::python::TESTS),
@@ -242,6 +245,7 @@ fn run(chosen: &[(String, &Test)]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0 || (strict && skipped > 0)))
 }
 
+/// What a panic said.
 fn panic_text(payload: &Box<dyn std::any::Any + Send>) -> String {
     payload
         .downcast_ref::<String>()

@@ -386,6 +386,61 @@ impl LineReader {
     }
 }
 
+/// Fuzz target: a byte for the size of the pieces, and what a client sends.
+///
+/// Lines are what stands before each CRLF, up to the first that is refused;
+/// the pieces do not matter, nor does what is pipelined.
+pub fn fuzz_lines(bytes: &[u8]) {
+    const MAX: usize = 60;
+    let Some((step, stream)) = bytes.split_first() else { return };
+    let (lines, whole) = lines(stream, None, MAX);
+    let mut taken = Vec::new();
+    for line in &lines {
+        assert!(line.len() <= MAX && !line.iter().any(|b| matches!(b, 0 | b'\r' | b'\n')));
+        taken.extend_from_slice(line);
+        taken.extend_from_slice(b"\r\n");
+    }
+    assert!(stream.starts_with(&taken), "nothing is lost and nothing is added");
+    let rest = stream.get(taken.len()..).unwrap_or_default();
+    assert_eq!(whole == LineError::Eof(false), rest.is_empty());
+    // A reader whose time is up within a line over the limit starts anew, so
+    // this limit is one that is not met.
+    let unlimited = self::lines(stream, None, CHUNK);
+    let pieces = self::lines(stream, Some(usize::from(*step).saturating_add(1)), CHUNK);
+    assert_eq!(pieces, unlimited);
+}
+
+/// The lines up to the first error, which is at the end of the stream at last;
+/// in pieces, each read before the next one is written, or all at once.
+fn lines(stream: &[u8], step: Option<usize>, max: usize) -> (Vec<Vec<u8>>, LineError) {
+    let mut lines = Vec::new();
+    let opened = crate::sys::fdpass::socketpair().ok().and_then(|(ours, theirs)| {
+        Some((LineReader::new(Stream::local(ours).ok()?, Deadline::NEVER), theirs))
+    });
+    let Some((mut reader, theirs)) = opened else { return (lines, LineError::Eof(false)) };
+    let mut theirs = Some(std::os::unix::net::UnixStream::from(theirs));
+    let mut write = |piece: Option<&[u8]>| match piece {
+        Some(piece) => {
+            let sent = theirs.as_mut().map(|t| std::io::Write::write_all(t, piece));
+            assert!(matches!(sent, Some(Ok(()))), "a fresh channel takes a piece");
+        }
+        None => theirs = None,
+    };
+    let mut pieces = stream.chunks(step.unwrap_or(CHUNK));
+    if step.is_none() {
+        write(Some(stream));
+        write(None);
+    }
+    let mut line = Vec::new();
+    loop {
+        match reader.read_line(&mut line, max, Deadline::after(std::time::Duration::ZERO)) {
+            Ok(()) => lines.push(line.clone()),
+            Err(error) if error.is_timeout() => write(pieces.next()),
+            Err(error) => return (lines, error),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

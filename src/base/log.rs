@@ -472,6 +472,43 @@ fn panic_hook() {
     }));
 }
 
+/// Fuzz target: any octets as values of a line, in each way of showing them.
+///
+/// The line is one line of printable ASCII and bounded, and no value can pass
+/// for another key: outside quotes each word is a `key=` of ours.
+pub fn fuzz_line(bytes: &[u8]) {
+    let (left, right) = bytes.split_at_checked(bytes.len() / 2).unwrap_or_default();
+    let text = String::from_utf8_lossy(right);
+    let line = Line::new("fuzz")
+        .kv("raw", left)
+        .kv("shown", &Show(&text))
+        .kv("from", &Angle(left))
+        .kv("text", &*text)
+        .kv("last", &7u32);
+    let line = line.as_bytes();
+    assert!(line.len() <= LINE_MAX && line.iter().all(|b| (0x20..0x7f).contains(b)));
+    let mut keys = Vec::new();
+    let mut word = Vec::new();
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in line.iter().chain(b" ") {
+        match byte {
+            b' ' if !quoted => keys.push(std::mem::take(&mut word)),
+            b'"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        if *byte != b' ' {
+            word.push(*byte);
+        }
+        escaped = *byte == b'\\' && !escaped;
+    }
+    // A line that is full is cut wherever that is.
+    let ours = ["fuzz", "raw=", "shown=", "from=<", "text=", "last=7"];
+    for (key, ours) in keys.iter().zip(ours) {
+        assert!(ours.as_bytes().starts_with(key) || key.starts_with(ours.as_bytes()));
+    }
+    assert!(keys.len() <= ours.len());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -114,6 +114,14 @@ fn text(c: &mut Cursor<'_>) -> Option<String> {
     String::from_utf8(netstring(c)?.to_vec()).ok()
 }
 
+/// Fuzz target: a file of the offline directory, which any user may write.
+pub fn fuzz_file(bytes: &[u8]) {
+    if let Some(kept) = decode(bytes) {
+        assert!(u64::try_from(kept.recipients.len()).is_ok_and(|n| n <= RECIPIENTS));
+        assert_eq!(decode(&encode(&kept)), Some(kept));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,7 @@ pub mod control_queue;
 pub mod control_smtp;
 pub mod ctl;
 pub mod frame;
+pub mod fuzz;
 pub mod imap_lookup;
 pub mod imap_store;
 pub mod keyd;

@@ -4,7 +4,6 @@
 //! waits.  What a child may say depends on its kind: parent closes the channel
 //! of one that says anything else, which ends it.
 
-use crate::ipc::wire::{Malformed, Wire};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -215,15 +214,10 @@ crate::wire! {
     }
 }
 
-/// Checks that nothing but whole messages of `T` is in `bytes`; for tests and
-/// fuzzing of this edge.
-pub fn parse_up(bytes: &[u8]) -> Result<Up, Malformed> {
-    Up::from_bytes(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::wire::Wire;
 
     #[test]
     fn an_account_survives_the_channel() {
@@ -246,7 +240,7 @@ mod tests {
             for tail in [&b""[..], b"\xff\xff\xff\xff", b"\0\0\0\0\0\0\0\0\0\0\0\0"] {
                 let mut bytes = vec![first];
                 bytes.extend_from_slice(tail);
-                let _ = parse_up(&bytes); // only that it returns
+                let _ = Up::from_bytes(&bytes); // only that it returns
             }
         }
     }

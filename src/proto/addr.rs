@@ -9,6 +9,7 @@
 //!
 //! RFC 5321 4.1.2, 4.1.3; RFC 6531 3.3.
 
+pub mod fuzz;
 pub mod list;
 
 use std::fmt;

@@ -222,5 +222,87 @@ fn spf_method(outcome: &spf::Outcome) -> Method {
     Method::new("spf", outcome.verdict.word()).because(reason.map(|p| p.to_string()))
 }
 
+/// Fuzz target: a zone, NUL, and a message of a client that the zone knows.
+///
+/// Everything ends within its questions, the pieces of the body do not matter,
+/// and the results are a field that reads as it was meant.  Signatures are
+/// checked with primitives that a fuzzer can satisfy: every digest is zeros,
+/// and what begins with an even octet is a signature.
+pub fn fuzz_message(bytes: &[u8]) {
+    use crate::proto::dns::zone::Zone;
+    let at = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+    let (zone, message) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+    let Ok(zone) = Zone::parse(zone) else { return };
+    let message = message.get(1..).unwrap_or_default();
+    let (header, body) = crate::proto::mime::split(message);
+    let sender = spf::Sender {
+        ip: std::net::IpAddr::from([192, 0, 2, 1]),
+        helo: b"mail.example.org".to_vec(),
+        mail_from: b"joe@example.org".to_vec(),
+        receiver: b"mx.example.net".to_vec(),
+        now: 1_000_000,
+    };
+    let read = |step: usize| {
+        let policy = dkim::Policy::default();
+        let mut reader = Reader::<Zeros>::new(header, Some(sender.clone()), policy, sender.now);
+        body.chunks(step).for_each(|piece| reader.feed(piece));
+        let message = reader.finish();
+        let mut asked = 0_usize;
+        Answers::new().run(
+            |answers| message.evaluate(&Zeros, answers),
+            |query| {
+                asked = asked.saturating_add(1);
+                assert!(asked <= 400, "questions are bounded");
+                zone.answer(query)
+            },
+        )
+    };
+    let findings = read(usize::MAX);
+    assert!(findings.dkim.len() <= crate::proto::limits::DKIM_SIGNATURES.size());
+    let word = |f: &Findings| (f.dkim.clone(), f.arc.validation, f.dmarc.verdict);
+    assert_eq!(word(&read(3)), word(&findings), "the pieces do not matter");
+    let (disposition, _) = dmarc::dispose(&findings.dmarc, None);
+    let results = findings.results("mx.example.net", disposition);
+    let field = results.write(true);
+    let fields: Vec<_> = Fields::new(&field).collect();
+    let [only] = fields.as_slice() else {
+        assert_eq!(fields.len(), 1, "one field");
+        return;
+    };
+    let again = crate::proto::authres::parse(only.value);
+    let said = |r: &Results| -> Vec<(String, String)> {
+        r.methods.iter().map(|m| (m.name.clone(), m.result.clone())).collect()
+    };
+    assert_eq!(again.as_ref().map(said), Some(said(&results)), "read as it was meant");
+}
+
+/// Digest and signatures of the fuzz target.
+#[derive(Clone)]
+struct Zeros;
+
+impl Sha256 for Zeros {
+    fn new() -> Zeros {
+        Zeros
+    }
+
+    fn update(&mut self, _: &[u8]) {}
+
+    fn finish(self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+impl Crypto for Zeros {
+    type Digest = Zeros;
+
+    fn verify_rsa(&self, _: &dkim::key::RsaKey, _: &[u8; 32], signature: &[u8]) -> bool {
+        signature.first().is_some_and(|b| b & 1 == 0)
+    }
+
+    fn verify_ed25519(&self, _: &[u8; 32], _: &[u8], signature: &[u8]) -> bool {
+        signature.first().is_some_and(|b| b & 1 == 0)
+    }
+}
+
 #[cfg(test)]
 mod tests;

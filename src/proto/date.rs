@@ -335,6 +335,26 @@ fn skip(c: &mut Cursor<'_>) {
     }
 }
 
+/// Fuzz target: any octets as a date of a header field, of IMAP's two forms.
+///
+/// A date that is read can be written, and is then the same moment and zone.
+pub fn fuzz_date(bytes: &[u8]) {
+    if let Some(date) = DateTime::parse_rfc5322(bytes) {
+        assert_eq!(DateTime::parse_rfc5322(date.rfc5322().as_bytes()), Some(date));
+        assert_eq!(DateTime::parse_imap(date.imap().as_bytes()), Some(date));
+        let (day, second) = date.local();
+        assert_eq!(Date::from_days(day.days()), Some(day));
+        assert!(i64::from(second) < DAY);
+    }
+    if let Some(date) = DateTime::parse_imap(bytes) {
+        assert_eq!(DateTime::parse_rfc5322(date.rfc5322().as_bytes()), Some(date));
+        assert_eq!(DateTime::parse_imap(date.imap().as_bytes()), Some(date));
+    }
+    if let Some(day) = Date::parse_imap(bytes) {
+        assert_eq!(Date::new(day.year, day.month, day.day), Some(day));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -345,6 +345,64 @@ fn address(text: &str) -> String {
     out
 }
 
+/// Fuzz target: what a remote server said, its name, an envelope id and an
+/// original recipient, each on a line.
+///
+/// Whatever they are, the report has its fields, its parts and short lines.
+pub fn fuzz_report(bytes: &[u8]) {
+    use crate::proto::addr::Charset;
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (said, remote, envid, kind) = (next(), next(), next(), next());
+    let ours = Mailbox::parse(b"joe@example.org", Charset::Ascii);
+    let theirs = Mailbox::parse(next().as_bytes(), Charset::Utf8).or_else(|_| ours.clone());
+    let (Ok(to), Ok(address)) = (ours, theirs) else { return };
+    let original = Orcpt { kind: kind.to_owned(), address: next().to_owned() };
+    let recipient = Recipient {
+        address: &address,
+        original: Some(&original),
+        action: Action::Failed,
+        status: Enhanced::new(5, 0, 0),
+        remote: Some(remote),
+        diagnostic: Some(Diagnostic::Smtp(said)),
+        last_attempt: None,
+        until: None,
+    };
+    let local = Recipient { diagnostic: Some(Diagnostic::Local(said)), ..recipient.clone() };
+    let report = Report {
+        host: "mx.example.org",
+        to: &to,
+        action: Action::Failed,
+        recipients: &[recipient, local],
+        envid: Some(envid),
+        id: "abcdefghijkl",
+        arrival: DateTime::utc(0),
+        now: DateTime::utc(1),
+        unique: "u1",
+        returned: Ret::Hdrs,
+        eight_bit: false,
+    };
+    let mut whole = report.head();
+    whole.extend_from_slice(b"Subject: x\r\n");
+    whole.extend(report.tail());
+    for line in whole.split_inclusive(|b| *b == b'\n') {
+        assert!(line.ends_with(b"\r\n") && line.len() <= 1000, "RFC 5322 2.1.1");
+    }
+    let structure = crate::proto::mime::scan(&whole);
+    assert_eq!(structure.parts.len(), 4, "the report, its text, its status, the header");
+    // RFC 3464 2.1: what the message is, an empty line, then each recipient.
+    let status = structure.parts.get(2).map(|part| part.body.of(&whole)).unwrap_or_default();
+    let text = String::from_utf8_lossy(status);
+    let groups: Vec<&str> = text.split("\r\n\r\n").filter(|g| !g.trim().is_empty()).collect();
+    assert_eq!(groups.len(), 3);
+    for line in groups.iter().flat_map(|g| g.split("\r\n")).filter(|l| !l.is_empty()) {
+        let name = line.split_once(':').map_or("", |(name, _)| name);
+        let field = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+        assert!(line.is_ascii() && (field || line.starts_with(' ')), "{line}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -194,6 +194,9 @@ impl Policy {
 
 /// Fuzz target.
 pub fn fuzz_policy(bytes: &[u8]) {
+    if let Some(id) = policy_id(&[bytes.to_vec()]) {
+        assert!(!id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
     if let Ok(policy) = Policy::parse(bytes) {
         assert_eq!(Policy::parse(policy.write().as_bytes()), Ok(policy));
     }

@@ -265,7 +265,14 @@ fn write_range(range: &Range, out: &mut Vec<u8>) {
 }
 
 /// Puts the frame around a payload: length, kind, CRC, MODSEQ.
-fn frame(kind: u8, modseq: u64, payload: &[u8], seed: u32, offset: u64, out: &mut Vec<u8>) {
+pub(super) fn frame(
+    kind: u8,
+    modseq: u64,
+    payload: &[u8],
+    seed: u32,
+    offset: u64,
+    out: &mut Vec<u8>,
+) {
     let len = u16::try_from(payload.len()).unwrap_or(u16::MAX).to_le_bytes();
     let [l0, l1] = len;
     let head = [l0, l1, kind, 0];

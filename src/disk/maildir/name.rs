@@ -159,6 +159,27 @@ fn is_reserved(rest: &[u8]) -> bool {
     rest.starts_with(b"dovecot.") || rest.starts_with(b"nfs")
 }
 
+/// Fuzz target: an entry of a mail root, and a client's name for a mailbox.
+///
+/// A name and its directory lead to each other, and neither leads elsewhere.
+pub fn fuzz_name(bytes: &[u8]) {
+    if let Some(name) = Name::from_dir(bytes) {
+        assert!(name.dir() == bytes || name.utf8_dir().as_deref() == Some(bytes));
+        assert_eq!(Name::new(name.as_str()), Ok(name));
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(name) = Name::new(&text) else { return };
+    let dir = name.dir();
+    assert!(!dir.contains(&b'/') && dir.len() <= 255 && !dir.starts_with(b".."));
+    assert!(!dir.iter().any(u8::is_ascii_control) && dir.is_ascii());
+    if !name.is_inbox() {
+        assert_eq!(Name::from_dir(&dir), Some(name.clone()));
+    }
+    if let Some(parent) = name.parent() {
+        assert!(name.is_below(&parent) && !parent.is_below(&name));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

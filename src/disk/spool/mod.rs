@@ -29,6 +29,7 @@
 pub mod body;
 pub mod codec;
 mod deflate;
+pub mod fuzz;
 pub mod head;
 pub mod log;
 pub mod message;

@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod eval;
 pub mod fetch;
 pub mod flag;
+pub mod fuzz;
 pub mod lex;
 pub mod list;
 pub mod mailbox;
@@ -25,71 +26,6 @@ pub mod section;
 pub mod seqset;
 pub mod uidmap;
 pub mod write;
-
-use crate::proto::cursor::Cursor;
-
-/// Fuzz target: a command's bytes, as they are and as a collector gathers them.
-pub fn fuzz_command(bytes: &[u8]) {
-    if let Ok(tagged) = command::parse(bytes) {
-        if let command::Command::Search { search, .. } = &tagged.command {
-            search.program.bind(10, 100);
-        }
-        if let command::Command::List(list) = &tagged.command {
-            for pattern in list.compile(b'.') {
-                pattern.matches(bytes);
-            }
-        }
-    }
-    // That it answers is all that is asked.
-    let _ = command::parse_append(bytes);
-    let mut collector = collect::Collector::new(collect::Bounds::LOGIN);
-    for line in bytes.split(|b| *b == b'\n') {
-        if !matches!(collector.line(line), collect::Next::Literal(_)) {
-            collector.clear();
-        }
-    }
-    assert!(collector.bytes().len() <= collect::Bounds::LOGIN.command.saturating_add(2));
-}
-
-/// Fuzz target: a message as FETCH shows it; what is written must be well-formed.
-pub fn fuzz_message(bytes: &[u8]) {
-    let structure = crate::proto::mime::scan(bytes);
-    for extended in [false, true] {
-        let mut out = Vec::new();
-        let header = |e: &crate::proto::mime::Extent| {
-            Ok::<_, std::convert::Infallible>(e.of(bytes).to_vec())
-        };
-        let Ok(()) = bodystructure::write(&mut out, &structure, extended, header);
-        assert!(is_well_formed(&out), "BODYSTRUCTURE");
-    }
-    let mut out = Vec::new();
-    envelope::write(&mut out, bytes);
-    assert!(is_well_formed(&out), "ENVELOPE");
-}
-
-/// True if parentheses match and every string is whole.
-fn is_well_formed(out: &[u8]) -> bool {
-    let mut c = Cursor::new(out);
-    let mut depth: usize = 0;
-    while let Some(b) = c.peek() {
-        match b {
-            b'"' | b'{' => {
-                if lex::string(&mut c).is_err() {
-                    return false;
-                }
-                continue;
-            }
-            b'(' => depth = depth.saturating_add(1),
-            b')' => match depth.checked_sub(1) {
-                Some(less) => depth = less,
-                None => return false,
-            },
-            _ => {}
-        }
-        c.next_byte();
-    }
-    depth == 0
-}
 
 #[cfg(test)]
 mod tests {
@@ -142,8 +78,8 @@ mod tests {
                     .wrapping_add(1_442_695_040_888_963_407);
                 bytes.extend_from_slice(WORDS[(seed >> 33) as usize % WORDS.len()]);
             }
-            super::fuzz_command(&bytes);
-            super::fuzz_message(&bytes);
+            super::fuzz::fuzz_command(&bytes);
+            super::fuzz::fuzz_message(&bytes);
         }
     }
 }

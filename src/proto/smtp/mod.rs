@@ -9,6 +9,7 @@ pub mod command;
 pub mod data;
 pub mod edit;
 pub mod fixup;
+pub mod fuzz;
 pub mod handover;
 pub mod header;
 pub mod reply;

@@ -247,6 +247,7 @@ pub fn is_result_type(word: &[u8]) -> bool {
 
 /// Fuzz target: what is read is written and reads the same.
 pub fn fuzz_report(bytes: &[u8]) {
+    let _where = destinations(&[bytes.to_vec()]);
     if let Some(report) = Report::parse(bytes) {
         assert_eq!(Report::parse(report.write().as_bytes()), Some(report));
     }
