@@ -77,7 +77,8 @@ fn joe(dir: &Path) -> Account {
         uid: post::user(),
         gid: post::user(),
         home: dir.join("home"),
-        mail_root: dir.join("mail/joe"),
+        mail_root: Some(dir.join("mail/joe")),
+        forward: true,
         system: false,
     }
 }
@@ -264,6 +265,7 @@ fn delivery(dir: &Path, number: u32) -> (File, Ask) {
         junk: false,
         spam: None,
         forward: false,
+        plain: false,
         body: Body { key, len, edits: Vec::new() },
     };
     (File::open(&path).expect("a file"), Ask::Deliver { delivery })
