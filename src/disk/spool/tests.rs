@@ -110,6 +110,7 @@ fn what_a_message_spawned_is_published_once() {
     let spawned = Record::Spawned { ids, ends, warned: vec![] };
     spool.append(parent, &[spawned]).unwrap();
     // a crash here: the next start reads the record
+    drop(spool);
     let spool = Spool::open(dir.path(), None).unwrap();
     let state = spool.load(parent).unwrap().state;
     assert_eq!(state.spawned, [child]);
