@@ -36,8 +36,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Where the false imap says what it tried and what it got.
 const REPORT: &str = "false-imap";
 
+/// A claim's name and the message that makes it.
+type Claim = (&'static str, fn(&Account) -> Vec<u8>);
+
 /// What a false imap tells parent, each in a life of its own.
-const CLAIMS: &[(&str, fn(&Account) -> Vec<u8>)] = &[
+const CLAIMS: &[Claim] = &[
     ("open-a-session", |a| open(a, Role::Session)),
     ("open-for-delivery", |a| open(a, Role::Deliver)),
     ("open-a-program", |a| {

@@ -238,7 +238,7 @@ fn run(chosen: &[(String, &Test)]) -> ExitCode {
     });
     let [passed, failed, skipped] = *counts.lock().unwrap_or_else(|e| e.into_inner());
     if failed == 0 {
-        let _ = std::fs::remove_dir_all(&base); // clutter
+        let _ = std::fs::remove_dir_all(base); // clutter
     }
     println!("regress: {passed} passed, {failed} failed, {skipped} skipped");
     let strict = std::env::var_os("STRICT").is_some();

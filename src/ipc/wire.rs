@@ -325,7 +325,6 @@ macro_rules! wire {
                 enum Tag { $($var),* }
                 let tag = <u8 as $crate::ipc::wire::Wire>::get(from)?;
                 $(
-                    #[expect(clippy::as_conversions, reason = "an enum of fewer than 256 variants")]
                     if tag == Tag::$var as u8 {
                         return Ok(Self::$var $({ $($f: $crate::ipc::wire::Wire::get(from)?),* })?);
                     }

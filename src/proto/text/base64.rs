@@ -26,12 +26,7 @@ const NONE: u8 = 64;
 
 /// The value of each byte: bodies are decoded by this, and a table does not
 /// branch.
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    reason = "evaluated when compiling"
-)]
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "evaluated when compiling")]
 static VALUES: [u8; 256] = {
     let mut values = [NONE; 256];
     let mut six = 0;
