@@ -5,7 +5,7 @@
 //! applied (5.3.6).
 
 use super::record::{Alignment, Record, Request};
-use super::walk::{walk, Failed, Walk};
+use super::walk::{own, walk, Failed, Walk};
 use crate::proto::dns::{Answers, Name, Need, Query, Status, Step, Type};
 
 /// The result.  RFC 9989 5.3.5, 9.2.
@@ -102,7 +102,7 @@ pub struct Outcome {
     pub problem: Option<Problem>,
     /// The domain whose record sets the policy, and the record.
     pub policy: Option<(Name, Record)>,
-    /// The Organizational Domain of the author, if it was looked for.
+    /// The Organizational Domain of the author, if the DNS told it.
     pub organization: Option<Name>,
     /// What is asked for, `t=y` not counted.
     pub requested: Request,
@@ -171,16 +171,22 @@ fn evaluation(
     identifiers: &Identifiers,
     answers: &Answers,
 ) -> Result<Outcome, Need> {
-    let walked = match walk(author, answers)? {
-        Ok(walked) => walked,
-        Err(Failed) => {
-            let problem = Some(Problem::Policy);
-            return Ok(Outcome { problem, ..Outcome::without(Verdict::TempError) });
+    let (walked, organization) = match walk(author, answers)? {
+        Ok(walked) => {
+            let organization = walked.organizational_domain();
+            (walked, Some(organization))
         }
+        // The Author Domain's own record applies, whatever the names above it
+        // answer: only alignment with another name needs them (4.10.1).
+        Err(Failed) => match own(author, answers)? {
+            Some(own) => (own, None),
+            None => {
+                let problem = Some(Problem::Policy);
+                return Ok(Outcome { problem, ..Outcome::without(Verdict::TempError) });
+            }
+        },
     };
-    let organization = walked.organizational_domain();
-    let none =
-        || Outcome { organization: Some(organization.clone()), ..Outcome::without(Verdict::None) };
+    let none = || Outcome { organization: organization.clone(), ..Outcome::without(Verdict::None) };
     let Some((name, record)) = walked.policy() else { return Ok(none()) };
     let Some((requested, tag)) = requested(author, name, record, answers)? else {
         return Ok(none());
@@ -189,7 +195,7 @@ fn evaluation(
     let mut any = |identifiers: &[Name], mode| -> Result<bool, Need> {
         let mut found = false;
         for identifier in identifiers {
-            match is_aligned(author, &walked, &organization, identifier, mode, answers)? {
+            match is_aligned(author, &walked, organization.as_ref(), identifier, mode, answers)? {
                 Ok(yes) => found |= yes,
                 Err(Failed) => problem = Some(Problem::Alignment),
             }
@@ -217,7 +223,7 @@ fn evaluation(
         verdict,
         problem: problem.filter(|_| verdict == Verdict::TempError),
         policy: Some((name.clone(), record.clone())),
-        organization: Some(organization),
+        organization,
         requested,
         tag,
         spf,
@@ -258,7 +264,7 @@ fn requested(
 fn is_aligned(
     author: &Name,
     walked: &Walk,
-    organization: &Name,
+    organization: Option<&Name>,
     identifier: &Name,
     mode: Alignment,
     answers: &Answers,
@@ -266,7 +272,15 @@ fn is_aligned(
     if identifier == author {
         return Ok(Ok(true));
     }
-    if mode == Alignment::Strict || !identifier.is_within(organization) {
+    if mode == Alignment::Strict {
+        return Ok(Ok(false));
+    }
+    let Some(organization) = organization else {
+        // Names without a common top-level domain have no common ancestor.
+        let apart = identifier.last_labels(1) != author.last_labels(1);
+        return Ok(if apart { Ok(false) } else { Err(Failed) });
+    };
+    if !identifier.is_within(organization) {
         return Ok(Ok(false));
     }
     // On the author's own way up, nothing is to be asked twice.

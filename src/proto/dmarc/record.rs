@@ -105,11 +105,11 @@ pub struct Record {
     pub fo: Option<Vec<u8>>,
 }
 
-/// True if a TXT record is for DMARC: `v` comes first and is DMARC1.
+/// True if a TXT record is for DMARC: `v` comes first, with nothing before it,
+/// and is DMARC1.  RFC 9989 4.8.
 pub fn is_dmarc1(text: &[u8]) -> bool {
     let mut c = Cursor::new(text);
     let blank = |b: u8| matches!(b, b' ' | b'\t');
-    c.take_while(blank);
     if !c.eat_word(b"v") {
         return false;
     }

@@ -456,3 +456,17 @@ fn from_takes_linear_time() {
         });
     }
 }
+
+/// RFC 9989 4.10.1, 5.3.6: what a name above answers is not required where the
+/// Author Domain has a record of its own and nothing is to be aligned by it.
+#[test]
+fn a_parent_that_fails_spares_no_forger_of_a_domain_with_a_record() {
+    let zone = [("_dmarc.shop.brand", "v=DMARC1; p=reject"), ("_dmarc.brand", "!")];
+    let verdict = |ids: &Identifiers, zone| run("shop.brand", ids, zone).0.verdict;
+    assert_eq!(verdict(&Identifiers::default(), &zone), Verdict::Fail);
+    assert_eq!(verdict(&dkim("shop.brand"), &zone), Verdict::Pass);
+    assert_eq!(verdict(&dkim("shop.example"), &zone), Verdict::Fail, "no ancestor in common");
+    assert_eq!(verdict(&dkim("mail.shop.brand"), &zone), Verdict::TempError, "perhaps aligned");
+    let strict = [("_dmarc.shop.brand", "v=DMARC1; p=reject; adkim=s"), ("_dmarc.brand", "!")];
+    assert_eq!(verdict(&dkim("mail.shop.brand"), &strict), Verdict::Fail);
+}

@@ -68,6 +68,12 @@ pub fn walk(start: &Name, answers: &Answers) -> Result<Result<Walk, Failed>, Nee
     Ok(Ok(Walk { start: start.clone(), found }))
 }
 
+/// The first step of the walk alone: the record of the name itself.
+pub fn own(name: &Name, answers: &Answers) -> Result<Option<Walk>, Need> {
+    let record = record_at(name, answers)?.ok().flatten();
+    Ok(record.map(|record| Walk { start: name.clone(), found: vec![(name.clone(), record)] }))
+}
+
 impl Walk {
     /// The Organizational Domain.  RFC 9989 4.10.2.
     pub fn organizational_domain(&self) -> Name {
