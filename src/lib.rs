@@ -25,16 +25,16 @@
 //!
 //! | where to look first for | file |
 //! |---|---|
-//! | line ends: bare CR and LF, in commands and in messages | `base::line`, `proto::smtp::data` |
-//! | what a process may do and whom it may ask; who holds keys | `proc::table`, `proc::keyd` |
+//! | line ends: bare CR and LF, in commands and in messages | `base::line`, `proto::smtp::data`; answered in `proc::smtp::session` |
+//! | what a process may do and whom it may ask; who holds keys | `proc::table`, `proc::keyd`, `base::remotekey` |
 //! | a full disk while a message comes in | `proc::smtp::message` |
-//! | what 250 stands for, and what a crash before it leaves | `proc::queue::intake`, `disk::spool` |
-//! | when a message is tried again | `proc::queue::sched` |
+//! | what 250 stands for, and what a crash before it leaves | `proc::queue::intake`, `disk::spool`; what the client is told, `proc::smtp::intake` |
+//! | when a message is tried again, and for how long | `proc::queue::sched`, `proc::queue::settle` |
 //! | whose mailbox a login or a recipient is | `proc::lookup::accounts` |
-//! | who may have a mailbox opened | `proc::parent::open` |
-//! | what makes a delivery happen once | `proc::queue::local`, `disk::maildir::draft` |
-//! | how a session hears of a delivery | `proc::store::account`, `proc::store::notify` |
-//! | a limit: its default, and what happens there | `proto::limits` |
+//! | who may have a mailbox opened | `proc::parent::open`, `proc::parent::load` |
+//! | what makes a delivery happen once | `proc::queue::local`, `proc::store::deliver`, `disk::maildir::draft` |
+//! | how a session hears of a delivery | `proc::store::account`, `proc::store::notify`, `proc::store::cmd::idle` |
+//! | a limit: its default, and what happens there | `proto::limits`; `smtp max-message-size` and `smtp limit` are of `conf::view`; counted in `base::listen`, `proto::smtp::server` |
 
 #![warn(rustdoc::broken_intra_doc_links)]
 

@@ -4,10 +4,11 @@
 //! stored with LF; both sizes are counted on the way, since they become part
 //! of the name.  A draft that is dropped takes its file with it.
 //!
-//! *Once.*  The name of a delivery is made of its [`DeliveryId`] and is the
-//! same at every attempt; link(2) into `new/` refuses it the second time.  An
-//! attempt after one of which the end is not known looks for it in all
-//! mailboxes first, since a session moves messages on.
+//! *Once.*  The name of a delivery begins with its [`DeliveryId`], the same at
+//! every attempt.  An attempt after one of which the end is not known looks for
+//! it in all mailboxes first (`Root::find_delivery`), since a session moves
+//! messages on: that is what makes a delivery happen once.  link(2) into `new/`,
+//! which never replaces a file, stands behind it.
 
 use std::fs::{self, File};
 use std::io::Write;

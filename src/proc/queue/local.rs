@@ -99,8 +99,11 @@ impl Shared {
                 return later(3, 0, "the message cannot be read now".into());
             }
         };
-        // A message of which stores die is put in its place and no more.
-        let forward = forward && loaded.state.rcpts.iter().all(|r| r.deaths < 2);
+        // A message of which stores die, whoever of its recipients it was for, is
+        // put in its place and no more.
+        let most = loaded.state.rcpts.iter().map(|r| r.deaths).fold(deaths, u32::max);
+        let plain = u64::from(most) >= limits::PLAIN_DEATHS.default;
+        let forward = forward && !plain;
         // Parent answers under this id what lookup asks of it.
         let slot = self.openings.begin();
         // A program may have ended before lookup's answer is read.
@@ -169,7 +172,7 @@ impl Shared {
             junk,
             spam: loaded.state.verdict.as_ref().map(|v| v.junk),
             forward,
-            plain: u64::from(deaths) >= limits::PLAIN_DEATHS.default,
+            plain,
             body: Body {
                 key: *key.expose(),
                 len: loaded.body,
