@@ -213,10 +213,16 @@ impl Store {
         store.tell(&Down::Config { part }, None);
         let (account, role) = (store.account.clone(), Role::Session);
         store.tell(&Down::Job { target: Target::Store { account, role } }, None);
-        let said = store.inbox.recv(store.parent.fd(), Deadline::after(LIMIT));
-        let ready = said.ok().and_then(|m| Up::from_bytes(&m.payload).ok());
-        let log = fs::read_to_string(env.dir.join("log")).unwrap_or_default();
-        assert!(matches!(ready, Some(Up::Ready { .. })), "the store does not start: {log}");
+        // That it is idle may come first: another thread says so.
+        let deadline = Deadline::after(LIMIT);
+        loop {
+            let said = store.inbox.recv(store.parent.fd(), deadline);
+            let log = fs::read_to_string(env.dir.join("log")).unwrap_or_default();
+            let said = said.unwrap_or_else(|e| panic!("the store does not start: {e}: {log}"));
+            if let Ok(Up::Ready { .. }) = Up::from_bytes(&said.payload) {
+                break;
+            }
+        }
         store
     }
 
