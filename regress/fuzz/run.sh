@@ -13,6 +13,10 @@
 set -eu
 cd "$(dirname "$0")"
 
+# Where a target needs a file, it is one in memory if there is such a place.
+[ ! -d /dev/shm ] || TMPDIR=/dev/shm
+export TMPDIR=${TMPDIR-/tmp}
+
 # One target: run or merge, then one line.
 one() {
 	log=target/log/$1

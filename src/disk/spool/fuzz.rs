@@ -34,8 +34,11 @@ pub fn fuzz_file(bytes: &[u8]) {
     // What is no log and no head as it stands.
     assert!(log::scan(rest, &key).good <= rest.len());
     whole_head(rest);
-    if let Ok(Some(text)) = deflate::inflate(rest, 1000) {
-        assert!(text.len() <= 1000);
+    // Each use has a thread of its own, which costs more than all the rest.
+    if mask % 16 == 1 {
+        if let Ok(Some(text)) = deflate::inflate(rest, 1000) {
+            assert!(text.len() <= 1000);
+        }
     }
 }
 
@@ -71,7 +74,7 @@ fn damaged_log(records: &[Record], key: &Key, at: usize, mask: u8) {
 
 fn damaged_body(text: &[u8], key: &Key, at: usize, mask: u8) {
     let Some(file) = nameless() else { return };
-    let deflate = mask & 1 == 0;
+    let deflate = mask % 16 == 2;
     let Ok(copy) = file.try_clone() else { return };
     let mut writer = BodyWriter::new(copy, key.clone(), deflate);
     let Ok(()) = writer.write(text) else { return };

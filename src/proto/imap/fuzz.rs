@@ -44,8 +44,10 @@ fn look(command: &Command<'_>, bytes: &[u8]) {
             assert_eq!(found, Ok(looks_everything_up(program)));
         }
         Command::List(list) => {
+            // As long as the name of a directory can be.
+            let name = bytes.get(..255).unwrap_or(bytes);
             for pattern in list.compile(b'.') {
-                pattern.matches(bytes);
+                pattern.matches(name);
             }
         }
         Command::Fetch { set, items, .. } => {
