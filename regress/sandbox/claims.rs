@@ -331,8 +331,8 @@ pub fn channels_are_for_their_role(env: &Env) -> Outcome {
 
     // A session on a channel for deliveries: nobody is greeted.
     let mut channel = UnixStream::from(store.attach(Role::Deliver));
-    channel.write_all(&session()).expect("write");
-    channel.write_all(b"t2 SELECT INBOX\r\nt3 FETCH 1 BODY[]\r\n").expect("write");
+    let all = [session().as_slice(), b"t2 SELECT INBOX\r\nt3 FETCH 1 BODY[]\r\n"].concat();
+    channel.write_all(&all).expect("write");
     let _ = channel.shutdown(std::net::Shutdown::Write); // it may be closed by now
     assert_eq!(rest(OwnedFd::from(channel)), b"");
 
