@@ -7,8 +7,8 @@
 //! it holds the pid of an earlier store of this account, which is known to be
 //! dead since its flock on `rmail.lock` is gone.  Whether another program's
 //! pid lives cannot be asked inside the sandbox, so its lock waits for the time.
-//! One that is still empty after ten seconds is of nobody: who makes one
-//! writes into it at once, or died between the two.
+//! Where all programs write into their locks at once, one that stays empty is of
+//! nobody, and goes stale sooner: its maker died between the two.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -39,18 +39,22 @@ pub struct Rule {
     pub wait: Duration,
     /// A lock and a protected file unchanged for this long mean that nobody holds it.
     pub stale: Duration,
+    /// The same for a lock that is empty, whatever became of the file.
+    pub empty: Duration,
 }
 
-/// How long a lock may be empty.  Others take a lock whose holder does not touch
-/// it for so long for stale whatever is in it.
+/// How long the lock of a program that writes into its locks may be empty.
+/// Dovecot takes one that its holder does not touch for so long for stale
+/// whatever is in it.
 const EMPTY: Duration = Duration::from_secs(10);
 
 /// `dovecot-uidlist.lock` and `dovecot-keywords.lock`.
-pub const UIDLIST: Rule = Rule { wait: Duration::from_secs(122), stale: Duration::from_secs(120) };
+pub const UIDLIST: Rule =
+    Rule { wait: Duration::from_secs(122), stale: Duration::from_secs(120), empty: EMPTY };
 
 /// `subscriptions.lock`.
 pub const SUBSCRIPTIONS: Rule =
-    Rule { wait: Duration::from_secs(120), stale: Duration::from_secs(30) };
+    Rule { wait: Duration::from_secs(120), stale: Duration::from_secs(30), empty: EMPTY };
 
 /// A lock that is held; dropping it removes the file.
 #[derive(Debug)]
@@ -182,7 +186,7 @@ fn is_stale(lock: &Path, target: &Path, rule: Rule, owner: &Owner) -> bool {
     let now = system(WallTime::now());
     let age = |t: Option<SystemTime>| t.and_then(|t| now.duration_since(t).ok());
     let made = meta.modified().ok();
-    if meta.is_file() && meta.len() == 0 && age(made).is_some_and(|age| age >= EMPTY) {
+    if meta.is_file() && meta.len() == 0 && age(made).is_some_and(|age| age >= rule.empty) {
         return true;
     }
     if meta.is_file() && meta.len() < 512 {
@@ -201,7 +205,7 @@ mod tests {
     use super::*;
     use crate::disk::testdir::TestDir;
 
-    const QUICK: Rule = Rule { wait: Duration::from_millis(50), stale: Duration::from_secs(120) };
+    const QUICK: Rule = Rule { wait: Duration::from_millis(50), ..UIDLIST };
 
     fn owner() -> Owner {
         Owner { pid: std::process::id(), host: "h".into(), dead: Vec::new() }

@@ -21,8 +21,14 @@ use crate::disk::dotlock::{Dotlock, Owner, Rule};
 use crate::disk::maildir::error::{At, Error, Result};
 use crate::sys::file::{chown, create_new, open_update, try_lock, Lock};
 
-/// How long a mailbox may be in use by somebody else.
-const LOCK: Rule = Rule { wait: Duration::from_secs(30), stale: Duration::from_secs(300) };
+/// How long a mailbox may be in use by somebody else.  The locks of mail.local(8)
+/// and lockspool(1) are empty while they are held, as ours is: it is the time
+/// alone that tells.
+const LOCK: Rule = Rule {
+    wait: Duration::from_secs(30),
+    stale: Duration::from_secs(300),
+    empty: Duration::from_secs(300),
+};
 
 /// A mailbox to which a message is being appended; dropping it cuts the message off again.
 #[derive(Debug)]
@@ -261,6 +267,22 @@ mod tests {
             assert!(!dir.path().join("joe.lock").exists());
             assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn an_empty_lock_is_held_for_as_long_as_mail_local_holds_one() {
+        let dir = TestDir::new();
+        let path = dir.path().join("joe");
+        std::fs::write(&path, "").unwrap();
+        let rule = Rule { wait: Duration::from_millis(20), ..LOCK };
+        let taken = |secs| {
+            let lock = File::create(dir.path().join("joe.lock")).unwrap();
+            let made = std::time::SystemTime::now() - Duration::from_secs(secs);
+            lock.set_modified(made).unwrap();
+            Dotlock::acquire(&path, rule, &owner(), 0o600).is_ok()
+        };
+        assert!(!taken(60));
+        assert!(taken(301));
     }
 
     #[test]
