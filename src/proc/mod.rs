@@ -9,6 +9,7 @@ pub mod lookup;
 pub mod mbox;
 pub mod mta;
 pub mod parent;
+pub mod program;
 pub mod queue;
 pub mod smtp;
 pub mod start;

@@ -22,6 +22,7 @@ use crate::ipc::queue_lookup::{self, NoOpening, Opening};
 use crate::ipc::queue_store::{Answer, Ask, Body, Change, Delivery, MESSAGE};
 use crate::ipc::smtp_lookup::{AliasItem, Destination};
 use crate::ipc::wire::Wire;
+use crate::proc::program::feed;
 use crate::proc::queue::sched::{Id, Job};
 use crate::proc::queue::settle::{How, Settled};
 use crate::proc::queue::Shared;
@@ -29,9 +30,7 @@ use crate::proto::limits;
 use crate::proto::smtp::client::harmless;
 use crate::proto::smtp::edit::{Edit, Edits};
 use crate::proto::smtp::reply::Enhanced;
-use crate::sys::poll;
 use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -145,7 +144,7 @@ impl Shared {
             let message = Message::open(file, key, loaded.state.edits);
             let done = message.map_err(|e| e.to_string()).and_then(|message| {
                 let head = program_head(&sender, &envelope);
-                feed(channel, &head, &message, deadline)
+                feed(channel, &head, &message, 0, deadline)
             });
             let said = match done {
                 Ok(said) => said,
@@ -306,104 +305,9 @@ fn program_head(sender: &str, envelope: &Envelope) -> Vec<u8> {
     format!("Return-Path: <{sender}>\nDelivered-To: {}\n", envelope.rcpt).into_bytes()
 }
 
-/// Gives a program the message on its standard input, lines ending in LF, and
-/// takes what it says meanwhile and after.
-fn feed(
-    channel: OwnedFd,
-    head: &[u8],
-    message: &Message,
-    deadline: Deadline,
-) -> Result<String, String> {
-    poll::set_nonblocking(channel.as_fd(), true).map_err(|e| e.to_string())?;
-    let end = channel.try_clone().map_err(|e| e.to_string())?;
-    let mut pipe = File::from(channel);
-    let mut said = Vec::new();
-    let mut reader = message.reader();
-    let mut out = head.to_vec();
-    let mut cr = false;
-    // A program that reads only part of the message and exits is content:
-    // its status says so, and EPIPE is no error.
-    'write: loop {
-        while !out.is_empty() {
-            match pipe.write(&out) {
-                Ok(n) => {
-                    out.drain(..n);
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    listen(&mut pipe, &mut said);
-                    match poll::wait_for(pipe.as_fd(), poll::OUT, deadline.left()) {
-                        Ok(true) => {}
-                        _ => return Err("the program did not read in time".into()),
-                    }
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => break 'write,
-            }
-        }
-        match reader.next_piece().map_err(|e| e.to_string())? {
-            Some(piece) => lf(piece, &mut cr, &mut out),
-            None => break,
-        }
-    }
-    // The end of its input, while we still listen.  Already closed is as good.
-    let _ = std::os::unix::net::UnixStream::from(end).shutdown(std::net::Shutdown::Write);
-    loop {
-        match poll::wait_for(pipe.as_fd(), poll::IN, deadline.left()) {
-            Ok(true) => {}
-            _ => return Err("the program did not end in time".into()),
-        }
-        if !listen(&mut pipe, &mut said) {
-            break;
-        }
-    }
-    let first = said.split(|b| *b == b'\n').find(|l| !l.trim_ascii().is_empty());
-    Ok(harmless(first.unwrap_or_default().trim_ascii()))
-}
-
-/// Takes what there is; false at the end.
-fn listen(pipe: &mut File, said: &mut Vec<u8>) -> bool {
-    let mut chunk = [0; 1024];
-    loop {
-        match pipe.read(&mut chunk) {
-            Ok(0) => return false,
-            Ok(n) => {
-                let room = limits::PROGRAM_OUTPUT.size().saturating_sub(said.len()).min(n);
-                said.extend_from_slice(&chunk[..room]);
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return e.kind() == std::io::ErrorKind::WouldBlock,
-        }
-    }
-}
-
-/// CRLF becomes LF; `cr`: the piece before ended in CR.
-fn lf(piece: &[u8], cr: &mut bool, out: &mut Vec<u8>) {
-    for byte in piece {
-        if std::mem::take(cr) && *byte != b'\n' {
-            out.push(b'\r');
-        }
-        if *byte == b'\r' {
-            *cr = true;
-        } else {
-            out.push(*byte);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn programs_get_lines_that_end_in_lf() {
-        for split in 0..=8 {
-            let (a, b) = b"a\r\nb\rc\r\n".split_at(split);
-            let (mut cr, mut out) = (false, Vec::new());
-            lf(a, &mut cr, &mut out);
-            lf(b, &mut cr, &mut out);
-            assert_eq!(out, b"a\nb\rc\n", "{split}");
-        }
-    }
 
     #[test]
     fn exit_statuses() {

@@ -4,14 +4,13 @@
 //! following links and must be his own regular file with one name, which
 //! nobody else can write, of at most 4096 octets.  Addresses go back to queue,
 //! which injects them once; commands are run by parent as the user, if he is
-//! one of the system with a shell to log in with.  His own name, with or without a backslash, keeps the message.  What cannot be done
-//! here (a file, an `:include:`) holds the message: a wrong .forward loses no
-//! mail.  forward(5)
+//! one of the system with a shell to log in with.  His own name, with or without
+//! a backslash, keeps the message.  What cannot be done here (a file, an
+//! `:include:`) holds the message: a wrong .forward loses no mail.  forward(5)
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 
 use super::deliver::temp;
 use super::Shared;
@@ -22,6 +21,7 @@ use crate::disk::aliases::{self, Item};
 use crate::disk::spool::message::Message;
 use crate::ipc::parent::{Ended, Program, Up};
 use crate::ipc::queue_store::Delivery;
+use crate::proc::program::feed;
 use crate::proto::limits;
 use crate::sys::file::open_owned;
 
@@ -115,7 +115,7 @@ pub fn pipe(
     let who = &shared.who;
     let opening = shared.openings.begin();
     let request = opening.request;
-    let ended = shared.exits.expect(request);
+    let ended = shared.programs.expect(request);
     let env = |name: &str, value: &str| format!("{name}={value}").into_bytes();
     let program = Program {
         argv: ["/bin/sh", "-c", command].map(|a| a.as_bytes().to_vec()).to_vec(),
@@ -139,10 +139,11 @@ pub fn pipe(
         Ok(Err(refusal)) => return Err(failed(&format_args!("{refusal:?}"))),
         Err(e) => return Err(failed(&e)),
     };
-    let written = give(fd, header, message, skip);
+    let said = feed(fd, header, message, skip, deadline)
+        .map_err(|e| failed(&format_args!("{command}: {e}")))?;
     match ended.wait(deadline) {
-        Some(Ended::Code { code: 0 }) => Ok(()),
-        Some(Ended::Code { code }) => {
+        Ok(Ended::Code { code: 0 }) => Ok(()),
+        Ok(Ended::Code { code }) => {
             // The program decides; without a word from it the failure is ours.
             let code = u8::try_from(code).unwrap_or(1);
             let hard = [
@@ -153,59 +154,11 @@ pub fn pipe(
                 sysexits::NOPERM,
             ];
             let status = Status::new((3, 0), "the recipient's program failed")
-                .because(format_args!("{command}: exit {code}"));
+                .because(format_args!("{command}: exit {code}: {said}"));
             Err(if hard.contains(&code) { Outcome::Perm(status) } else { Outcome::Temp(status) })
         }
-        Some(Ended::Signal { signal }) => Err(failed(&format_args!("{command}: signal {signal}"))),
-        None => match written {
-            Err(e) => Err(failed(&e)),
-            Ok(()) => Err(failed(&format_args!("{command}: took too long"))),
-        },
-    }
-}
-
-/// Writes the message with LF line ends, as programs of this system read it.
-fn give(fd: OwnedFd, header: &[u8], message: &Message, skip: usize) -> std::io::Result<()> {
-    let stream = UnixStream::from(fd);
-    stream.set_nonblocking(false)?;
-    let mut out = std::io::BufWriter::new(&stream);
-    let mut ends = LineEnds { cr: false };
-    ends.write(&mut out, header)?;
-    let mut reader = message.reader();
-    let mut left = skip;
-    while let Some(piece) = reader.next_piece()? {
-        let from = left.min(piece.len());
-        left = left.saturating_sub(from);
-        ends.write(&mut out, piece.get(from..).unwrap_or_default())?;
-    }
-    out.flush()?;
-    drop(out);
-    stream.shutdown(std::net::Shutdown::Write)
-}
-
-/// CRLF to LF across pieces.
-struct LineEnds {
-    cr: bool,
-}
-
-impl LineEnds {
-    fn write(&mut self, out: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
-        for line in bytes.split_inclusive(|b| *b == b'\n') {
-            if self.cr && line != b"\n" {
-                out.write_all(b"\r")?;
-            }
-            self.cr = false;
-            if let Some(text) = line.strip_suffix(b"\r\n") {
-                out.write_all(text)?;
-                out.write_all(b"\n")?;
-            } else if let Some(text) = line.strip_suffix(b"\r") {
-                out.write_all(text)?;
-                self.cr = true;
-            } else {
-                out.write_all(line)?;
-            }
-        }
-        Ok(())
+        Ok(Ended::Signal { signal }) => Err(failed(&format_args!("{command}: signal {signal}"))),
+        Err(_) => Err(failed(&format_args!("{command}: took too long"))),
     }
 }
 
@@ -231,18 +184,5 @@ mod tests {
     #[test]
     fn what_cannot_be_done_holds_the_message() {
         assert!(sorted("/tmp/file").is_err() && sorted(":include:/x").is_err());
-    }
-
-    #[test]
-    fn line_ends_of_any_pieces_become_lf() {
-        let text = b"a\r\nb\rc\r\n\r\n.\r\r\nx\n";
-        for step in 1..text.len() {
-            let mut ends = LineEnds { cr: false };
-            let mut out = Vec::new();
-            for piece in text.chunks(step) {
-                ends.write(&mut out, piece).unwrap();
-            }
-            assert_eq!(out, b"a\nb\rc\n\n.\r\nx\n", "step {step}");
-        }
     }
 }

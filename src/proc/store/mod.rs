@@ -27,7 +27,7 @@ use crate::base::log::{self, Show};
 use crate::conf::{self, ast};
 use crate::disk::maildir::{Error, Root};
 use crate::ipc::frame;
-use crate::ipc::openings::Openings;
+use crate::ipc::openings::{Openings, Slots};
 use crate::ipc::parent::{Account as Who, Ended, Part, Refusal, Role, Stat, Up};
 use crate::proc::start::{Events, Greeted, Job, Parent, StartError};
 use crate::proc::table::Kind;
@@ -41,7 +41,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -70,7 +69,7 @@ pub struct Shared {
     /// Programs that parent is starting.
     pub openings: Openings,
     /// Programs that are running.
-    pub exits: Exits,
+    pub programs: Slots<Ended>,
     /// Deliveries that are being written.
     pub in_work: deliver::InWork,
     /// How long they may: `limit program-time`.
@@ -89,36 +88,6 @@ struct State {
     sessions: u64,
     deliveries: u64,
     idle: Option<Since>,
-}
-
-/// Who waits for the end of a program.
-#[derive(Default)]
-pub struct Exits(Mutex<HashMap<u64, SyncSender<Ended>>>);
-
-/// The end of one program.
-pub struct Exit(Receiver<Ended>);
-
-impl Exits {
-    /// Waits for the program that is being opened under this request.
-    pub fn expect(&self, request: u64) -> Exit {
-        let (to, from) = sync_channel(1);
-        lock::lock(&self.0).insert(request, to);
-        Exit(from)
-    }
-
-    fn complete(&self, request: u64, ended: Ended) {
-        if let Some(to) = lock::lock(&self.0).remove(&request) {
-            // Nobody may be waiting any more.
-            let _ = to.send(ended);
-        }
-    }
-}
-
-impl Exit {
-    /// How it ended; `None` at the deadline.
-    pub fn wait(self, deadline: Deadline) -> Option<Ended> {
-        self.0.recv_timeout(deadline.left().unwrap_or(Duration::from_secs(3600))).ok()
-    }
 }
 
 /// The process's main function.
@@ -143,7 +112,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         account,
         parent: child.parent.clone(),
         openings: Openings::default(),
-        exits: Exits::default(),
+        programs: Slots::default(),
         in_work: deliver::InWork::default(),
         program_time: Mutex::new(config.limit_time(&limits::PROGRAM_TIME)),
         stopping: Arc::new(AtomicBool::new(false)),
@@ -197,7 +166,7 @@ impl Events for Running {
     }
 
     fn exited(&self, request: u64, ended: Ended) {
-        self.0.exits.complete(request, ended);
+        self.0.programs.complete(request, ended);
     }
 
     fn attach(&self, _: Who, role: Role, sid: u64, _: Option<Kind>, fd: Option<OwnedFd>) {
