@@ -7,11 +7,17 @@ use crate::Test;
 
 mod alloc;
 mod auth;
+mod mail;
+mod postfix;
 mod sieve;
 
 /// The tests of this kind.
-pub const TESTS: &[Test] =
-    &[Test { name: "mail-auth", run: auth::run }, Test { name: "sieve", run: sieve::bench }];
+pub const TESTS: &[Test] = &[
+    Test { name: "mail-auth", run: auth::run },
+    Test { name: "mail-receive", run: mail::receive },
+    Test { name: "mail-read", run: mail::read },
+    Test { name: "sieve", run: sieve::bench },
+];
 
 /// How often each of some things that take turns is run.
 const RUNS: usize = 20;
