@@ -40,6 +40,7 @@ needs regress mbsync isync isync
 needs regress mutt mutt mutt
 needs regress fetchmail fetchmail fetchmail
 needs regress bmake bmake -
+needs regress ps procps -
 needs regress strace strace -
 if [ $system = debian ] && [ "$want" = regress ]; then
 	[ -x /usr/sbin/dovecot ] || add dovecot-imapd -

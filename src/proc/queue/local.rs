@@ -16,6 +16,7 @@ use crate::base::exits::sysexits;
 use crate::base::log::{self, Show};
 use crate::disk::spool::message::Message;
 use crate::disk::spool::record::Envelope;
+use crate::ipc::call::CallError;
 use crate::ipc::frame::{Broken, Kind, Receiver, Sender};
 use crate::ipc::parent::{Ended, Refusal};
 use crate::ipc::queue_lookup::{self, NoOpening, Opening};
@@ -152,6 +153,7 @@ impl Shared {
             };
             return match ended.wait(deadline) {
                 Ok(ended) => over(by_status(number, ended, said)),
+                Err(CallError::Timeout) => later(3, 0, "the program did not end in time".into()),
                 Err(e) => later(3, 0, e.to_string()),
             };
         }
