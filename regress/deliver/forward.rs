@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::post::{self, daemon, files, post};
 use crate::daemon::{eventually, Daemon};
+use crate::sink::{Action, Event, Options, Sink, Stage};
 use crate::{Env, Outcome};
 
 const TEXT: &str = "From: a@sender.example\r\nSubject: hello\r\n\r\nline\r\n";
@@ -20,6 +21,11 @@ fn give(path: &PathBuf) {
 /// joe has a home of his own with this file in it, and mail of every local
 /// method; jim is at example.com.
 fn start(env: &Env, forward: &str) -> Daemon {
+    start_with(env, forward, "")
+}
+
+/// The same with more rules.
+fn start_with(env: &Env, forward: &str, more: &str) -> Daemon {
     let id = post::user();
     let home = env.dir.join("joe");
     std::fs::create_dir_all(&home).unwrap();
@@ -36,7 +42,7 @@ fn start(env: &Env, forward: &str) -> Daemon {
          userbase <people>\n\
          match from any for domain \"dir.example\" action \"dir\"\n\
          match from any for domain \"box.example\" action \"box\"\n\
-         match from any for domain \"run.example\" action \"run\"\n"
+         match from any for domain \"run.example\" action \"run\"\n{more}"
     );
     daemon(env, "", &rules)
 }
@@ -81,6 +87,80 @@ pub fn waits(env: &Env) -> Outcome {
     daemon.ctl_ok(&["schedule", "all"]);
     daemon.drained();
     assert_eq!(at_jim(env), 1, "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// Before an LMTP server too; what the server has not taken is not sent on.
+pub fn lmtp(env: &Env) -> Outcome {
+    let closed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_closed = std::sync::Arc::clone(&closed);
+    let script = move |e: &Event<'_>| match e.stage {
+        Stage::Mail if is_closed.load(std::sync::atomic::Ordering::SeqCst) => {
+            Action::Say("451 4.3.0 later")
+        }
+        _ => Action::Usual,
+    };
+    let sink = Sink::start(Options { lmtp: true, script: Box::new(script), ..Options::default() });
+    let rules = format!(
+        "action \"server\" lmtp \"{}\" userbase <people>\n\
+         match from any for domain \"lmtp.example\" action \"server\"\n",
+        sink.addr
+    );
+    let daemon = start_with(env, "joe, jim@example.com\n", &rules);
+    post(&daemon, "joe@lmtp.example", TEXT);
+    assert!(tried(&daemon), "{}", daemon.log());
+    assert_eq!((at_jim(env), sink.mails().len()), (0, 0), "{}", daemon.log());
+    closed.store(false, std::sync::atomic::Ordering::SeqCst);
+    daemon.ctl_ok(&["schedule", "all"]);
+    daemon.drained();
+    assert_eq!((at_jim(env), sink.mails().len()), (1, 1), "{}", daemon.log());
+    std::fs::write(env.dir.join("joe/.forward"), "jim@example.com\n").unwrap();
+    post(&daemon, "joe@lmtp.example", TEXT);
+    daemon.drained();
+    assert_eq!((at_jim(env), sink.mails().len()), (2, 1), "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// A command of the file runs once, however often the delivery behind it fails,
+/// and whatever dies meanwhile.
+pub fn commands(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("a user of the system needs root".into());
+    }
+    let id = post::user();
+    let home = env.dir.join("joe");
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(home.join(".forward"), "joe, jim@example.com, \"|cat >> ran\"\n").unwrap();
+    give(&home);
+    give(&home.join(".forward"));
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let joe = format!("joe:x:{id}:{id}::{}:/bin/sh\n", home.display());
+    std::fs::write(env.dir.join("passwd"), format!("{users}{joe}")).unwrap();
+    let rules = "action \"run\" mda \"test -e @DIR@/closed && exit 75; cat >> @DIR@/joe/run\"\n\
+                 match from any for domain \"run.example\" action \"run\"\n";
+    Daemon::configure(&env.dir, &post::config(env, "", rules));
+    let mount = format!("mount --bind '{}/passwd' /etc/passwd", env.dir.display());
+    let daemon = Daemon::launch_within(env, &env.dir, &mount);
+    let count = |name: &str| {
+        let text = std::fs::read_to_string(home.join(name)).unwrap_or_default();
+        text.matches("Subject: hello\n").count()
+    };
+    std::fs::write(env.dir.join("closed"), "").unwrap();
+    post(&daemon, "joe@run.example", TEXT);
+    assert!(tried(&daemon), "{}", daemon.log());
+    assert_eq!((count("ran"), at_jim(env)), (1, 0), "{}", daemon.log());
+    for pid in daemon.pids("queue") {
+        let _ = std::process::Command::new("kill").arg("-9").arg(pid.to_string()).status();
+    }
+    assert!(eventually(Duration::from_secs(20), || daemon.log().contains("recovered")));
+    std::fs::remove_file(env.dir.join("closed")).unwrap();
+    let delivered = || {
+        daemon.ctl(&["schedule", "all"]);
+        count("run") == 1
+    };
+    assert!(eventually(Duration::from_secs(20), delivered), "{}", daemon.log());
+    daemon.drained();
+    assert_eq!((count("ran"), count("run"), at_jim(env)), (1, 1, 1), "{}", daemon.log());
     Outcome::Passed
 }
 

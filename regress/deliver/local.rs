@@ -271,6 +271,46 @@ pub fn killed_mda(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// Recipients of one message that fail here fail in one report.
+pub fn told_once(env: &Env) -> Outcome {
+    let id = post::user();
+    let names: Vec<String> = (0..12).map(|n| format!("user{n}")).collect();
+    let people: Vec<String> =
+        names.iter().map(|n| format!("{n} = \"{id}:{id}:@DIR@/home\"")).collect();
+    let rules = format!(
+        "queue retry local 100ms\ntable people {{ {} }}\n\
+         action \"no\" mda \"echo 'not here' && exit 67\" userbase <people>\n\
+         action \"later\" mda \"exit 75\" ttl 1s userbase <people>\n\
+         match from any for domain \"no.example\" action \"no\"\n\
+         match from any for domain \"later.example\" action \"later\"\n",
+        people.join(", ")
+    );
+    let daemon = daemon(env, "", &rules);
+    for (n, (domain, status)) in
+        [("no.example", "5.1.1"), ("later.example", "5.4.7")].into_iter().enumerate()
+    {
+        let mut client = Client::connect(daemon.address("smtp", 0));
+        client.ask("MAIL FROM:<joe@example.com>");
+        for name in &names {
+            let said = client.ask(&format!("RCPT TO:<{name}@{domain}>"));
+            assert!(said.starts_with("250"), "{said}");
+        }
+        client.ask("DATA");
+        assert!(client.ask(&format!("{TEXT}.")).starts_with("250"));
+        daemon.drained();
+        let reports = files(&env.dir.join("mail/joe"));
+        assert_eq!(reports.len(), n + 1, "{domain}: {}", daemon.log());
+        let texts = reports.iter().map(|f| std::fs::read_to_string(f).unwrap());
+        let text = texts.into_iter().find(|t| t.contains(domain)).expect("a report");
+        let lines = |line: String| text.lines().filter(|l| **l == line).count();
+        assert_eq!(lines(format!("Status: {status}")), names.len(), "{text}");
+        for name in &names {
+            assert_eq!(lines(format!("Final-Recipient: rfc822; {name}@{domain}")), 1, "{text}");
+        }
+    }
+    Outcome::Passed
+}
+
 /// The wrapper gets the words of the command that it wraps.
 pub fn wrapper(env: &Env) -> Outcome {
     let rules = "mda wrapper \"w\" \"sed s/hello/wrapped/ | %{mda}\"\n\

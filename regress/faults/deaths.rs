@@ -2,10 +2,12 @@
 
 use super::site::{signal, Site, JOE, SOON};
 use crate::daemon::eventually;
+use crate::sink::{Action, Event};
 use crate::{Env, Outcome};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use std::fs::File;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// 0.1 s, then double each time; with a line of CRIT for each death.
@@ -75,5 +77,38 @@ pub fn poison(env: &Env) -> Outcome {
     site.daemon.ctl_ok(&["release", qid]);
     site.daemon.drained();
     assert_eq!(site.mails("joe").len(), 3, "{}", site.daemon.log());
+    Outcome::Passed
+}
+
+/// The same of a message that is relayed: mta dies of it and nobody else does.
+pub fn poison_of_mta(env: &Env) -> Outcome {
+    // The host answers this recipient when the mta that named him is dead.
+    let (named, wait) = std::sync::mpsc::channel();
+    let named = Mutex::new(named);
+    let script = move |e: &Event<'_>| {
+        if e.line == "RCPT TO:<poison@far.example>" {
+            let (answer, dead) = std::sync::mpsc::channel::<()>();
+            let _ = named.lock().expect("lock").send(answer);
+            let _ = dead.recv_timeout(SOON);
+        }
+        Action::Usual
+    };
+    let site = Site::relaying(env, script);
+    site.post("poison@far.example", "poison");
+    let mut deaths = 0;
+    while deaths < 5 {
+        let _answer =
+            wait.recv_timeout(SOON).unwrap_or_else(|e| panic!("{e}: {}", site.daemon.log()));
+        signal(site.pid("mta"), Signal::SIGKILL);
+        deaths += 1;
+        let counted = || site.daemon.log().matches("result=died").count() == deaths;
+        assert!(eventually(SOON, counted), "{}", site.daemon.log());
+    }
+    site.logged("processes die of it");
+    let queue = site.daemon.ctl_ok(&["show", "queue"]);
+    let row = queue.lines().find(|l| l.contains("poison@far.example")).expect("a row");
+    assert!(row.contains("held"), "{queue}");
+    site.post("another@far.example", "another");
+    assert_eq!(site.sink.wait(1)[0].rcpts, ["RCPT TO:<another@far.example>"]);
     Outcome::Passed
 }

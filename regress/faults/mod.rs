@@ -47,4 +47,5 @@ pub const TESTS: &[Test] = &[
     Test { name: "fifty-reloads-under-load", run: reload::fifty_under_load },
     Test { name: "restarts-wait-longer-each-time", run: deaths::backoff },
     Test { name: "message-of-which-stores-die-is-held", run: deaths::poison },
+    Test { name: "message-of-which-mta-dies-is-held", run: deaths::poison_of_mta },
 ];

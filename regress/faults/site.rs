@@ -2,7 +2,7 @@
 
 use crate::daemon::{certificate, eventually, Daemon};
 use crate::imap::client::Client as Imap;
-use crate::sink::{Options, Sink};
+use crate::sink::{Action, Event, Options, Sink};
 use crate::smtp::client::Client as Smtp;
 use crate::Env;
 use nix::sys::signal::{kill, Signal};
@@ -31,6 +31,16 @@ impl Site {
     pub fn start(env: &Env, more: &str) -> Site {
         let sink = Sink::start(Options::default());
         configure(&env.dir, &sink, more);
+        Site { daemon: Daemon::launch(env, &env.dir), sink }
+    }
+
+    /// With a host that does what the script says.
+    pub fn relaying(
+        env: &Env,
+        script: impl Fn(&Event<'_>) -> Action + Send + Sync + 'static,
+    ) -> Site {
+        let sink = Sink::start(Options { script: Box::new(script), ..Options::default() });
+        configure(&env.dir, &sink, "");
         Site { daemon: Daemon::launch(env, &env.dir), sink }
     }
 

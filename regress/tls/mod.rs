@@ -208,8 +208,14 @@ fn no_delay(env: &Env) -> Outcome {
     let daemon = Daemon::start(env, &config);
     let addr = daemon.address("smtp", 0);
     let client = trusting(&[&cert]);
+    // Delayed acknowledgement costs each of them 40 ms; other work of the machine
+    // not all.
     let mut best = Duration::MAX;
-    for _ in 0..10 {
+    let limit = Duration::from_millis(40);
+    for n in 0..200 {
+        if n >= 10 && best < limit {
+            break;
+        }
         let begun = Instant::now();
         let mut talk = Talk::to(addr);
         talk.reply();
@@ -221,7 +227,7 @@ fn no_delay(env: &Env) -> Outcome {
         talk.say("QUIT");
         best = best.min(begun.elapsed());
     }
-    assert!(best < Duration::from_millis(40), "{best:?}");
+    assert!(best < limit, "{best:?}");
     Outcome::Passed
 }
 

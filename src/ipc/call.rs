@@ -75,7 +75,8 @@ pub trait Serve: Send + Sync + 'static {
     /// An event arrived.  The same rule.
     fn event(&self, payload: Vec<u8>, fd: Option<OwnedFd>);
 
-    /// A fresh channel to the peer is in place.
+    /// A fresh channel to the peer is in place, and nobody has sent on it yet.
+    /// It must not send itself.
     fn attached(&self) {}
 }
 
@@ -197,11 +198,13 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
             .name(format!("<-{name}"))
             .stack_size(STACK)
             .spawn(move || read(name, &reader, serve.as_ref()))?;
-        let old = self.lock().replace(link);
-        if let Some(old) = old {
+        let mut current = self.lock();
+        if let Some(old) = current.replace(link) {
             old.close();
         }
+        // Under the lock: nobody sends on the fresh channel before.
         self.serve.attached();
+        drop(current);
         Ok(())
     }
 
@@ -249,7 +252,23 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
         fd: Option<BorrowedFd<'_>>,
         deadline: Deadline,
     ) -> Result<(), CallError> {
-        let sent = self.current()?.sender.send(Kind::Event, 0, &event.to_bytes(), fd, deadline);
+        self.tell_if(|| true, event, fd, deadline)
+    }
+
+    /// The same, if `wanted` says so once the channel is chosen, of which
+    /// [`Serve::attached`] has returned by then.
+    pub fn tell_if<E: Wire>(
+        &self,
+        wanted: impl FnOnce() -> bool,
+        event: &E,
+        fd: Option<BorrowedFd<'_>>,
+        deadline: Deadline,
+    ) -> Result<(), CallError> {
+        let link = self.current()?;
+        if !wanted() {
+            return Ok(());
+        }
+        let sent = link.sender.send(Kind::Event, 0, &event.to_bytes(), fd, deadline);
         sent.map_err(|e| match e {
             Broken::Timeout => CallError::Timeout,
             _ => CallError::PeerGone,

@@ -62,5 +62,8 @@ crate::wire! {
         Temporary { why: String },
         /// For good: the user is gone, or expansion may not end here.
         Permanent { why: String },
+        /// There is none to open, and no `.forward` to ask: an LMTP server
+        /// delivers, by way of mta.
+        Mta,
     }
 }

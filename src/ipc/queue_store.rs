@@ -90,8 +90,8 @@ crate::wire! {
             inject: Vec<String>,
         },
         /// `.forward` keeps the message, which the action puts elsewhere; the
-        /// addresses get it when that is done.
-        Kept { inject: Vec<String> },
+        /// addresses get it when that is done.  `ran`: commands of the file have.
+        Kept { inject: Vec<String>, ran: bool },
         /// Not now: the enhanced code's subject and detail, and why.
         Temp { subject: u16, detail: u16, public: String, private: String },
         /// Never.

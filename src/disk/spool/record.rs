@@ -157,6 +157,14 @@ pub enum Record {
         /// Why: who held it.
         why: String,
     },
+    /// The commands of a recipient's `.forward` have run and are not run again;
+    /// its delivery, which the file wants too, is still to come.
+    Forwarded {
+        /// The recipient.
+        rcpt: u32,
+        /// The file's addresses, which get the message after that.
+        addresses: Vec<String>,
+    },
 }
 
 impl Record {
@@ -220,6 +228,11 @@ impl Record {
                 w.text(why);
                 10
             }
+            Record::Forwarded { rcpt, addresses } => {
+                w.u32(*rcpt);
+                w.list(addresses, |w, a| w.text(a));
+                11
+            }
         };
         (kind, w.finish())
     }
@@ -252,6 +265,7 @@ impl Record {
                 warned: r.list(|r| Some((r.u32()?, r.u32()?)))?,
             },
             10 => Record::Hold { rcpt: r.u32()?, on: r.bool()?, why: r.text()? },
+            11 => Record::Forwarded { rcpt: r.u32()?, addresses: r.list(Get::text)? },
             _ => return None,
         };
         r.at_end().then_some(record)

@@ -41,6 +41,9 @@ pub struct Recipient {
     pub deaths: u32,
     /// How often the sender was told that it takes long.
     pub warned: u32,
+    /// The commands of its `.forward` have run, and these addresses get the
+    /// message when it is delivered.
+    pub forwarded: Option<Vec<String>>,
 }
 
 impl State {
@@ -72,7 +75,7 @@ impl State {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Attempt { rcpt, at, tries, deaths, said } => {
-                if let Some(r) = self.rcpt(*rcpt) {
+                if let Some(r) = self.rcpt_mut(*rcpt) {
                     (r.last_try, r.tries, r.deaths) = (*at, *tries, *deaths);
                     r.said.clone_from(said);
                 }
@@ -82,9 +85,14 @@ impl State {
                 self.spawned.extend_from_slice(ids);
                 ends.iter().for_each(|(rcpt, end)| self.end(&[*rcpt], *end));
                 for (rcpt, times) in warned {
-                    if let Some(r) = self.rcpt(*rcpt) {
+                    if let Some(r) = self.rcpt_mut(*rcpt) {
                         r.warned = *times;
                     }
+                }
+            }
+            Record::Forwarded { rcpt, addresses } => {
+                if let Some(r) = self.rcpt_mut(*rcpt) {
+                    r.forwarded = Some(addresses.clone());
                 }
             }
             Record::Hold { rcpt, on, why } => {
@@ -92,7 +100,7 @@ impl State {
                 match *rcpt {
                     0 => self.rcpts.iter_mut().for_each(|r| r.held.clone_from(&held)),
                     n => {
-                        if let Some(r) = self.rcpt(n) {
+                        if let Some(r) = self.rcpt_mut(n) {
                             r.held = held;
                         }
                     }
@@ -118,7 +126,12 @@ impl State {
     }
 
     /// The recipient `qid.number`.
-    pub fn rcpt(&mut self, number: u32) -> Option<&mut Recipient> {
+    pub fn rcpt(&self, number: u32) -> Option<&Recipient> {
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.rcpts.get(at)
+    }
+
+    fn rcpt_mut(&mut self, number: u32) -> Option<&mut Recipient> {
         let at = usize::try_from(number).ok()?.checked_sub(1)?;
         self.rcpts.get_mut(at)
     }
@@ -135,7 +148,7 @@ impl State {
 
     fn end(&mut self, rcpts: &[u32], end: End) {
         for n in rcpts {
-            if let Some(r) = self.rcpt(*n) {
+            if let Some(r) = self.rcpt_mut(*n) {
                 r.end = Some(end);
             }
         }
@@ -153,6 +166,7 @@ impl Recipient {
             said: String::new(),
             deaths: 0,
             warned: 0,
+            forwarded: None,
         }
     }
 }

@@ -78,8 +78,9 @@ impl Expander<'_> {
         }
         let user = to.user.as_deref().ok_or_else(|| permanent("no user"))?;
         let d = self.delivery(local, address, user, sender, rcpt, deadline)?;
-        if forward && matches!(local.deliver, Deliver::Mbox | Deliver::Mda(_)) && self.forwards(&d)
-        {
+        let by_another =
+            matches!(local.deliver, Deliver::Mbox | Deliver::Mda(_) | Deliver::Lmtp { .. });
+        if forward && by_another && self.forwards(&d) {
             let target = Target::Store { account: self.forwarder(&d), role: Role::Deliver };
             return Ok((Opening::Forward, target));
         }
@@ -103,9 +104,7 @@ impl Expander<'_> {
                 let program = self.program(&d, words)?;
                 Ok((Opening::Program, Target::Program { program }))
             }
-            Deliver::Lmtp { .. } => {
-                Err(NoOpening::Temporary { why: "lmtp is sent by mta".to_string() })
-            }
+            Deliver::Lmtp { .. } => Err(NoOpening::Mta),
             Deliver::ExpandOnly => Err(permanent("no file or command takes this address")),
             Deliver::ForwardOnly => Err(permanent("this address is not forwarded")),
         }
@@ -354,6 +353,7 @@ impl Expander<'_> {
             Ok(_) => Ok(Err("the address does not lead to a Maildir".to_string())),
             Err(NoOpening::Temporary { why }) => Ok(Err(why)),
             Err(NoOpening::Permanent { why }) => Ok(Err(why)),
+            Err(NoOpening::Mta) => Ok(Err("the mail goes to an LMTP server".to_string())),
         }
     }
 

@@ -242,15 +242,14 @@ impl Shared {
 
     /// Parks a copy of a message for each address; says also why some address
     /// is not taken, for its sender to hear.
-    fn inject(
+    pub(super) fn inject(
         &self,
         qid: Qid,
         rcpt: u32,
         addresses: &[String],
     ) -> Result<(Vec<Qid>, Option<String>), Why> {
         let loaded = self.spool.load(qid).map_err(|e| e.to_string())?;
-        let number = usize::try_from(rcpt).unwrap_or(0).saturating_sub(1);
-        let from = loaded.state.rcpts.get(number).ok_or("no such recipient")?;
+        let from = loaded.state.rcpt(rcpt).ok_or("no such recipient")?;
         let (mut ids, mut refused) = (Vec::new(), None);
         for address in addresses {
             let done = self.redirect(qid, &loaded, &from.envelope, address);

@@ -7,7 +7,7 @@
 //!
 //! smtp faces the network: what it sends is checked as if a client had sent it.
 
-use crate::base::clock::WallTime;
+use crate::base::clock::{Deadline, Since, WallTime};
 use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::disk::spool::body::BodyEnd;
@@ -31,14 +31,18 @@ use crate::sys::errno::SysError;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Messages that are being written at a time: more than smtp has connections.
 const DRAFTS: usize = 4096;
+/// How long the answer to `Resume` may wait for a commit: less than smtp waits.
+const RESUME: Duration = Duration::from_secs(20);
 
 /// Messages that are not committed yet.
 #[derive(Default)]
 pub struct Drafts {
-    open: HashMap<Qid, Draft>,
+    /// Since when, on the clock that nobody sets.
+    open: HashMap<Qid, (Draft, Since)>,
     /// Their commit is in work.
     committing: HashSet<Qid>,
 }
@@ -117,7 +121,7 @@ impl Shared {
                     parsed.ok_or(Refused::Unknown).and_then(|q| self.commit(q, &message));
                 if let Some(qid) = parsed {
                     lock::lock(&self.drafts).committing.remove(&qid);
-                    self.changed.notify_all();
+                    self.committed.notify_all();
                 }
                 back.reply(&Answer::Commit { committed }, None);
             }
@@ -127,10 +131,10 @@ impl Shared {
                 drop(draft);
                 back.reply(&Answer::Abort, None);
             }
-            Ask::Resume { open } => {
-                let committed = self.resume(&open);
-                back.reply(&Answer::Resume { committed }, None);
-            }
+            Ask::Resume { open } => match self.resume(&open) {
+                Some(committed) => back.reply(&Answer::Resume { committed }, None),
+                None => back.busy(),
+            },
         }
     }
 
@@ -156,21 +160,18 @@ impl Shared {
             secs: draft.created().secs,
         };
         let file = draft.descriptor().map_err(|e| refused(&e))?;
-        lock::lock(&self.drafts).open.insert(draft.qid(), draft);
+        lock::lock(&self.drafts).open.insert(draft.qid(), (draft, Since::now()));
         Ok((begun, file.into()))
     }
 
     /// Removes what smtp was given after it had stopped waiting (this process was
     /// stopped): no session lasts so long.
-    fn forget_old_drafts(&self, session: std::time::Duration) {
-        let now = WallTime::now().secs;
-        let longest = i64::try_from(session.as_secs()).unwrap_or(i64::MAX);
-        let old: Vec<Draft> = {
+    fn forget_old_drafts(&self, session: Duration) {
+        let longest = session.saturating_add(Duration::from_secs(60));
+        let old: Vec<_> = {
             let mut drafts = lock::lock(&self.drafts);
-            let age = |d: &Draft| now.saturating_sub(d.created().secs);
-            let over = |d: &Draft| age(d) > longest.saturating_add(60);
-            let ids: Vec<Qid> =
-                drafts.open.iter().filter(|(_, d)| over(d)).map(|(qid, _)| *qid).collect();
+            let over = |(_, (_, begun)): &(_, &(Draft, Since))| begun.elapsed() > longest;
+            let ids: Vec<Qid> = drafts.open.iter().filter(over).map(|(qid, _)| *qid).collect();
             ids.iter().filter_map(|qid| drafts.open.remove(qid)).collect()
         };
         if !old.is_empty() {
@@ -179,7 +180,7 @@ impl Shared {
     }
 
     fn commit(&self, qid: Qid, message: &Message) -> Result<(), Refused> {
-        let draft = lock::lock(&self.drafts).open.remove(&qid).ok_or(Refused::Unknown)?;
+        let (draft, _) = lock::lock(&self.drafts).open.remove(&qid).ok_or(Refused::Unknown)?;
         let records = records(message).ok_or_else(|| {
             log::crit!("intake", qid = Show(&qid), msg = "smtp sent what is no message");
             Refused::Failed
@@ -201,20 +202,20 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Which of the open commits have happened.
-    fn resume(&self, open: &[String]) -> Vec<String> {
+    /// Which of the open commits have happened; `None`: one is still in work, ask
+    /// again.
+    fn resume(&self, open: &[String]) -> Option<Vec<String>> {
         let asked: Vec<Qid> = open.iter().filter_map(|t| Qid::parse(t.as_bytes())).collect();
         // One that is in work here is awaited: its end is what is asked for.
-        loop {
-            let busy = {
-                let drafts = lock::lock(&self.drafts);
-                asked.iter().any(|q| drafts.committing.contains(q))
-            };
-            if !busy {
-                break;
+        let deadline = Deadline::after(RESUME);
+        let mut drafts = lock::lock(&self.drafts);
+        while asked.iter().any(|q| drafts.committing.contains(q)) {
+            if deadline.expired() {
+                return None;
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            drafts = lock::wait_for(&self.committed, drafts, deadline.left());
         }
+        drop(drafts);
         let committed: Vec<String> = asked
             .iter()
             .filter(|qid| match self.spool.is_committed(**qid) {
@@ -235,7 +236,7 @@ impl Shared {
         }
         self.queue().resumed = true;
         self.changed.notify_all();
-        committed
+        Some(committed)
     }
 }
 

@@ -6,16 +6,17 @@
 //! after the fifth in a row the recipient is held.  A program's exit status is its
 //! answer (sysexits(3)).
 //!
-//! The store of a Maildir asks `.forward` itself.  Before an mbox process or a
-//! program there is a store for that alone: its commands have run, and its
-//! addresses are injected when the delivery is done, so an attempt that fails
-//! sends nothing on.
+//! The store of a Maildir asks `.forward` itself.  Before an mbox process, a
+//! program or an LMTP server there is a store for that alone: its commands run
+//! once, which is recorded, and its addresses are injected when the delivery is
+//! done, so an attempt that fails sends nothing on.
 
 use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
 use crate::base::log::{self, Show};
 use crate::disk::spool::message::Message;
-use crate::disk::spool::record::Envelope;
+use crate::disk::spool::qid::Qid;
+use crate::disk::spool::record::{Envelope, Record};
 use crate::ipc::call::CallError;
 use crate::ipc::frame::{Broken, Kind, Receiver, Sender};
 use crate::ipc::parent::{Ended, Refusal};
@@ -49,21 +50,71 @@ impl Shared {
         }
     }
 
+    /// Asks `.forward` of each recipient of a job for an LMTP server; gives those
+    /// that are to be sent there.
+    pub(super) fn forward_first(&self, job: &Job) -> Vec<u32> {
+        let mut stay = Vec::new();
+        for rcpt in &job.rcpts {
+            match self.forward(job, *rcpt) {
+                Some(Attempt::Over(one)) => drop(self.settle(job.qid, vec![one])),
+                Some(Attempt::Kept(inject)) => {
+                    stay.push(*rcpt);
+                    if let Some(kept) = self.queue().messages.get_mut(&job.qid) {
+                        kept.owed_to.insert(*rcpt, inject);
+                    }
+                }
+                None => {}
+            }
+        }
+        stay
+    }
+
     /// `None`: there is no such recipient any more.
     fn deliver_one(&self, job: &Job, number: u32) -> Option<Settled> {
-        match self.attempt(job, number, true)? {
+        let inject = match self.forward(job, number)? {
+            Attempt::Over(settled) => return Some(settled),
+            Attempt::Kept(inject) => inject,
+        };
+        match self.attempt(job, number, false)? {
+            Attempt::Over(settled) if settled.how == How::Delivered => {
+                Some(Settled { inject, ..settled })
+            }
             Attempt::Over(settled) => Some(settled),
-            Attempt::Kept(inject) => match self.attempt(job, number, false)? {
-                Attempt::Over(settled) if settled.how == How::Delivered => {
-                    Some(Settled { inject, ..settled })
-                }
-                Attempt::Over(settled) => Some(settled),
-                // What lookup was not asked for.
-                Attempt::Kept(_) => {
-                    let why = "lookup answered another question";
-                    Some(Settled::ours(number, How::Later, 3, 0, why))
-                }
-            },
+            // What lookup was not asked for.
+            Attempt::Kept(_) => {
+                let why = "lookup answered another question";
+                Some(Settled::ours(number, How::Later, 3, 0, why))
+            }
+        }
+    }
+
+    /// What is left of a delivery after its `.forward`, which is asked unless an
+    /// earlier attempt got so far.
+    fn forward(&self, job: &Job, number: u32) -> Option<Attempt> {
+        let id = Id { qid: job.qid, rcpt: number };
+        {
+            let queue = self.queue();
+            let rcpt = queue.rcpt(id)?;
+            let kept = queue.messages.get(&job.qid)?;
+            if let Some(done) = kept.unsent.get(&number) {
+                return Some(Attempt::Over(done.clone()));
+            }
+            if let Some(addresses) = &rcpt.forwarded {
+                return Some(Attempt::Kept(addresses.clone()));
+            }
+        }
+        self.attempt(job, number, true)
+    }
+
+    /// Commands of a `.forward` have run: not again.  A disk that does not take
+    /// that leaves it in memory.
+    fn note_forwarded(&self, qid: Qid, rcpt: u32, addresses: &[String]) {
+        let record = Record::Forwarded { rcpt, addresses: addresses.to_vec() };
+        if let Err(e) = self.spool.append(qid, std::slice::from_ref(&record)) {
+            self.trouble("spool", qid, &e);
+        }
+        if let Some(kept) = self.queue().messages.get_mut(&qid) {
+            kept.state.apply(&record);
         }
     }
 
@@ -124,6 +175,9 @@ impl Shared {
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Permanent { why }) }) => {
                 return over(Settled::ours(number, How::Never, 1, 1, why));
             }
+            Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Mta) }) => {
+                return Some(Attempt::Kept(Vec::new()));
+            }
             Ok(queue_lookup::Answer::Route { .. }) => {
                 return later(3, 0, "lookup answered another question".into());
             }
@@ -180,10 +234,12 @@ impl Shared {
                 edits: changes(&loaded.state.edits),
             },
         };
-        Some(self.ask_store(number, channel, &Ask::Deliver { delivery }, &file))
+        let ask = Ask::Deliver { delivery };
+        Some(self.ask_store(id, channel, &ask, &file))
     }
 
-    fn ask_store(&self, number: u32, channel: OwnedFd, ask: &Ask, body: &File) -> Attempt {
+    fn ask_store(&self, id: Id, channel: OwnedFd, ask: &Ask, body: &File) -> Attempt {
+        let number = id.rcpt;
         let deadline = Deadline::after(STORE);
         let mut taken = true;
         let answer = Sender::new(channel).map_err(Broken::Io).and_then(|sender| {
@@ -201,8 +257,13 @@ impl Shared {
                 .map_err(|_| Broken::Protocol("not an answer"))
         });
         let settled = match answer {
-            Ok(Some(Answer::Kept { inject })) => return Attempt::Kept(inject),
-            Ok(Some(answer)) => by_answer(number, answer),
+            Ok(Some(Answer::Kept { inject, ran })) => {
+                if ran {
+                    self.note_forwarded(id.qid, number, &inject);
+                }
+                return Attempt::Kept(inject);
+            }
+            Ok(Some(answer)) => by_answer(id, answer),
             Ok(None) => Settled::ours(number, How::Postponed, 3, 2, "the store is busy"),
             Err(Broken::Timeout) => Settled::ours(number, How::Died, 3, 0, "no answer in time"),
             // Whatever it died of, it never saw this message.
@@ -226,7 +287,12 @@ enum Attempt {
     Kept(Vec<String>),
 }
 
-fn by_answer(number: u32, answer: Answer) -> Settled {
+fn by_answer(id: Id, answer: Answer) -> Settled {
+    let number = id.rcpt;
+    let log = |msg: &str, private: String| {
+        let id = format!("{}.{number}", id.qid);
+        log::info!("local", qid = Show(&id), msg = msg, why = private.as_str());
+    };
     match answer {
         Answer::Done { mailbox, inject } => Settled {
             rcpt: number,
@@ -240,11 +306,11 @@ fn by_answer(number: u32, answer: Answer) -> Settled {
             Settled::ours(number, How::Later, 3, 0, "the mailbox answered another question")
         }
         Answer::Temp { subject, detail, public, private } => {
-            log::info!("local", msg = "not now", why = private.as_str());
+            log("not now", private);
             Settled::ours(number, How::Later, subject, detail, public)
         }
         Answer::Perm { subject, detail, public, private } => {
-            log::info!("local", msg = "never", why = private.as_str());
+            log("never", private);
             Settled::ours(number, How::Never, subject, detail, public)
         }
     }

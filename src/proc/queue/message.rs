@@ -1,13 +1,15 @@
 //! A message as queue keeps it in memory: everything but body and edits.
 
-use crate::base::clock::WallTime;
+use crate::base::clock::{Since, WallTime};
 use crate::conf::ast::Config;
 use crate::disk::spool::qid::Qid;
 use crate::disk::spool::record::Envelope;
 use crate::disk::spool::state::{Recipient, State};
 use crate::proc::queue::sched::{Id, Item, Now};
+use crate::proc::queue::settle::Settled;
 use crate::proc::queue::{Queue, Shared};
 use crate::proto::smtp::edit::Edits;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,16 @@ pub struct Kept {
     /// Recipients that are delivered, which the disk did not take: written with
     /// the next record.
     pub owed: Vec<u32>,
+    /// Addresses of a `.forward` that get the message when an LMTP server has it.
+    pub owed_to: BTreeMap<u32, Vec<String>>,
+    /// Deliveries that are done but for what they bring forth, which the disk did
+    /// not take yet.
+    pub unsent: BTreeMap<u32, Settled>,
+    /// What the sender is to be told of, when the message's other deliveries of
+    /// this round have ended: of all in one notification.
+    pub untold: Vec<Settled>,
+    /// Since when the first of them waits.
+    pub untold_since: Option<Since>,
 }
 
 impl Kept {
@@ -31,7 +43,17 @@ impl Kept {
     pub fn new(created: WallTime, body: u64, mut state: State, maybe: bool) -> Kept {
         let size = state.edits.size(body).unwrap_or(body);
         state.edits = Edits::new();
-        Kept { created, size, state, maybe, owed: Vec::new() }
+        Kept {
+            created,
+            size,
+            state,
+            maybe,
+            owed: Vec::new(),
+            owed_to: BTreeMap::new(),
+            unsent: BTreeMap::new(),
+            untold: Vec::new(),
+            untold_since: None,
+        }
     }
 
     /// When it was accepted, in milliseconds since 1970.
@@ -85,8 +107,6 @@ impl Queue {
 
     /// A recipient that is not done.
     pub fn rcpt(&self, id: Id) -> Option<&Recipient> {
-        let kept = self.messages.get(&id.qid)?;
-        let at = usize::try_from(id.rcpt).ok()?.checked_sub(1)?;
-        kept.state.rcpts.get(at).filter(|r| r.end.is_none())
+        self.messages.get(&id.qid)?.state.rcpt(id.rcpt).filter(|r| r.end.is_none())
     }
 }

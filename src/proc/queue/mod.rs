@@ -68,6 +68,8 @@ pub struct Shared {
     spool: Spool,
     clock: Since,
     drafts: Mutex<intake::Drafts>,
+    /// A commit has ended.
+    committed: Condvar,
     queue: Mutex<Queue>,
     /// Something may have become due, or the queue has changed.
     changed: Condvar,
@@ -130,6 +132,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         spool,
         clock: Since::now(),
         drafts: Mutex::default(),
+        committed: Condvar::new(),
         queue: Mutex::new(Queue {
             messages: BTreeMap::new(),
             sched,

@@ -8,6 +8,7 @@ use crate::base::clock::Deadline;
 use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::conf::ast::{Config, Deliver, Method};
+use crate::disk::spool::qid::Qid;
 use crate::disk::spool::record::Envelope;
 use crate::disk::spool::state::Recipient;
 use crate::ipc::call::{Back, CallError, Serve};
@@ -72,10 +73,11 @@ impl Serve for Server {
     fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
 
     fn attached(&self) {
-        let Some((shared, _)) = self.0.get() else { return };
+        let Some((shared, pool)) = self.0.get() else { return };
         let lost: Vec<Job> = lock::lock(&shared.remote).jobs.drain().map(|(_, job)| job).collect();
-        for job in &lost {
-            end(shared, job);
+        let whole = Arc::clone(shared);
+        if !lost.is_empty() && !pool.submit(move || lost.iter().for_each(|job| whole.died(job))) {
+            log::fatal("queue", "no thread for the jobs of an mta that died");
         }
         let mut queue = shared.queue();
         queue.mta_down = false;
@@ -108,7 +110,11 @@ impl Shared {
         wire.id = id;
         let life = self.queue().mta_lives;
         let down = Down::Job { job: Box::new(wire) };
-        if let Err(e) = self.mta.tell(&down, Some(file.as_fd()), Deadline::after(SEND)) {
+        // Not if this mta is another than the one whose job it was made: then it
+        // has been given back already.
+        let wanted = || lock::lock(&self.remote).jobs.contains_key(&id);
+        let sent = self.mta.tell_if(wanted, &down, Some(file.as_fd()), Deadline::after(SEND));
+        if let Err(e) = sent {
             let job = lock::lock(&self.remote).jobs.remove(&id);
             let Some(job) = job else { return };
             if e != CallError::Timeout && job.dest.class == Class::Remote {
@@ -123,6 +129,29 @@ impl Shared {
                 postpone(self, &job, "mta does not take it now");
             }
         }
+    }
+
+    /// mta died with this job.  It may be what it died of: deaths count as those
+    /// of a store do.  After the first, which may have been any other's fault, it
+    /// is tried again at once.
+    fn died(&self, job: &Job) {
+        let died = |n: u32| Settled::ours(n, How::Died, 3, 0, "the relaying process died");
+        // Those of which it had not said yet what became of them.
+        let open: Vec<u32> = {
+            let queue = self.queue();
+            queue.sched.busy(job.qid).filter(|n| job.rcpts.contains(n)).collect()
+        };
+        self.settle(job.qid, open.iter().copied().map(died).collect());
+        let now = self.now();
+        let mut queue = self.queue();
+        for rcpt in open {
+            let id = Id { qid: job.qid, rcpt };
+            if queue.rcpt(id).is_some_and(|r| r.deaths == 1) {
+                queue.sched.try_now(id, now);
+            }
+        }
+        drop(queue);
+        end(self, job);
     }
 
     fn wire_job(
@@ -165,6 +194,18 @@ impl Shared {
         Ok(Some((wire, file)))
     }
 
+    /// What an LMTP server has taken goes to the addresses of the users'
+    /// `.forward` too.
+    fn forward_after(&self, qid: Qid, all: &mut [Settled]) {
+        let queue = self.queue();
+        let Some(kept) = queue.messages.get(&qid).filter(|k| !k.owed_to.is_empty()) else {
+            return;
+        };
+        for one in all.iter_mut().filter(|one| matches!(one.how, How::Relayed(_))) {
+            one.inject = kept.owed_to.get(&one.rcpt).cloned().unwrap_or_default();
+        }
+    }
+
     /// mta says what became of some recipients.
     fn report(self: &Arc<Self>, id: u64, results: Vec<Report>, last: bool, back: Back) {
         let job = {
@@ -177,7 +218,8 @@ impl Shared {
         };
         let Some(job) = job else { return back.reply(&Answer::Recorded, None) };
         let known = |r: &Report| job.rcpts.contains(&r.number);
-        let settled: Vec<Settled> = results.into_iter().filter(known).map(settled).collect();
+        let mut settled: Vec<Settled> = results.into_iter().filter(known).map(settled).collect();
+        self.forward_after(job.qid, &mut settled);
         let answered = settled.iter().any(|s| matches!(s.how, How::Relayed(_)));
         let written = settled.is_empty() || self.settle(job.qid, settled);
         if answered {

@@ -151,9 +151,13 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Waiting { due: i64 },
+    Waiting {
+        due: i64,
+    },
     Ready,
     InWork,
+    /// Its fate is known and not written down yet.
+    Parked,
     Held,
 }
 
@@ -269,17 +273,39 @@ impl Sched {
         }
         let age = now.mono.saturating_sub(entry.born);
         let (tries, ttl, born) = (entry.tries.max(1), entry.ttl, entry.born);
-        if age >= ttl {
+        let dest = Arc::clone(&entry.dest);
+        if self.is_over(id, now) {
             self.remove(id);
             return Next::Expired;
         }
-        let dest = Arc::clone(&entry.dest);
         let base = millis(self.rules(dest.class).base);
         // One more attempt when the time is over, then it is.
         let due = next_age(base, tries, age).min(ttl).saturating_add(born);
         self.dests.entry(dest).or_default().deferred.insert(id);
         self.settle(id, due);
         Next::Retry(Duration::from_millis(u64::try_from(due.saturating_sub(now.mono)).unwrap_or(0)))
+    }
+
+    /// A recipient in work waits until its fate is written down, with
+    /// [`Sched::defer`] or [`Sched::remove`]: the end of its job changes nothing.
+    pub fn park(&mut self, id: Id) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if entry.state == State::InWork {
+                entry.state = State::Parked;
+            }
+        }
+    }
+
+    /// Recipients of a message that a job has, or that are next.
+    pub fn busy(&self, qid: Qid) -> impl Iterator<Item = u32> + '_ {
+        let all = Id { qid, rcpt: 0 }..=Id { qid, rcpt: u32::MAX };
+        let busy = |e: &Entry| matches!(e.state, State::InWork | State::Ready);
+        self.entries.range(all).filter(move |(_, e)| busy(e)).map(|(id, _)| id.rcpt)
+    }
+
+    /// True if a recipient that is not delivered now never will be.
+    pub fn is_over(&self, id: Id, now: Now) -> bool {
+        self.entries.get(&id).is_none_or(|e| now.mono.saturating_sub(e.born) >= e.ttl)
     }
 
     /// A recipient needs nothing more.
@@ -314,7 +340,7 @@ impl Sched {
     /// when its job ends without success.
     pub fn hold(&mut self, id: Id) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
-        if entry.state == State::InWork {
+        if matches!(entry.state, State::InWork | State::Parked) {
             entry.hold = true;
             return true;
         }
@@ -349,7 +375,7 @@ impl Sched {
         };
         Some(match entry.state {
             State::Held => Standing::Held,
-            State::InWork => Standing::InWork,
+            State::InWork | State::Parked => Standing::InWork,
             _ if paused => Standing::Paused,
             State::Waiting { due } => Standing::Waiting(due.saturating_sub(now.mono)),
             State::Ready => Standing::Waiting(0),

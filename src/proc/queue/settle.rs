@@ -12,17 +12,22 @@
 //! A message whose recipients are all done is removed.  If that is the first
 //! thing that becomes of it (the usual case), no record is written before.
 
+use crate::base::clock::Since;
 use crate::base::log::{self, Show};
 use crate::disk::spool::qid::Qid;
 use crate::disk::spool::record::{End, Record};
+use crate::disk::spool::state::Recipient;
 use crate::disk::spool::SpoolError;
 use crate::proc::queue::bounce::Notice;
 use crate::proc::queue::sched::{Id, Next};
-use crate::proc::queue::{Counts, Shared};
+use crate::proc::queue::{Counts, Queue, Shared};
 use crate::proto::dsn::Action;
 use crate::proto::limits;
 use crate::proto::smtp::reply::Enhanced;
 use std::time::Duration;
+
+/// How long failures of a message may wait to be told of together.
+const TOGETHER: Duration = Duration::from_secs(60);
 
 /// What became of one recipient.
 #[derive(Clone, Debug)]
@@ -93,16 +98,21 @@ struct Decided {
 impl Shared {
     /// Records what became of these recipients.  False if the disk refused:
     /// those that are done are so in memory, the others are tried again.
-    pub(super) fn settle(&self, qid: Qid, mut all: Vec<Settled>) -> bool {
+    pub(super) fn settle(&self, qid: Qid, all: Vec<Settled>) -> bool {
+        let config = self.config();
+        let warn = config.warn_intervals();
+        let mut all = self.gather(qid, all, &warn);
+        if all.is_empty() {
+            return true;
+        }
         for one in &mut all {
             cut(&mut one.said);
         }
+        self.note_unsent(qid, &all);
         let brings = |one: &&Settled| !one.inject.is_empty();
         let injecting: Vec<u32> = all.iter().filter(brings).map(|one| one.rcpt).collect();
         let mut ids = self.inject_all(qid, &mut all);
-        let config = self.config();
         let at = self.now();
-        let warn = config.warn_intervals();
         let mut records = Vec::new();
         let (mut delivered, mut failed, mut notices) = (Vec::new(), Vec::new(), Vec::new());
         let mut warned = Vec::new();
@@ -171,9 +181,7 @@ impl Shared {
                                 queue.sched.hold(id);
                                 records.push(Record::Hold { rcpt: one.rcpt, on: true, why });
                             }
-                            let due = warn.get(usize::try_from(rcpt.warned).unwrap_or(usize::MAX));
-                            let late = due.is_some_and(|d| over(age, *d));
-                            if late && notify.is_none_or(|n| n.delay) {
+                            if is_late(&rcpt, age, &warn) {
                                 let passed = warn.iter().filter(|d| over(age, **d)).count();
                                 let times = u32::try_from(passed).unwrap_or(u32::MAX);
                                 warned.push((one.rcpt, times));
@@ -210,6 +218,60 @@ impl Shared {
         }
         let outcome = Decided { records, delivered, failed, injecting, ids };
         self.write_down(qid, outcome)
+    }
+
+    /// Of a message to many, the sender gets one notification and not as many as
+    /// there are recipients who fail: whoever he is to be told of waits until no
+    /// other of the message is in work or next, a minute at most beyond the next
+    /// that ends.  What waits is in no record, and is tried again after a crash.
+    fn gather(&self, qid: Qid, mut all: Vec<Settled>, warn: &[Duration]) -> Vec<Settled> {
+        let now = self.now();
+        let mut queue = self.queue();
+        let Queue { messages, sched, .. } = &mut *queue;
+        let Some(kept) = messages.get_mut(&qid) else { return all };
+        let others = sched.busy(qid).any(|n| all.iter().all(|one| one.rcpt != n));
+        let waited = kept.untold_since.is_some_and(|since| since.elapsed() > TOGETHER);
+        if !others || waited {
+            kept.untold_since = None;
+            all.append(&mut kept.untold);
+            return all;
+        }
+        let age = now.wall.saturating_sub(kept.created_ms());
+        let is_told = |one: &Settled| match one.how {
+            How::Never => true,
+            How::Later | How::Died | How::Postponed => {
+                let rcpt = kept.state.rcpt(one.rcpt);
+                sched.is_over(Id { qid, rcpt: one.rcpt }, now)
+                    || rcpt.is_some_and(|r| is_late(r, age, warn))
+            }
+            // That it is done must not wait.
+            How::Delivered | How::Relayed(_) => false,
+        };
+        let (untold, rest): (Vec<Settled>, Vec<Settled>) = all.into_iter().partition(is_told);
+        if !untold.is_empty() {
+            kept.untold_since.get_or_insert_with(Since::now);
+            untold.iter().for_each(|one| sched.park(Id { qid, rcpt: one.rcpt }));
+            kept.untold.extend(untold);
+        }
+        rest
+    }
+
+    /// What a delivery brings forth may not get to the disk; then it is no reason
+    /// to deliver again.
+    fn note_unsent(&self, qid: Qid, all: &[Settled]) {
+        let brings = |one: &&Settled| !one.inject.is_empty();
+        if let Some(kept) = self.queue().messages.get_mut(&qid) {
+            let some = all.iter().filter(brings).map(|one| (one.rcpt, one.clone()));
+            kept.unsent.extend(some);
+        }
+    }
+
+    /// Settles what waited for deliveries that have ended without a result of
+    /// their own.
+    pub(super) fn settle_untold(&self, qid: Qid) {
+        if self.queue().messages.get(&qid).is_some_and(|kept| !kept.untold.is_empty()) {
+            self.settle(qid, Vec::new());
+        }
     }
 
     /// Records, publishes, and forgets what is done.
@@ -329,6 +391,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// True if the sender is to be told now that it takes long.
+fn is_late(rcpt: &Recipient, age_ms: i64, warn: &[Duration]) -> bool {
+    let next = warn.get(usize::try_from(rcpt.warned).unwrap_or(usize::MAX));
+    next.is_some_and(|d| over(age_ms, *d)) && rcpt.envelope.notify.is_none_or(|n| n.delay)
 }
 
 fn over(age_ms: i64, interval: Duration) -> bool {

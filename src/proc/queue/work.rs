@@ -5,7 +5,8 @@
 use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log;
-use crate::conf::ast::{Config, Deliver, Method};
+use crate::conf::ast::{Aliases, Config, Deliver, Method};
+use crate::disk::spool::record::Envelope;
 use crate::proc::queue::recover::spawn;
 use crate::proc::queue::sched::{Class, Id, Job};
 use crate::proc::queue::settle::{How, Settled};
@@ -51,23 +52,21 @@ fn begin(shared: &Arc<Shared>, job: Job) {
         queue.rcpt(Id { qid: job.qid, rcpt: first }).map(|r| r.envelope.clone())
     };
     let Some(envelope) = envelope else { return end(shared, &job) };
-    match by_mta(&config, &envelope.action) {
-        Some(true) => shared.send_job(job, &envelope),
-        Some(false) => {
-            let owner = Arc::clone(shared);
-            let copy = job.clone();
-            let spawned = std::thread::Builder::new().name("local".into()).stack_size(STACK).spawn(
-                move || {
-                    let guard = Ends(&owner, &copy);
-                    owner.deliver_local(&copy);
-                    drop(guard);
-                },
-            );
-            if let Err(e) = spawned {
-                log::crit!("local", error = log::Show(&e));
-                postpone(shared, &job, "no thread");
-            }
+    match by_mta(&config, &envelope) {
+        Some(true) if forwards(&config, &envelope.action) => {
+            in_thread(shared, job, move |shared, job| {
+                let rcpts = shared.forward_first(&job);
+                match rcpts.is_empty() {
+                    true => end(shared, &job),
+                    false => shared.send_job(Job { rcpts, ..job }, &envelope),
+                }
+            });
         }
+        Some(true) => shared.send_job(job, &envelope),
+        Some(false) => in_thread(shared, job, |shared, job| {
+            shared.deliver_local(&job);
+            end(shared, &job);
+        }),
         None => {
             let why = format!("action \"{}\" is not in the configuration", envelope.action);
             log::warn!("deliver", qid = log::Show(&job.qid), msg = why.as_str());
@@ -76,11 +75,40 @@ fn begin(shared: &Arc<Shared>, job: Job) {
     }
 }
 
-/// Whether mta performs an action; `None`: there is no such action any more.
-pub fn by_mta(config: &Config, action: &str) -> Option<bool> {
-    config.action(action).map(|a| match &a.method {
+/// Runs a job in a thread of its own.
+fn in_thread(shared: &Arc<Shared>, job: Job, run: impl FnOnce(&Arc<Shared>, Job) + Send + 'static) {
+    let (owner, copy) = (Arc::clone(shared), job.clone());
+    let whole = move || {
+        let guard = Panics(&owner, &copy);
+        run(&owner, copy.clone());
+        drop(guard);
+    };
+    let thread = std::thread::Builder::new().name("local".into()).stack_size(STACK);
+    if let Err(e) = thread.spawn(whole) {
+        log::crit!("local", error = log::Show(&e));
+        postpone(shared, &job, "no thread");
+    }
+}
+
+/// Whether the users of an action that mta performs have a `.forward`: behind
+/// virtual users and `user` stands one for many.
+fn forwards(config: &Config, action: &str) -> bool {
+    config.action(action).is_some_and(|a| match &a.method {
+        Method::Local(local) => {
+            local.user.is_none() && !matches!(local.aliases, Some(Aliases::Virtual(_)))
+        }
+        Method::Relay(_) => false,
+    })
+}
+
+/// Whether mta delivers this; `None`: there is no such action any more.  A file or
+/// command that an alias names is none of it, whatever the action does for users.
+pub fn by_mta(config: &Config, envelope: &Envelope) -> Option<bool> {
+    config.action(&envelope.action).map(|a| match &a.method {
         Method::Relay(_) => true,
-        Method::Local(local) => matches!(local.deliver, Deliver::Lmtp { .. }),
+        Method::Local(local) => {
+            envelope.item.is_none() && matches!(local.deliver, Deliver::Lmtp { .. })
+        }
     })
 }
 
@@ -95,19 +123,20 @@ pub fn postpone(shared: &Arc<Shared>, job: &Job, why: &str) {
 pub fn end(shared: &Shared, job: &Job) {
     let now = shared.now();
     shared.queue().sched.ended(job, now);
+    shared.settle_untold(job.qid);
     shared.changed.notify_all();
 }
 
-/// Ends a job also if its thread panics.
-struct Ends<'a>(&'a Shared, &'a Job);
+/// Ends a job whose thread panics.
+struct Panics<'a>(&'a Arc<Shared>, &'a Job);
 
-impl Drop for Ends<'_> {
+impl Drop for Panics<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The recipients would be tried again at once, and panic again.
             let died = |n: &u32| Settled::ours(*n, How::Died, 3, 0, "internal error");
             self.0.settle(self.1.qid, self.1.rcpts.iter().map(died).collect());
+            end(self.0, self.1);
         }
-        end(self.0, self.1);
     }
 }

@@ -3,7 +3,10 @@
 //! A commit whose channel breaks may have happened or not.  Its id stays in
 //! [`Link::open`]; the first request on the fresh channel is `Resume` with all
 //! such ids, nobody else asks anything before its answer, and the sessions that
-//! wait for a verdict get it from there: 250 and 451 are then both true.
+//! wait for a verdict get it from there: 250 and 451 are then both true.  Where
+//! queue says nothing in time neither would be, so nothing is answered and the
+//! connection is closed: the client tries again, as after any loss (RFC 5321
+//! 4.5.3.2.6, 7.8).
 
 use crate::base::clock::Deadline;
 use crate::base::lock::{lock, wait_for};
@@ -22,6 +25,21 @@ const RESUME: Duration = Duration::from_secs(30);
 const COMMIT: Duration = Duration::from_secs(300);
 /// How long the end of a message that came to nothing may hold up its session.
 const ABORT: Duration = Duration::from_secs(2);
+
+/// Why a message was not taken.
+#[derive(Debug)]
+pub enum Uncommitted {
+    /// It is not on disk; this says why.
+    Refused(Reply),
+    /// Nobody knows whether it is.
+    Unknown,
+}
+
+impl From<Reply> for Uncommitted {
+    fn from(reply: Reply) -> Uncommitted {
+        Uncommitted::Refused(reply)
+    }
+}
 
 /// The way to queue.  Any thread.
 pub struct Intake {
@@ -106,20 +124,23 @@ impl Intake {
         }
     }
 
-    /// Hands a message over: when this gives `Ok`, it is on disk.
-    pub fn commit(&self, qid: &str, message: Message) -> Result<(), Reply> {
+    /// Hands a message over: when this gives `Ok`, it is on disk.  Blocks for five
+    /// minutes at most.
+    pub fn commit(&self, qid: &str, message: Message) -> Result<(), Uncommitted> {
         let deadline = after(COMMIT);
         // Noted under the lock that found the channel in use: a channel that is
         // replaced from now on asks for this id too.
         self.wait_resumed(deadline)?.open.insert(qid.to_owned(), None);
         let ask = Ask::Commit { qid: qid.to_owned(), message: Box::new(message) };
         let result = match self.peer.call(&ask, deadline) {
-            Ok(Answer::Commit { committed }) => committed.map_err(reply),
-            Ok(_) => Err(table::LOCAL_ERROR),
+            Ok(Answer::Commit { committed }) => committed.map_err(|refused| reply(refused).into()),
             Err(CallError::PeerGone) => self.verdict(qid, deadline),
+            // There was no room for the question, so nothing was done.
+            Err(CallError::Busy) => Err(table::BUSY.into()),
+            Ok(_) => Err(Uncommitted::Unknown),
             Err(e) => {
                 log::warn!("smtp", qid = qid, msg = "commit", error = Show(&e));
-                Err(table::UNAVAILABLE)
+                Err(Uncommitted::Unknown)
             }
         };
         lock(&self.link).open.remove(qid);
@@ -133,7 +154,7 @@ impl Intake {
     }
 
     /// Waits for what the next queue says of a commit.
-    fn verdict(&self, qid: &str, deadline: Deadline) -> Result<(), Reply> {
+    fn verdict(&self, qid: &str, deadline: Deadline) -> Result<(), Uncommitted> {
         let mut link = lock(&self.link);
         loop {
             match link.open.get(qid) {
@@ -141,7 +162,8 @@ impl Intake {
                 Some(None) if !deadline.expired() => {
                     link = wait_for(&self.changed, link, deadline.left());
                 }
-                _ => return Err(table::LOCAL_ERROR),
+                Some(Some(false)) => return Err(table::LOCAL_ERROR.into()),
+                Some(None) | None => return Err(Uncommitted::Unknown),
             }
         }
     }

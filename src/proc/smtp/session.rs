@@ -57,6 +57,8 @@ pub enum Lost {
     Stream(StreamError),
     /// The client closed without QUIT.
     Closed,
+    /// Nobody knows whether this message is in the queue.
+    Commit(String),
 }
 
 impl From<StreamError> for Lost {
@@ -129,6 +131,10 @@ impl<'a> Session<'a> {
             Ok(Ok(())) => log::info!("smtp", sid = self.sid(), disconnected = "done"),
             Ok(Err(Lost::Closed)) => {
                 log::info!("smtp", sid = self.sid(), disconnected = "closed by client");
+            }
+            Ok(Err(Lost::Commit(qid))) => {
+                let msg = "queue does not say whether it has the message: closed unanswered";
+                log::crit!("smtp", sid = self.sid(), qid = qid.as_str(), msg = msg);
             }
             Ok(Err(Lost::Stream(e))) => {
                 log::info!("smtp", sid = self.sid(), disconnected = Show(&e));
@@ -390,7 +396,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let reply = self.accept(incoming);
+        let reply = self.accept(incoming)?;
         Ok(self.done(reply))
     }
 
@@ -427,7 +433,7 @@ impl<'a> Session<'a> {
             return Ok(self.server.reply(refusal.unwrap_or(table::LOCAL_ERROR)));
         };
         if last {
-            let reply = self.accept(incoming);
+            let reply = self.accept(incoming)?;
             return Ok(self.done(reply));
         }
         if let Some(reply) = incoming.fault() {

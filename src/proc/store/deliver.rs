@@ -85,13 +85,14 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// One line for each delivery.
+/// One line for each delivery, to follow a store's work by: the line of the log is
+/// queue's, which knows what becomes of it.
 fn report(delivery: &Delivery, answer: &Answer) {
     let (qid, rcpt, n) = (delivery.qid.as_str(), delivery.rcpt.as_str(), delivery.number);
     match answer {
         Answer::Done { mailbox, inject } => {
             let (mailbox, forwarded) = (mailbox.as_str(), inject.len());
-            log::info!(
+            log::debug!(
                 "deliver",
                 qid = qid,
                 rcpt = n,
@@ -106,7 +107,7 @@ fn report(delivery: &Delivery, answer: &Answer) {
         failed => {
             let outcome = failed.outcome();
             let why = outcome.status().map_or("", |s| s.private.as_str());
-            log::info!(
+            log::debug!(
                 "deliver",
                 qid = qid,
                 rcpt = n,
@@ -141,16 +142,21 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
     } else {
         Forwarded::keep()
     };
+    // Into the mailbox first: that can be repeated and happens once, which
+    // nobody can say of a command.
+    let mut mailbox = String::new();
+    if let (true, Some(account)) = (forwarded.keep, &shared.account) {
+        let name = store(account, delivery, maybe, &given, &message, skip);
+        mailbox = name.map_err(|e| refused(&e))?.to_string();
+    }
     for command in &forwarded.commands {
         forward::pipe(shared, delivery, command, &given.header, &message, skip)?;
     }
     let inject = forwarded.addresses;
-    if !forwarded.keep {
-        return Ok(Answer::Done { mailbox: String::new(), inject });
+    if forwarded.keep && shared.account.is_none() {
+        return Ok(Answer::Kept { inject, ran: !forwarded.commands.is_empty() });
     }
-    let Some(account) = &shared.account else { return Ok(Answer::Kept { inject }) };
-    let name = store(account, delivery, maybe, &given, &message, skip).map_err(|e| refused(&e))?;
-    Ok(Answer::Done { mailbox: name.to_string(), inject })
+    Ok(Answer::Done { mailbox, inject })
 }
 
 /// Writes the message into the mailbox that is meant for it.

@@ -68,6 +68,25 @@ fn an_attempt_that_took_long_is_followed_by_the_next_time_that_has_not_passed() 
 }
 
 #[test]
+fn a_parked_recipient_stays_where_its_job_ends() {
+    let mut s = sched();
+    s.add(item(1, 1, "a", "d"), at(0));
+    s.add(item(1, 2, "a", "e"), at(0));
+    s.add(item(2, 1, "a", "f"), at(0));
+    let job = s.next(at(0)).unwrap();
+    assert_eq!(s.busy(id(1, 0).qid).collect::<Vec<_>>(), [1, 2], "one in work, one next");
+    s.park(id(1, 1));
+    s.park(id(1, 2));
+    assert_eq!(s.busy(id(1, 0).qid).collect::<Vec<_>>(), [2]);
+    s.ended(&job, at(0));
+    assert_eq!(s.standing(id(1, 1), at(0)), Some(Standing::InWork));
+    assert!(!s.try_now(id(1, 1), at(0)));
+    assert!(!s.is_over(id(1, 1), at(0)) && s.is_over(id(1, 1), at(4 * DAY as i64)));
+    assert!(matches!(s.defer(id(1, 1), true, at(1)), Next::Retry(_)), "written down after all");
+    assert_eq!(s.standing(id(1, 1), at(1)), Some(Standing::Waiting(399 * S)));
+}
+
+#[test]
 fn recipients_of_one_message_and_destination_go_together_up_to_a_limit() {
     let mut s = sched();
     for (rcpt, dest) in [(1, "d"), (2, "e"), (3, "d"), (4, "d"), (5, "d")] {

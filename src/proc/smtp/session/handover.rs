@@ -6,10 +6,11 @@
 //!
 //! RFC 5321 4.1.1.4, 4.4, 6.3; RFC 6409 8.
 
-use super::{Client, Session};
+use super::{Client, Lost, Session};
 use crate::base::clock::WallTime;
 use crate::base::log::{self, Show};
 use crate::ipc::smtp_queue as queue;
+use crate::proc::smtp::intake::Uncommitted;
 use crate::proc::smtp::message::{Complete, Incoming, Start};
 use crate::proto::addr::{Charset, Mailbox};
 use crate::proto::date::DateTime;
@@ -45,16 +46,17 @@ impl Session<'_> {
     }
 
     /// The message was read to its end: hands it over, and says what to answer.
-    pub(super) fn accept(&mut self, incoming: Incoming) -> Reply {
+    pub(super) fn accept(&mut self, incoming: Incoming) -> Result<Reply, Lost> {
         let qid = incoming.ticket.qid.clone();
         let mut size = None;
-        let result = incoming.finish().and_then(|complete| {
+        let result = incoming.finish().map_err(Uncommitted::from).and_then(|complete| {
             size = Some(complete.summary.size);
             self.commit(complete)
         });
         let reply = match result {
             Ok(()) => Reply::new(250, Enhanced::new(2, 0, 0), format!("{qid} Message accepted")),
-            Err(reply) => reply,
+            Err(Uncommitted::Refused(reply)) => reply,
+            Err(Uncommitted::Unknown) => return Err(Lost::Commit(qid)),
         };
         let from = self.server.transaction().map(|m| m.from.to_string());
         for (_, rcpt) in &self.rcpts {
@@ -69,33 +71,37 @@ impl Session<'_> {
                 result = Show(&reply)
             );
         }
-        reply
+        Ok(reply)
     }
 
-    fn commit(&mut self, complete: Complete) -> Result<(), Reply> {
+    fn commit(&mut self, complete: Complete) -> Result<(), Uncommitted> {
         let Complete { summary, fixup, end, mut ticket, secs } = complete;
         let mail = self.server.transaction().cloned().ok_or(table::LOCAL_ERROR)?;
         let submission = fixup.is_some();
         // A message that one of these recipients has had already goes in a circle.
         let had = |m: &Mailbox| summary.delivered_to.contains(&m.key());
         if !submission && self.rcpts.iter().any(|(m, _)| had(m)) {
-            return Err(table::LOOP);
+            return Err(table::LOOP.into());
         }
         let mut edits = match fixup {
             Some(fixup) => {
                 let owned = self.owned(fixup.authors())?;
                 let may: &dyn Fn(&Mailbox) -> bool = &|m| owned.contains(&m.key());
-                fixup.finish(summary.header, self.is_held_to_senders().then_some(may))?
+                fixup
+                    .finish(summary.header, self.is_held_to_senders().then_some(may))
+                    .map_err(Reply::from)?
             }
             None => {
                 let mut edits = Edits::new();
-                fixup::separate(&mut edits, summary.header).map_err(FixupError::from)?;
+                fixup::separate(&mut edits, summary.header)
+                    .map_err(FixupError::from)
+                    .map_err(Reply::from)?;
                 edits
             }
         };
         let now = local_time(WallTime::from_secs(secs));
         let received = self.received(&mail, &ticket.qid, now);
-        edits.prepend(received.into_bytes()).map_err(FixupError::from)?;
+        edits.prepend(received.into_bytes()).map_err(FixupError::from).map_err(Reply::from)?;
         let message = queue::Message {
             sender: mail.from.to_string(),
             smtputf8: mail.smtputf8,
