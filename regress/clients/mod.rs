@@ -13,6 +13,10 @@ pub const TESTS: &[Test] = &[
     Test { name: "sendmail-refused-recipient-is-69", run: sendmail::refused },
     Test { name: "sendmail-speaks-smtp-on-stdin", run: sendmail::speaks_smtp },
     Test { name: "sendmail-mail-kept-offline-is-sent-later", run: sendmail::offline },
+    Test {
+        name: "sendmail-mail-kept-offline-and-refused-comes-back",
+        run: sendmail::offline_refused,
+    },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "demo-ends-with-success", run: howto::demo },
 ];

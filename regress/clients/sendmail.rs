@@ -171,3 +171,42 @@ pub fn offline(env: &Env) -> Outcome {
     assert_eq!(left, 4, "the two that were sent are gone, the others stay");
     Outcome::Passed
 }
+
+/// Nobody waits for the answer to mail that was kept: who is refused comes back.
+pub fn offline_refused(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let dir = env.dir.clone();
+    assert!(daemon.stop().success());
+    let kept = rmail::disk::offline::Kept {
+        sender: "joe@example.com".into(),
+        notify: None,
+        ret: None,
+        envid: None,
+        recipients: ["ann@example.com", "nobody-here@example.com"].map(String::from).to_vec(),
+        message: b"Subject: kept\r\n\r\nhi\r\n".to_vec(),
+    };
+    let place = dir.join("spool/offline");
+    rmail::disk::offline::write(&place, &kept).expect("write");
+    let daemon = Daemon::launch(env, &dir);
+    let gone = || std::fs::read_dir(&place).expect("read").count() == 0;
+    assert!(
+        crate::daemon::eventually(std::time::Duration::from_secs(60), gone),
+        "{}",
+        daemon.log()
+    );
+    daemon.drained();
+    let ann = messages(&dir.join("mail/ann"));
+    assert!(ann.len() == 1 && ann[0].contains("Subject: kept\n"), "{ann:?}\n{}", daemon.log());
+    let joe = messages(&dir.join("mail/joe"));
+    assert_eq!(joe.len(), 1, "{}", daemon.log());
+    for line in [
+        "Return-Path: <>",
+        "Final-Recipient: rfc822; nobody-here@example.com",
+        "Status: 5.1.1",
+        "Subject: kept",
+    ] {
+        assert!(joe[0].lines().any(|l| l == line), "{line}\n{}", joe[0]);
+    }
+    assert!(!joe[0].contains("ann@example.com"), "{}", joe[0]);
+    Outcome::Passed
+}

@@ -45,6 +45,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "stopped-store", run: stopped::store },
     Test { name: "stopped-control", run: stopped::control },
     Test { name: "fifty-reloads-under-load", run: reload::fifty_under_load },
+    Test { name: "last-listener-of-a-process-goes-at-a-reload", run: reload::listeners },
     Test { name: "restarts-wait-longer-each-time", run: deaths::backoff },
     Test { name: "message-of-which-stores-die-is-held", run: deaths::poison },
     Test { name: "message-of-which-mta-dies-is-held", run: deaths::poison_of_mta },

@@ -185,3 +185,33 @@ fn bad_one(env: &Env, site: &Site, generation: usize) {
     assert_eq!(client.reply().code, 354);
     drop(client);
 }
+
+/// The last listener of a process goes like any other: its port is closed.  What
+/// cannot change is refused, with all else left as it is.
+pub fn listeners(env: &Env) -> Outcome {
+    let site = Site::start(env, "");
+    let file = env.dir.join("rmail.conf");
+    let text = std::fs::read_to_string(&file).expect("read");
+    let imaps = site.daemon.address("imaps", 0);
+    assert!(std::net::TcpStream::connect(imaps).is_ok());
+    let is_imap = |l: &&str| l.contains("imaps");
+    let without: Vec<&str> = text.lines().filter(|l| !is_imap(l)).collect();
+    let without = without.join("\n") + "\n";
+    std::fs::write(&file, &without).expect("write");
+    site.daemon.ctl_ok(&["reload"]);
+    let closed = || std::net::TcpStream::connect(imaps).is_err();
+    assert!(eventually(SOON, closed), "{}", site.daemon.log());
+    std::fs::write(&file, text.replace("rmaild.sock", "other.sock")).expect("write");
+    let out = site.daemon.ctl(&["reload"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("socket: cannot change"), "{said}");
+    assert!(closed());
+    // And it comes again.
+    let port = format!("port {} imaps", imaps.port());
+    std::fs::write(&file, text.replace("port 0 imaps", &port)).expect("write");
+    site.daemon.ctl_ok(&["reload"]);
+    let open = || std::net::TcpStream::connect(imaps).is_ok();
+    assert!(eventually(SOON, open), "{}", site.daemon.log());
+    site.post(JOE, "works");
+    Outcome::Passed
+}

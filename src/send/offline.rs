@@ -6,7 +6,14 @@
 //! another's file gains nothing.
 
 use super::session::{self, Failed, Mail};
+use crate::base::clock::WallTime;
 use crate::disk::offline::{self, Kept};
+use crate::proto::addr::{Charset, Mailbox};
+use crate::proto::cursor::Cursor;
+use crate::proto::date::DateTime;
+use crate::proto::dsn::{Action, Diagnostic, Recipient, Report};
+use crate::proto::smtp::command::Ret;
+use crate::proto::smtp::reply::Enhanced;
 use std::path::Path;
 
 /// Where they are kept.
@@ -29,7 +36,8 @@ pub fn keep(mail: &Mail) -> Result<(), String> {
 }
 
 /// Sends a kept message of this user and removes it.  One that is not whole is
-/// removed too: its sender was told that it could not be kept.
+/// removed too: its sender was told that it could not be kept.  Nobody waits for
+/// the answer any more: who is refused comes back in a report, as from a queue.
 pub fn send(socket: &Path, path: &Path) -> Result<(), Failed> {
     let read = offline::read(path, crate::sys::user::uid())
         .map_err(|e| Failed::Temporary(e.to_string()))?;
@@ -43,7 +51,82 @@ pub fn send(socket: &Path, path: &Path) -> Result<(), Failed> {
             recipients: kept.recipients,
             message: kept.message,
         };
-        session::submit(socket, &mail)?;
+        let refused = match session::submit_partly(socket, &mail) {
+            Ok(refused) => refused,
+            Err(Failed::Refused(why)) => {
+                mail.recipients.iter().map(|r| (r.clone(), why.clone())).collect()
+            }
+            Err(failed) => return Err(failed),
+        };
+        if !refused.is_empty() {
+            report(socket, path, &mail, &refused)?;
+        }
     }
     std::fs::remove_file(path).map_err(|e| Failed::Temporary(format!("{}: {e}", path.display())))
+}
+
+/// Tells the sender whom the daemon refused, and why.  RFC 3464.
+fn report(
+    socket: &Path,
+    path: &Path,
+    mail: &Mail,
+    refused: &[(String, String)],
+) -> Result<(), Failed> {
+    let server = session::server_name(socket)?;
+    let mailbox = |address: &str| {
+        let address = session::complete(address, &server);
+        Mailbox::parse(address.as_bytes(), Charset::Utf8).ok()
+    };
+    let Some(sender) = mailbox(&mail.sender) else {
+        return Ok(());
+    };
+    let named: Vec<(Mailbox, &str)> =
+        refused.iter().filter_map(|(r, why)| Some((mailbox(r)?, why.as_str()))).collect();
+    let now = DateTime::utc(WallTime::now().secs);
+    let recipients: Vec<Recipient<'_>> = named
+        .iter()
+        .map(|(address, why)| Recipient {
+            address,
+            original: None,
+            action: Action::Failed,
+            status: status(why),
+            remote: None,
+            diagnostic: Some(Diagnostic::Local(why)),
+            last_attempt: Some(now),
+            until: None,
+        })
+        .collect();
+    let unique = path.file_name().unwrap_or_default().to_string_lossy();
+    let report = Report {
+        host: &server,
+        to: &sender,
+        action: Action::Failed,
+        recipients: &recipients,
+        envid: mail.envid.as_deref(),
+        id: &unique,
+        arrival: now,
+        now,
+        unique: &unique,
+        returned: Ret::Full,
+        eight_bit: !mail.message.is_ascii(),
+    };
+    let message = [&report.head()[..], &mail.message, &report.tail()].concat();
+    let recipients = vec![sender.to_string()];
+    let back = Mail {
+        sender: String::new(),
+        full_name: None,
+        notify: None,
+        ret: None,
+        envid: None,
+        recipients,
+        message,
+    };
+    session::submit(socket, &back)
+}
+
+/// The code in a refusal, `550 5.1.1 why`.
+fn status(said: &str) -> Enhanced {
+    let code = said.get(4..).unwrap_or_default();
+    let code = Enhanced::parse(&mut Cursor::new(code.as_bytes()));
+    code.filter(|c| c.class == 5).unwrap_or(Enhanced::new(5, 0, 0))
 }

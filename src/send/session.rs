@@ -57,54 +57,91 @@ impl Failed {
     }
 }
 
-/// Sends a message; blocks until the daemon has it on disk.
+/// Sends a message; blocks until the daemon has it on disk.  One recipient who is
+/// refused, and nobody gets it.
 pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
-    let mut session = Session::open(socket)?;
-    let greeting = session.expect(b"", 220)?;
-    // The greeting begins with the server's name, which completes addresses
-    // without a domain.  RFC 5321 4.2.
-    let name = greeting.split_ascii_whitespace().next().unwrap_or("localhost").to_string();
-    let complete = |address: &str| match address {
+    Session::open(socket)?.send(mail, &mut |recipient, failed| Err(failed.of(recipient)))
+}
+
+/// The same to those recipients who are taken; gives the others, and what was
+/// said of them.
+pub fn submit_partly(socket: &Path, mail: &Mail) -> Result<Vec<(String, String)>, Failed> {
+    let mut others = Vec::new();
+    let refused = &mut |recipient: &str, failed| match failed {
+        Failed::Refused(why) => {
+            others.push((recipient.to_string(), why));
+            Ok(())
+        }
+        failed => Err(failed),
+    };
+    Session::open(socket)?.send(mail, refused)?;
+    Ok(others)
+}
+
+/// The daemon's host name.
+pub fn server_name(socket: &Path) -> Result<String, Failed> {
+    Ok(Session::open(socket)?.name)
+}
+
+/// What is done about a recipient who is refused.
+type Refused<'a> = &'a mut dyn FnMut(&str, Failed) -> Result<(), Failed>;
+
+impl Session {
+    fn send(mut self, mail: &Mail, refused: Refused<'_>) -> Result<(), Failed> {
+        let session = &mut self;
+        let sender = complete(&mail.sender, &session.name);
+        session.expect(format!("EHLO {}\r\n", host()).as_bytes(), 250)?;
+        let mut from = format!("MAIL FROM:<{sender}>");
+        if !sender.is_ascii() || mail.recipients.iter().any(|r| !r.is_ascii()) {
+            from.push_str(" SMTPUTF8");
+        }
+        if mail.message.iter().any(|b| *b >= 0x80) {
+            from.push_str(" BODY=8BITMIME");
+        }
+        if let Some(ret) = &mail.ret {
+            from.push_str(&format!(" RET={ret}"));
+        }
+        if let Some(envid) = &mail.envid {
+            from.push_str(&format!(" ENVID={}", xtext(envid)));
+        }
+        session.expect(format!("{from}\r\n").as_bytes(), 250)?;
+        let mut taken = false;
+        for recipient in &mail.recipients {
+            let mut to = format!("RCPT TO:<{}>", complete(recipient, &session.name));
+            if let Some(notify) = &mail.notify {
+                to.push_str(&format!(" NOTIFY={notify}"));
+            }
+            let reply = session.expect(format!("{to}\r\n").as_bytes(), 250);
+            match reply {
+                Ok(_) => taken = true,
+                Err(failed) => refused(recipient, failed)?,
+            }
+        }
+        if !taken {
+            return Ok(());
+        }
+        session.expect(b"DATA\r\n", 354)?;
+        let mut body = Vec::with_capacity(mail.message.len() + 64);
+        let mut stuffer = Stuffer::new();
+        if let Some(from) = made_from(mail, &sender) {
+            stuffer.feed(from.as_bytes(), &mut body);
+        }
+        stuffer.feed(&mail.message, &mut body);
+        stuffer.finish(&mut body);
+        session.expect(&body, 250)?;
+        // It is on disk; how the farewell goes changes nothing.
+        let _ = session.expect(b"QUIT\r\n", 221);
+        Ok(())
+    }
+}
+
+/// An address without a domain gets the server's name.
+pub fn complete(address: &str, server: &str) -> String {
+    match address {
         "" => String::new(),
         a if a.contains('@') => a.to_string(),
-        a => format!("{a}@{name}"),
-    };
-    let sender = complete(&mail.sender);
-    session.expect(format!("EHLO {}\r\n", host()).as_bytes(), 250)?;
-    let mut from = format!("MAIL FROM:<{sender}>");
-    if !sender.is_ascii() || mail.recipients.iter().any(|r| !r.is_ascii()) {
-        from.push_str(" SMTPUTF8");
+        a => format!("{a}@{server}"),
     }
-    if mail.message.iter().any(|b| *b >= 0x80) {
-        from.push_str(" BODY=8BITMIME");
-    }
-    if let Some(ret) = &mail.ret {
-        from.push_str(&format!(" RET={ret}"));
-    }
-    if let Some(envid) = &mail.envid {
-        from.push_str(&format!(" ENVID={}", xtext(envid)));
-    }
-    session.expect(format!("{from}\r\n").as_bytes(), 250)?;
-    for recipient in &mail.recipients {
-        let mut to = format!("RCPT TO:<{}>", complete(recipient));
-        if let Some(notify) = &mail.notify {
-            to.push_str(&format!(" NOTIFY={notify}"));
-        }
-        let reply = session.expect(format!("{to}\r\n").as_bytes(), 250);
-        reply.map_err(|failed| failed.of(recipient))?;
-    }
-    session.expect(b"DATA\r\n", 354)?;
-    let mut body = Vec::with_capacity(mail.message.len() + 64);
-    let mut stuffer = Stuffer::new();
-    if let Some(from) = made_from(mail, &sender) {
-        stuffer.feed(from.as_bytes(), &mut body);
-    }
-    stuffer.feed(&mail.message, &mut body);
-    stuffer.finish(&mut body);
-    session.expect(&body, 250)?;
-    // It is on disk; how the farewell goes changes nothing.
-    let _ = session.expect(b"QUIT\r\n", 221);
-    Ok(())
 }
 
 /// A From field for a message that has none, when a name was given.
@@ -134,6 +171,8 @@ fn host() -> String {
 
 struct Session {
     lines: LineReader,
+    /// The server's name.
+    name: String,
 }
 
 impl Session {
@@ -143,7 +182,13 @@ impl Session {
         stream.write_all(&[MAIL]).map_err(none)?;
         let stream =
             Stream::new(OwnedFd::from(stream)).map_err(|e| Failed::Temporary(e.to_string()))?;
-        Ok(Session { lines: LineReader::new(stream, Deadline::NEVER) })
+        let lines = LineReader::new(stream, Deadline::NEVER);
+        let mut session = Session { lines, name: String::new() };
+        let greeting = session.expect(b"", 220)?;
+        // The greeting begins with the server's name.  RFC 5321 4.2.
+        let name = greeting.split_ascii_whitespace().next().unwrap_or("localhost");
+        session.name = name.to_string();
+        Ok(session)
     }
 
     /// Sends bytes, and reads a reply that must have this code; gives its text.

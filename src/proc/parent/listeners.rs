@@ -141,9 +141,11 @@ impl Listeners {
 }
 
 impl Supervisor {
-    /// Tells a child its listeners; nothing listens before all are ready.
+    /// Tells a child its listeners, be it that there are none any more; nothing
+    /// listens before all are ready.
     pub fn hand_listeners(&mut self, kind: Kind) {
-        if self.phase == super::Phase::Starting {
+        let listens = matches!(kind, Kind::Smtp | Kind::Imap | Kind::Control);
+        if !listens || self.phase == super::Phase::Starting {
             return;
         }
         let mut all = Vec::new();
@@ -162,9 +164,6 @@ impl Supervisor {
                 all.push(listener.clone());
                 fds.push((listener, fd));
             }
-        }
-        if all.is_empty() {
-            return;
         }
         self.tell(kind, &Down::Listeners { all }, None);
         for (listener, fd) in fds {

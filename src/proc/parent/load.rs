@@ -351,6 +351,9 @@ impl Loaded {
         if self.config.queue_directory() != new.config.queue_directory() {
             errors.push("queue directory: cannot change while running: restart rmaild".into());
         }
+        if self.socket_path() != new.socket_path() {
+            errors.push("socket: cannot change while running: restart rmaild".into());
+        }
         if errors.is_empty() {
             Ok(())
         } else {
