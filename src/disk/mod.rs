@@ -1,5 +1,10 @@
 //! Every on-disk format, and nothing else: spool, Maildir++, index, tables.
 //!
+//! A Maildir's files beside the messages: `uidlist` and `uidvalidity` (UIDs),
+//! `keywords`, `subscriptions`, `index` (flags' MODSEQ), `meta`; `dotlock` guards
+//! those that Dovecot writes too.  `atomic` is how a file comes to be, with every
+//! fsync; `offline` and `mbox` are what sendmail and old users read.
+//!
 //! Vocabulary: bytes are *written*, then *synced*, a name makes them *visible*,
 //! and a synced directory makes them *committed*.
 

@@ -59,7 +59,8 @@ pub fn lock(dir: &Path, owner: &Owner, mode: u32) -> Result<Dotlock> {
 }
 
 impl UidList {
-    /// Reads a mailbox's list.  `None`: there is none, or none that can be used.
+    /// Reads a mailbox's list.  `None`: there is none, or none that can be used;
+    /// `maildir::mailbox::load` makes another then, with a new UIDVALIDITY.
     pub fn load(dir: &Path, mode: u32) -> Result<Option<(UidList, Vec<Record>)>> {
         let path = dir.join(NAME);
         let mut file = match File::open(&path) {

@@ -3,8 +3,8 @@
 //! Pure: it is told the time, reads no clock and touches no disk.  It is built
 //! anew from the spool at each start.
 //!
-//! Attempt n+1 is due `base * n * n` after the message was accepted (400 s: at
-//! once, 6m40, 26m40, 1h, 1h47 ...).  Recipients of one message that go to one
+//! Attempt n+1 is due `base * n * n` after the message was accepted (400 s, for
+//! other servers: at once, 6m40, 26m40, 1h, 1h47 ...; 10 s here).  Recipients of one message that go to one
 //! destination go together; senders are served in turn; a destination and a
 //! class of deliveries have only so many jobs in work at a time.  A destination
 //! that answers again has its waiting messages tried at once.
