@@ -36,7 +36,8 @@ deps: deps-build
 deps-build:
 	@sh etc/deps.sh build
 
-demo: deps-build
+demo:
+	@sh etc/deps.sh demo
 	${CARGO} build ${CARGOFLAGS}
 	@sh etc/demo.sh
 

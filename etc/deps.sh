@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh build|regress: what is missing on this machine, installed when run by
+# deps.sh build|demo|regress: what is missing on this machine, installed when run by
 # root (the command is printed first), else named.  NO_INSTALL=1 only names.
 set -eu
 want=${1:-build}
@@ -19,9 +19,13 @@ add() {
 	[ "$names" = - ] || missing="$missing $names"
 }
 
-# needs build|regress COMMAND DEBIAN-PACKAGES OPENBSD-PACKAGES
+# needs build|demo|regress COMMAND DEBIAN-PACKAGES OPENBSD-PACKAGES; each needs
+# what those before it do
 needs() {
-	[ "$1" = build ] || [ "$want" = regress ] || return 0
+	case $want.$1 in
+	*.build | demo.demo | regress.*) ;;
+	*) return 0 ;;
+	esac
 	command -v "$2" >/dev/null 2>&1 || add "$3" "$4"
 }
 
@@ -34,7 +38,7 @@ if [ $system = debian ]; then
 	[ -f /etc/ssl/certs/ca-certificates.crt ] || add ca-certificates -
 fi
 needs regress python3 python3 python3
-needs regress curl curl curl
+needs demo curl curl curl
 needs regress mandoc mandoc -
 needs regress mbsync isync isync
 needs regress mutt mutt mutt

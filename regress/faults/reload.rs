@@ -29,6 +29,8 @@ fn figures(site: &Site) -> Figures {
             let rollup = rollup.unwrap_or_default();
             let pss = rollup.lines().find_map(|l| l.strip_prefix("Pss:"));
             let pss = pss.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
+            // Another user's process, or one that changed its own, shows nothing.
+            assert!(fds > 0 || !rmail::sys::user::is_root(), "{kind}");
             all.insert(((*kind).to_string(), pid), (fds, pss.unwrap_or(0)));
         }
     }

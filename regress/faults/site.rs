@@ -226,6 +226,7 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        signal(self.0, Signal::SIGCONT);
+        // Not to panic: the process may be gone, and a test with it.
+        let _ = kill(Pid::from_raw(i32::try_from(self.0).unwrap_or(0)), Signal::SIGCONT);
     }
 }

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::mpsc::{sync_channel, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Stack of a channel's reader; it only decodes and hands over.
@@ -174,6 +174,8 @@ impl Link {
 pub struct Peer<Q, A> {
     name: &'static str,
     link: Mutex<Option<Arc<Link>>>,
+    /// A channel has been put in place.
+    fresh: Condvar,
     serve: Arc<dyn Serve>,
     types: PhantomData<fn(Q) -> A>,
 }
@@ -181,7 +183,7 @@ pub struct Peer<Q, A> {
 impl<Q: Wire, A: Wire> Peer<Q, A> {
     /// A neighbour without a channel yet: calls fail with `PeerGone`.
     pub fn new(name: &'static str, serve: Arc<dyn Serve>) -> Self {
-        Peer { name, link: Mutex::new(None), serve, types: PhantomData }
+        Peer { name, link: Mutex::new(None), fresh: Condvar::new(), serve, types: PhantomData }
     }
 
     /// Puts a fresh channel in place; calls on the old one end in `PeerGone`.
@@ -205,12 +207,37 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
         // Under the lock: nobody sends on the fresh channel before.
         self.serve.attached();
         drop(current);
+        self.fresh.notify_all();
         Ok(())
     }
 
     /// Asks and waits for the answer; blocks up to `deadline`.  Any thread.
     pub fn call(&self, ask: &Q, deadline: Deadline) -> Result<A, CallError> {
         self.call_fd(ask, None, deadline).map(|(a, _)| a)
+    }
+
+    /// The same of a peer that may be dying: asks its successor again, up to
+    /// `deadline`.  For questions that change nothing.
+    pub fn call_again(&self, ask: &Q, deadline: Deadline) -> Result<A, CallError> {
+        loop {
+            let tried = self.lock().clone();
+            match self.call(ask, deadline) {
+                Err(CallError::PeerGone) => self.wait_fresh(tried.as_ref(), deadline)?,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Waits for another channel than this.
+    fn wait_fresh(&self, than: Option<&Arc<Link>>, deadline: Deadline) -> Result<(), CallError> {
+        let mut link = self.lock();
+        while link.as_ref().map(Arc::as_ptr) == than.map(Arc::as_ptr) {
+            if deadline.expired() {
+                return Err(CallError::PeerGone);
+            }
+            link = lock::wait_for(&self.fresh, link, deadline.left());
+        }
+        Ok(())
     }
 
     /// The same with a descriptor each way.
@@ -355,6 +382,28 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn a_question_is_asked_of_the_successor_of_a_peer_that_died() {
+        let client: Peer<u32, u32> = Peer::new("server", Arc::new(NoRequests));
+        std::thread::scope(|s| {
+            let asked = s.spawn(|| client.call_again(&21, soon()));
+            // The first takes the question and dies, the second answers it.
+            let (a, b) = fdpass::socketpair().unwrap();
+            client.attach(a).unwrap();
+            let message = Receiver::new(MESSAGE).recv(b.as_fd(), soon()).unwrap();
+            assert_eq!(message.kind, Kind::Request);
+            drop(b);
+            let (a, b) = fdpass::socketpair().unwrap();
+            let server: Peer<u32, u32> = Peer::new("client", Arc::new(Doubler));
+            server.attach(b).unwrap();
+            client.attach(a).unwrap();
+            assert_eq!(asked.join().unwrap(), Ok(42));
+        });
+        let nobody: Peer<u32, u32> = Peer::new("nobody", Arc::new(NoRequests));
+        let soon = Deadline::after(Duration::from_millis(1));
+        assert_eq!(nobody.call_again(&1, soon), Err(CallError::PeerGone));
     }
 
     #[test]

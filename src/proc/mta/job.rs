@@ -142,7 +142,7 @@ impl Shared {
             return self.over_socket(&snapshot, action, &letter, &mut open);
         }
         let ask = mta_lookup::Ask::Route { action: job.action.clone(), domain: job.domain.clone() };
-        let route = match self.lookup.call(&ask, self.soon()) {
+        let route = match self.lookup.call_again(&ask, self.soon()) {
             Ok(Answer::Route { route }) => route,
             Ok(_) => Err(NoRoute::Temporary { why: "lookup answered another question".into() }),
             Err(e) => Err(NoRoute::Temporary { why: e.to_string() }),
@@ -309,7 +309,7 @@ impl Shared {
 
     fn credentials(&self, action: &str, label: &str) -> Result<(String, Secret), Lost> {
         let ask = mta_lookup::Ask::Credentials { action: action.into(), label: label.into() };
-        match self.lookup.call(&ask, self.soon()) {
+        match self.lookup.call_again(&ask, self.soon()) {
             Ok(Answer::Credentials { found: Ok(Some(c)) }) => Ok((c.user, c.password)),
             Ok(Answer::Credentials { found: Ok(None) }) => {
                 Err(Lost::Io(format!("no credentials for {label}")))
@@ -326,7 +326,7 @@ impl Shared {
             return Ok(action.helo.clone());
         };
         let ask = mta_lookup::Ask::Helo { action: name.to_owned(), local };
-        match self.lookup.call(&ask, self.soon()) {
+        match self.lookup.call_again(&ask, self.soon()) {
             Ok(Answer::Helo { name: Ok(Some(found)) }) => Ok(found),
             Ok(Answer::Helo { name: Ok(None) }) => Ok(action.helo.clone()),
             Ok(Answer::Helo { name: Err(why) }) => Err(Lost::Io(why)),

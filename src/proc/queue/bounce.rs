@@ -323,7 +323,7 @@ impl Shared {
     /// Asks lookup who takes an address.
     fn route(&self, sender: &str, rcpt: &Mailbox) -> Result<Routed, Why> {
         let ask = Ask::Route { sender: sender.to_owned(), rcpt: rcpt.to_string() };
-        match self.lookup.call(&ask, self.soon()).map_err(|e| e.to_string())? {
+        match self.lookup.call_again(&ask, self.soon()).map_err(|e| e.to_string())? {
             Answer::Route { verdict: Verdict::Accepted { to } } if !to.is_empty() => {
                 Ok(Routed::To(to))
             }

@@ -181,6 +181,9 @@ impl Shared {
             Ok(queue_lookup::Answer::Route { .. }) => {
                 return later(3, 0, "lookup answered another question".into());
             }
+            Err(e @ CallError::PeerGone) => {
+                return over(Settled::ours(number, How::Postponed, 3, 2, e.to_string()));
+            }
             Err(e) => return later(3, 0, e.to_string()),
         };
         let channel = match slot.wait(self.soon()) {
