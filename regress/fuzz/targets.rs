@@ -4,7 +4,7 @@
 //! about.  Its name is that of its directory in corpus/; words/ has words that
 //! help the fuzzer, in files named by what stands before the first hyphen.
 
-use rmail::{base, conf, disk, ipc, proto};
+use rmail::{base, conf, disk, ipc, proc, proto, send};
 
 /// A target's name and what it does with bytes: a finding is a panic.
 pub type Target = (&'static str, fn(&[u8]));
@@ -26,6 +26,8 @@ pub const TARGETS: &[Target] = &[
     ("date", proto::date::fuzz_date),
     ("text", proto::text::fuzz::fuzz_text),
     ("dns-message", proto::dns::fuzz_message),
+    ("dns-zone", proto::dns::zone::fuzz_zone),
+    ("resolv-conf", base::dns::fuzz_resolv_conf),
     ("auth-message", proto::assess::fuzz_message),
     ("auth-spf", proto::spf::fuzz_record),
     ("auth-dkim", proto::dkim::fuzz_signature),
@@ -41,6 +43,8 @@ pub const TARGETS: &[Target] = &[
     ("channel-message", ipc::fuzz::fuzz_message),
     ("channel-frames", ipc::fuzz::fuzz_frames),
     ("conf", conf::fuzz_config),
+    ("format", proc::lookup::format::fuzz_values),
+    ("sendmail", send::fuzz_message),
     ("table", disk::table::fuzz_table),
     ("aliases", disk::aliases::fuzz_file),
     ("offline", disk::offline::fuzz_file),
@@ -50,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("maildir-file", disk::maildir::file::fuzz_name),
     ("maildir-subscriptions", disk::subscriptions::fuzz_subscriptions),
     ("maildir-uidlist", disk::uidlist::codec::fuzz_list),
+    ("maildir-uidvalidity", disk::uidvalidity::fuzz_value),
     ("maildir-keywords", disk::keywords::fuzz_keywords),
     ("maildir-index", disk::index::fuzz_index),
     ("maildir-meta", disk::meta::fuzz_meta),

@@ -224,6 +224,12 @@ pub fn parse_resolv_conf(text: &[u8]) -> Vec<SocketAddr> {
     servers
 }
 
+/// Fuzz target: a resolv.conf(5).
+pub fn fuzz_resolv_conf(bytes: &[u8]) {
+    let servers = parse_resolv_conf(bytes);
+    assert!((1..=SERVERS).contains(&servers.len()));
+}
+
 fn server(word: &str) -> Option<SocketAddr> {
     if let Some(rest) = word.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;

@@ -12,6 +12,7 @@ mod options;
 mod session;
 
 use crate::base::exits::sysexits;
+use crate::proto::mime::field::Fields;
 use options::Options;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -115,6 +116,20 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
         },
         result => outcome(result),
     }
+}
+
+/// Fuzz target: a message on standard input of `sendmail -t`.
+pub fn fuzz_message(bytes: &[u8]) {
+    let message = options::normalise(bytes, true);
+    assert!(!message.windows(2).any(|w| w[1] == b'\n' && w[0] != b'\r'));
+    let options = Options::parse(&["-t".into()]).expect("options");
+    // What becomes part of a command is one word of it.
+    for recipient in options.all_recipients(&message).unwrap_or_default() {
+        assert!(recipient.bytes().all(|b| b >= b' ' && b != 0x7f), "{recipient:?}");
+        assert_eq!(session::complete(&recipient, "mx.example").matches('\n').count(), 0);
+    }
+    let left = options::without_bcc(&message);
+    assert!(!Fields::new(&left).any(|f| f.is(b"bcc")));
 }
 
 fn outcome(result: Result<(), session::Failed>) -> ExitCode {

@@ -4,8 +4,9 @@
 //! directory; in a command none may be more than one word, or anything to a
 //! shell.
 
+use crate::conf::format::Place;
 use crate::conf::format::{Format, Modifier, Part, Range, Specifier, Token};
-use crate::proto::addr::split_detail;
+use crate::proto::addr::{split_detail, Charset, Mailbox};
 
 /// The longest expansion of one format, in bytes.
 const EXPANSION_MAX: usize = 1023;
@@ -260,10 +261,52 @@ fn cut(value: &str, range: Range) -> Option<String> {
     Some(chars.get(begin..=end)?.iter().collect())
 }
 
+/// Fuzz target: sender and recipient, parted by NUL, in a path, in a command and
+/// in one for a shell.
+pub fn fuzz_values(bytes: &[u8]) {
+    let text = |b: &[u8]| {
+        let parsed = Mailbox::parse(b, Charset::Utf8).ok();
+        parsed.map(|m| m.to_string()).unwrap_or_default()
+    };
+    let mut parts = bytes.splitn(2, |b| *b == 0).map(text);
+    let sender = parts.next().unwrap_or_default();
+    let dest = parts.next().unwrap_or_else(|| sender.clone());
+    let user = dest.split('@').next().unwrap_or_default().to_owned();
+    let values = Values {
+        sender,
+        rcpt: dest.clone(),
+        dest,
+        user,
+        home: "/home/joe".into(),
+        mda: Vec::new(),
+        delim: '+',
+    };
+    let format = |text, place| Format::parse(text, place).expect("a format");
+    let place = format("/m/%{dest.domain}/%{dest.user:lowercase|strip}", Place::Path);
+    if let Ok(path) = path(&place, &values) {
+        let names: Vec<&str> = path.split('/').collect();
+        assert!(
+            matches!(names[..], ["", "m", domain, user] if !domain.is_empty() && !user.is_empty())
+        );
+        assert!(!names.iter().any(|n| matches!(*n, "." | "..")) && !path.contains('\0'), "{path}");
+    }
+    let plain = format("prog -f %{sender} x%{dest.user}", Place::Command);
+    if let Ok(words) = command(&plain, &values) {
+        assert!(words.len() == 4 || (words.len() == 3 && values.sender.is_empty()), "{words:?}");
+        assert!(!words[2].starts_with('-'), "{words:?}");
+    }
+    let shell = format("|%{dest:raw}|%{sender}|%{user.username}", Place::Command);
+    if let Ok(words) = command(&shell, &values) {
+        assert_eq!((words.len(), words[1].as_str()), (3, "-c"));
+        let safe = |c: char| c.is_ascii_alphanumeric() || SHELL_SAFE.contains(c);
+        let parts: Vec<&str> = words[2].split('|').collect();
+        assert!(parts.len() == 4 && parts.iter().all(|p| p.chars().all(safe)), "{words:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::format::Place;
 
     fn values() -> Values {
         Values {

@@ -17,7 +17,7 @@ mod accounts;
 mod auth;
 mod dns;
 mod expand;
-mod format;
+pub mod format;
 mod hosts;
 mod route;
 mod rules;

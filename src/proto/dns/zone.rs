@@ -224,6 +224,14 @@ fn data(kind: &[u8], words: &[Vec<u8>]) -> Result<Data, &'static str> {
     })
 }
 
+/// Fuzz target: a zone file.
+pub fn fuzz_zone(bytes: &[u8]) {
+    if let Err(e) = Zone::parse(bytes) {
+        let lines = bytes.iter().filter(|b| **b == b'\n').count();
+        assert!(e.line <= lines.saturating_add(1));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
