@@ -42,6 +42,7 @@ use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::base::clock::WallTime;
 use crate::base::crypto::{CryptoError, KEY_LEN};
@@ -159,7 +160,7 @@ impl Spool {
             dir: dir.to_path_buf(),
             masters,
             committed: DirSync::new(&dir.join("queue")),
-            qids: Qids::default(),
+            qids: Qids::after(last_second(dir)?),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             _lock: lock,
         })
@@ -173,6 +174,7 @@ impl Spool {
     /// Begins a message.
     pub fn begin(&self, now: WallTime, deflate: bool) -> Result<Draft, SysError> {
         let master = self.masters.first().ok_or(SysError::new("queue key", errno::ENOENT))?;
+        let now = self.after_start(now);
         let qid = self.qids.next(now.secs);
         let (head, keys) =
             Head::new(qid, (now.secs, now.micros()), deflate, master).map_err(crypto)?;
@@ -181,12 +183,26 @@ impl Spool {
         Ok(Draft { file, head, keys })
     }
 
+    /// Waits for the second after that in which this process began, see [`Qids`].
+    fn after_start(&self, now: WallTime) -> WallTime {
+        if !self.qids.first_second(now.secs) {
+            return now;
+        }
+        let left = 1_000_000_000u32.saturating_sub(now.nanos);
+        std::thread::sleep(Duration::from_nanos(u64::from(left)));
+        WallTime::now()
+    }
+
     /// Publishes a message that is complete: it is committed when this returns.
     ///
     /// An error means that it is not and never will be: the file is removed.
     pub fn publish(&self, ready: Ready) -> Result<Qid, SysError> {
         let Ready { qid, file } = ready;
         let name = self.queue(qid);
+        // rename(2) would put it in the place of another message.
+        if self.is_committed(qid)? {
+            return Err(SysError::new("rename", errno::EEXIST).at(name));
+        }
         file.publish(&name)?;
         if let Err(e) = self.committed.sync() {
             // The name may or may not be durable; nobody was told 250, so it
@@ -302,10 +318,13 @@ impl Spool {
         atomic::sync_dir(&self.dir.join("bad"))
     }
 
-    /// The committed messages, oldest first.  Entries with other names are
+    /// The committed messages, oldest first, to be called before the first
+    /// [`Spool::begin`].  Entries with other names are
     /// given separately: nobody of ours made them.
     pub fn list(&self) -> Result<(Vec<Qid>, Vec<PathBuf>), SysError> {
-        list(&self.dir.join("queue"))
+        let (all, others) = list(&self.dir.join("queue"))?;
+        all.iter().for_each(|qid| self.qids.seen(*qid));
+        Ok((all, others))
     }
 
     /// What lies in incoming, to be called before the first [`Spool::begin`].
@@ -472,6 +491,18 @@ fn list(dir: &Path) -> Result<(Vec<Qid>, Vec<PathBuf>), SysError> {
     }
     ids.sort_unstable();
     Ok((ids, others))
+}
+
+/// The last second in which somebody may have made an id here: now, or when the
+/// clock stood where it does not any more.
+fn last_second(dir: &Path) -> Result<i64, SysError> {
+    let mut last = WallTime::now().secs;
+    for name in ["incoming", "queue"] {
+        let path = dir.join(name);
+        let meta = fs::metadata(&path).map_err(|e| SysError::of("stat", &e).at(&path))?;
+        last = last.max(std::os::unix::fs::MetadataExt::mtime(&meta));
+    }
+    Ok(last)
 }
 
 /// Takes the directory's lock.

@@ -2,8 +2,13 @@
 //!
 //! 34 bits of seconds since 1970 (until the year 2514) above a counter of 26
 //! bits that begins at random.  Each id is greater than the one before, also
-//! if somebody sets the clock back, so none is ever used twice; and since the
-//! digits are those of RFC 4648 7 (`0-9a-v`), names sort as the ids do.
+//! if somebody sets the clock back; and since the digits are those of RFC 4648 7
+//! (`0-9a-v`), names sort as the ids do.
+//!
+//! None is ever used twice, also after a restart, when those of messages that
+//! are gone by now are known to nobody here: smtp may still be writing to one,
+//! or be about to ask what became of it.  So a process uses no id of the second
+//! in which it began, nor of one before: [`Qids::first_second`] is waited for.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -80,6 +85,7 @@ impl fmt::Debug for Qid {
 /// Makes ids.  Any thread.
 #[derive(Debug)]
 pub struct Qids {
+    began: i64,
     state: Mutex<State>,
 }
 
@@ -89,15 +95,22 @@ struct State {
     counter: u64,
 }
 
-impl Default for Qids {
-    fn default() -> Qids {
-        Qids::starting_at(u64::from(rand::u32()))
-    }
-}
-
 impl Qids {
-    fn starting_at(counter: u64) -> Qids {
-        Qids { state: Mutex::new(State { last: 0, counter: counter & COUNTER }) }
+    /// Of a process that begins in the second `secs` since 1970, or that finds
+    /// traces of another from then.
+    pub fn after(secs: i64) -> Qids {
+        Qids::starting_at(secs, u64::from(rand::u32()))
+    }
+
+    fn starting_at(secs: i64, counter: u64) -> Qids {
+        let last = (seconds(secs) << COUNTER_BITS) | COUNTER;
+        Qids { began: secs, state: Mutex::new(State { last, counter: counter & COUNTER }) }
+    }
+
+    /// True if `secs` is the second in which the process began: ids wait for the
+    /// next.
+    pub const fn first_second(&self, secs: i64) -> bool {
+        secs == self.began
     }
 
     /// Tells of an id that was used before: those to come are greater.
@@ -110,12 +123,15 @@ impl Qids {
     pub fn next(&self, secs: i64) -> Qid {
         let mut state = lock::lock(&self.state);
         state.counter = state.counter.wrapping_add(1) & COUNTER;
-        let secs = u64::try_from(secs).unwrap_or(0).min(SECONDS);
-        let fresh = (secs << COUNTER_BITS) | state.counter;
+        let fresh = (seconds(secs) << COUNTER_BITS) | state.counter;
         // The clock went back, or the counter around within a second.
         state.last = fresh.max(state.last.saturating_add(1));
         Qid(state.last)
     }
+}
+
+fn seconds(secs: i64) -> u64 {
+    u64::try_from(secs).unwrap_or(0).min(SECONDS)
 }
 
 #[cfg(test)]
@@ -138,7 +154,7 @@ mod tests {
 
     #[test]
     fn ids_only_grow_whatever_the_clock_does() {
-        let qids = Qids::starting_at(COUNTER - 3);
+        let qids = Qids::starting_at(0, COUNTER - 3);
         let mut last = Qid(0);
         for secs in [100, 100, 100, 100, 100, 101, 50, -7, 0, 101, 102, i64::MAX, 5] {
             let qid = qids.next(secs);
@@ -146,7 +162,7 @@ mod tests {
             assert!(qid.to_string() > last.to_string());
             last = qid;
         }
-        let fresh = Qids::default();
+        let fresh = Qids::after(0);
         fresh.seen(last);
         assert!(fresh.next(100) > last);
     }

@@ -229,3 +229,46 @@ fn no_plaintext_of_body_or_envelope_is_on_the_disk() {
         assert_eq!(memchr::memmem::find(&bytes, secret), None);
     }
 }
+
+/// Ids of this second are used by nobody who begins in it: smtp may write to a
+/// file of that name, or ask what became of it.
+#[test]
+fn no_id_is_used_again_after_a_restart() {
+    let dir = TestDir::new();
+    let mut used = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let spool = Spool::open(dir.path(), None).unwrap();
+        let begun = WallTime::now();
+        for _ in 0..3 {
+            let draft = spool.begin(WallTime::now(), false).unwrap();
+            assert!(draft.created().secs > begun.secs, "a second has passed");
+            assert!(used.insert(draft.qid()));
+        }
+    }
+    assert!(names(&Spool::open(dir.path(), None).unwrap(), "incoming").is_empty());
+}
+
+#[test]
+fn ids_of_what_is_committed_are_known_before_it_is_read() {
+    let dir = TestDir::new();
+    let spool = Spool::open(dir.path(), None).unwrap();
+    let first = spool.publish(ready(&spool)).unwrap();
+    let ahead = Qid::from_bits(first.bits() + (1 << 40)).unwrap();
+    fs::rename(spool.queue(first), spool.queue(ahead)).unwrap();
+    drop(spool);
+    let spool = Spool::open(dir.path(), None).unwrap();
+    assert_eq!(spool.list().unwrap().0, [ahead]);
+    assert!(spool.begin(now(), false).unwrap().qid() > ahead);
+}
+
+#[test]
+fn a_message_never_takes_the_place_of_another() {
+    let dir = TestDir::new();
+    let spool = Spool::open(dir.path(), None).unwrap();
+    let ready = ready(&spool);
+    let name = spool.queue(ready.qid());
+    fs::write(&name, "another").unwrap();
+    assert!(spool.publish(ready).is_err());
+    assert_eq!(fs::read(&name).unwrap(), b"another");
+    assert!(names(&spool, "incoming").is_empty());
+}

@@ -82,6 +82,7 @@ pub fn ttl(config: &Config, envelope: &Envelope) -> Duration {
 impl Queue {
     /// Takes a message in and plans its recipients.
     pub fn insert(&mut self, qid: Qid, kept: Kept, config: &Config, now: Now) {
+        // Taken in by recovery, or a moment ago.
         if self.messages.contains_key(&qid) {
             return;
         }

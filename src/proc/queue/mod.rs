@@ -42,7 +42,7 @@ use crate::proc::table::Kind;
 use crate::proto::limits;
 use message::Kept;
 use sched::{Class, Now, Rules, Sched, Settings};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -92,6 +92,8 @@ pub struct Queue {
     loaded: bool,
     /// The administrator has paused it.
     paused: HashSet<Class>,
+    /// Messages of which senders are to be told something ([`Kept::untold`]).
+    untold: BTreeSet<Qid>,
     /// mta is being restarted.
     mta_down: bool,
     /// How many channels to mta there have been: whoever finds one broken says
@@ -139,6 +141,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
             resumed: false,
             loaded: false,
             paused: HashSet::new(),
+            untold: BTreeSet::new(),
             mta_down: true,
             mta_lives: 0,
         }),

@@ -299,7 +299,11 @@ impl Sched {
     /// Recipients of a message that a job has, or that are next.
     pub fn busy(&self, qid: Qid) -> impl Iterator<Item = u32> + '_ {
         let all = Id { qid, rcpt: 0 }..=Id { qid, rcpt: u32::MAX };
-        let busy = |e: &Entry| matches!(e.state, State::InWork | State::Ready);
+        let busy = |e: &Entry| match e.state {
+            State::InWork => true,
+            State::Ready => !self.is_paused(e.dest.class),
+            State::Waiting { .. } | State::Parked | State::Held => false,
+        };
         self.entries.range(all).filter(move |(_, e)| busy(e)).map(|(id, _)| id.rcpt)
     }
 
@@ -369,10 +373,7 @@ impl Sched {
     /// Where a recipient stands.
     pub fn standing(&self, id: Id, now: Now) -> Option<Standing> {
         let entry = self.entries.get(&id)?;
-        let paused = match entry.dest.class {
-            Class::Local => self.local.paused,
-            Class::Remote => self.remote.paused,
-        };
+        let paused = self.is_paused(entry.dest.class);
         Some(match entry.state {
             State::Held => Standing::Held,
             State::InWork | State::Parked => Standing::InWork,
@@ -397,6 +398,13 @@ impl Sched {
         match class {
             Class::Local => self.local.jobs,
             Class::Remote => self.remote.jobs,
+        }
+    }
+
+    const fn is_paused(&self, class: Class) -> bool {
+        match class {
+            Class::Local => self.local.paused,
+            Class::Remote => self.remote.paused,
         }
     }
 

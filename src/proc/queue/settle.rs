@@ -227,12 +227,13 @@ impl Shared {
     fn gather(&self, qid: Qid, mut all: Vec<Settled>, warn: &[Duration]) -> Vec<Settled> {
         let now = self.now();
         let mut queue = self.queue();
-        let Queue { messages, sched, .. } = &mut *queue;
+        let Queue { messages, sched, untold: waiting, .. } = &mut *queue;
         let Some(kept) = messages.get_mut(&qid) else { return all };
         let others = sched.busy(qid).any(|n| all.iter().all(|one| one.rcpt != n));
         let waited = kept.untold_since.is_some_and(|since| since.elapsed() > TOGETHER);
         if !others || waited {
             kept.untold_since = None;
+            waiting.remove(&qid);
             all.append(&mut kept.untold);
             return all;
         }
@@ -250,6 +251,7 @@ impl Shared {
         let (untold, rest): (Vec<Settled>, Vec<Settled>) = all.into_iter().partition(is_told);
         if !untold.is_empty() {
             kept.untold_since.get_or_insert_with(Since::now);
+            waiting.insert(qid);
             untold.iter().for_each(|one| sched.park(Id { qid, rcpt: one.rcpt }));
             kept.untold.extend(untold);
         }
@@ -264,6 +266,14 @@ impl Shared {
             let some = all.iter().filter(brings).map(|one| (one.rcpt, one.clone()));
             kept.unsent.extend(some);
         }
+    }
+
+    /// The messages whose failures have waited long enough: what they waited for
+    /// is slow, or has been held.
+    pub(super) fn overdue(queue: &Queue) -> Vec<Qid> {
+        let since = |qid: &&Qid| queue.messages.get(qid).and_then(|kept| kept.untold_since);
+        let over = |qid: &&Qid| since(qid).is_some_and(|since| since.elapsed() > TOGETHER);
+        queue.untold.iter().filter(over).copied().collect()
     }
 
     /// Settles what waited for deliveries that have ended without a result of
@@ -347,7 +357,11 @@ impl Shared {
         if let Err(e) = self.spool.remove(qid) {
             self.trouble("spool", qid, &e);
         }
-        if self.queue().messages.remove(&qid).is_some() {
+        let mut queue = self.queue();
+        queue.untold.remove(&qid);
+        let known = queue.messages.remove(&qid).is_some();
+        drop(queue);
+        if known {
             log::info!("done", qid = Show(&qid));
         }
         self.changed.notify_all();

@@ -6,6 +6,7 @@ use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log;
 use crate::conf::ast::{Aliases, Config, Deliver, Method};
+use crate::disk::spool::qid::Qid;
 use crate::disk::spool::record::Envelope;
 use crate::proc::queue::recover::spawn;
 use crate::proc::queue::sched::{Class, Id, Job};
@@ -34,6 +35,12 @@ fn run(shared: &Arc<Shared>) {
         queue.sched.pause(Class::Remote, remote);
         let job = if queue.resumed { queue.sched.next(now) } else { None };
         let Some(job) = job else {
+            let overdue = Shared::overdue(&queue);
+            if !overdue.is_empty() {
+                drop(queue);
+                settle_overdue(shared, overdue);
+                queue = shared.queue();
+            }
             let sleep = if queue.resumed { queue.sched.sleep(now) } else { None };
             let sleep = sleep.unwrap_or(TICK).clamp(Duration::from_millis(1), TICK);
             drop(lock::wait_for(&shared.changed, queue, Some(sleep)));
@@ -41,6 +48,17 @@ fn run(shared: &Arc<Shared>) {
         };
         drop(queue);
         begin(shared, job);
+    }
+}
+
+/// Tells of failures that nothing else will tell of; a thread that cannot be had
+/// is tried for again at the next look.
+fn settle_overdue(shared: &Arc<Shared>, overdue: Vec<Qid>) {
+    let settle = move |shared: &Arc<Shared>| {
+        overdue.iter().for_each(|qid| shared.settle_untold(*qid));
+    };
+    if let Err(e) = spawn("overdue", shared, settle) {
+        log::crit!("overdue", error = log::Show(&e));
     }
 }
 

@@ -75,6 +75,9 @@ fn a_parked_recipient_stays_where_its_job_ends() {
     s.add(item(2, 1, "a", "f"), at(0));
     let job = s.next(at(0)).unwrap();
     assert_eq!(s.busy(id(1, 0).qid).collect::<Vec<_>>(), [1, 2], "one in work, one next");
+    s.pause(Class::Remote, true);
+    assert_eq!(s.busy(id(1, 0).qid).collect::<Vec<_>>(), [1], "nothing is next in a pause");
+    s.pause(Class::Remote, false);
     s.park(id(1, 1));
     s.park(id(1, 2));
     assert_eq!(s.busy(id(1, 0).qid).collect::<Vec<_>>(), [2]);
