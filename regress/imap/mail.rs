@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "what-was-appended-survives-a-restart", run: survives_a_restart },
     Test { name: "a-slow-reader-gets-all-of-a-large-message", run: a_large_message },
     Test { name: "a-large-mailbox", run: a_large_mailbox },
+    Test { name: "a-move-that-fails-leaves-no-copies", run: a_move_that_fails },
     Test { name: "a-silent-client-keeps-its-session", run: a_silent_client_keeps_its_session },
 ];
 
@@ -177,5 +178,32 @@ fn a_large_mailbox(env: &Env) -> Outcome {
     c.ok("STORE 1:2000 +FLAGS.SILENT \\Deleted");
     assert_eq!(c.ok("EXPUNGE").len(), 2000);
     assert_eq!(c.ok("FETCH 1 UID"), ["* 1 FETCH (UID 2001)"]);
+    Outcome::Passed
+}
+
+/// RFC 6851 3.3: what is not taken out of its mailbox is not in the other one.
+fn a_move_that_fails(env: &Env) -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = daemon(env, "");
+    for n in 1..=3 {
+        deliver(&daemon, &format!("number {n}"));
+    }
+    let mut c = Client::logged_in(&daemon);
+    c.ok("SELECT INBOX");
+    let cur = env.dir.join("mail/joe/cur");
+    let mode = |mode| {
+        std::fs::set_permissions(&cur, std::fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    mode(0o500);
+    let said = c.command("MOVE 1:3 Junk");
+    mode(0o700);
+    assert!(said.last().is_some_and(|l| l.starts_with("NO [NOPERM]")), "{said:?}");
+    assert!(!said.iter().any(|l| l.contains("EXPUNGE") || l.contains("COPYUID")), "{said:?}");
+    let messages = |c: &mut Client, name: &str| c.ok(&format!("STATUS {name} (MESSAGES)"));
+    assert_eq!(messages(&mut c, "Junk"), ["* STATUS Junk (MESSAGES 0)"]);
+    assert_eq!(messages(&mut c, "INBOX"), ["* STATUS INBOX (MESSAGES 3)"]);
+    let said = c.ok("MOVE 1:3 Junk");
+    assert!(said[0].contains(" 1:3 4:6] "), "{said:?}");
+    assert_eq!(messages(&mut c, "Junk"), ["* STATUS Junk (MESSAGES 3)"]);
     Outcome::Passed
 }

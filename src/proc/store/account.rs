@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use super::notify::Wakers;
 use super::view::View;
 use crate::base::lock;
+use crate::base::log::{self, Show};
 use crate::conf::ast::{Auto, Mailbox as Configured, SpecialUse};
 use crate::disk::maildir::draft::Finished;
 use crate::disk::maildir::{Draft, Error, Flags, Incoming, Mailbox, Name, Result, Root};
@@ -75,6 +76,15 @@ pub struct Placed {
     pub from: Vec<u32>,
     /// The UIDs that they have, in the same order.
     pub to: Vec<u32>,
+}
+
+/// What became of a move.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The messages that are in the other mailbox now, and nowhere else.
+    pub placed: Placed,
+    /// Why the others stayed where they were.
+    pub failed: Option<Error>,
 }
 
 impl Account {
@@ -191,8 +201,7 @@ impl Account {
             let inbox = self.open(old)?;
             let uids: Vec<u32> =
                 inbox.change(|m| Ok(m.messages().iter().map(|m| m.attrs.uid).collect()))?;
-            let placed = self.copy(&inbox, &uids, new)?;
-            return expunge_all(&inbox, &placed.from);
+            return self.relocate(&inbox, &uids, new)?.failed.map_or(Ok(()), Err);
         }
         if self.is_auto(old) && !self.root.exists(new)? {
             // It is listed, so it can be renamed, used or not.
@@ -329,19 +338,16 @@ impl Account {
     /// Copies messages (UIDs ascending) to a mailbox: all or none.  RFC 9051 6.4.7.
     pub fn copy(&self, from: &Open, uids: &[u32], to: &Name) -> Result<Placed> {
         let target = self.open(to)?;
-        let lent = from.change(|m| m.lend(uids, to))?;
-        let (from, incoming): (Vec<u32>, Vec<Incoming>) = lent.into_iter().unzip();
-        target.change(|m| {
-            let to = m.adopt(incoming)?;
-            Ok(Placed { uidvalidity: m.uidvalidity(), from, to })
-        })
+        copy_into(from, uids, to, &target)
     }
 
-    /// Moves messages (UIDs ascending): copied, then expunged here.  RFC 6851 3.1.
-    pub fn relocate(&self, from: &Open, uids: &[u32], to: &Name) -> Result<Placed> {
-        let placed = self.copy(from, uids, to)?;
-        expunge_all(from, &placed.from)?;
-        Ok(placed)
+    /// Moves messages (UIDs ascending): copied, then expunged here.
+    ///
+    /// An error means that none was moved.  RFC 6851 3.1.
+    pub fn relocate(&self, from: &Open, uids: &[u32], to: &Name) -> Result<Moved> {
+        let target = self.open(to)?;
+        let placed = copy_into(from, uids, to, &target)?;
+        Ok(take_out(from, placed, &target))
     }
 
     /// Delivers a finished message; sessions that have the mailbox selected hear of it at once.
@@ -355,10 +361,49 @@ impl Account {
     }
 }
 
-/// Removes messages; an early end is the error.
-fn expunge_all(open: &Open, uids: &[u32]) -> Result<()> {
-    let stored = open.change(|m| m.expunge(uids))?;
-    stored.failed.map_or(Ok(()), Err)
+/// Copies messages to an open mailbox, which has the name `to`.
+fn copy_into(from: &Open, uids: &[u32], to: &Name, target: &Open) -> Result<Placed> {
+    let lent = from.change(|m| m.lend(uids, to))?;
+    let (from, incoming): (Vec<u32>, Vec<Incoming>) = lent.into_iter().unzip();
+    target.change(|m| {
+        let to = m.adopt(incoming)?;
+        Ok(Placed { uidvalidity: m.uidvalidity(), from, to })
+    })
+}
+
+/// Ends a move: takes out of `from` what was copied.
+///
+/// What cannot be taken out has not moved, and its copy goes again: a client
+/// that is told of a failure tries once more, and would make another each time.
+/// A message is left in both mailboxes rather than in none.  RFC 6851 3.3.
+fn take_out(from: &Open, placed: Placed, target: &Open) -> Moved {
+    let stored = match from.change(|m| Ok(m.expunge(&placed.from))) {
+        Ok(stored) => stored,
+        // The mailbox went meanwhile, and its messages with it.
+        Err(_) => return Moved { placed, failed: None },
+    };
+    let Some(failed) = stored.failed else { return Moved { placed, failed: None } };
+    let mut moved = Placed { uidvalidity: placed.uidvalidity, ..Placed::default() };
+    let mut copies = Vec::new();
+    let stays = |uid: u32| {
+        let gone = stored.changed.contains(&uid) || stored.gone.contains(&uid);
+        // A mailbox that went has kept nothing.
+        !gone && from.change(|m| Ok(m.is_there(uid))).unwrap_or(false)
+    };
+    for (old, new) in placed.from.into_iter().zip(placed.to) {
+        if stays(old) {
+            copies.push(new);
+        } else {
+            moved.from.push(old);
+            moved.to.push(new);
+        }
+    }
+    let left = target.change(|m| Ok(m.expunge(&copies))).map(|taken| taken.failed);
+    // A mailbox that went has taken the copies along.
+    if let Ok(Some(e)) = left {
+        log::warn!("store", event = "copies-left", error = Show(&e));
+    }
+    Moved { placed: moved, failed: Some(failed) }
 }
 
 /// The use that the configuration gives a mailbox.
@@ -411,5 +456,59 @@ impl Open {
 
     fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::testdir::TestDir;
+    use std::fs;
+
+    fn account(dir: &TestDir) -> Account {
+        Account::new(Root::open(&dir.path().join("mail"), "host").unwrap(), Vec::new())
+    }
+
+    fn deliver(a: &Account, mailbox: &Name, text: &str) {
+        let mut draft = a.draft(mailbox).unwrap();
+        draft.write(text.as_bytes()).unwrap();
+        a.deliver(mailbox, draft.finish(None).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_moved_stays_in_its_mailbox_alone() {
+        let dir = TestDir::new();
+        let a = account(&dir);
+        let (inbox, work) = (Name::inbox(), Name::new("Work").unwrap());
+        a.create(&work).unwrap();
+        for n in 1..=3 {
+            deliver(&a, &inbox, &format!("Subject: {n}\r\n\r\n"));
+        }
+        let (from, target) = (a.open(&inbox).unwrap(), a.open(&work).unwrap());
+        let placed = copy_into(&from, &[1, 2, 3], &work, &target).unwrap();
+        assert_eq!(a.status(&work).unwrap().messages, 3);
+        // A directory, which unlink(2) does not take, where the second was.
+        let path = from
+            .change(|m| {
+                let base = String::from_utf8(m.get(2).unwrap().base.to_vec()).unwrap();
+                Ok(m.dir().join("new").join(base))
+            })
+            .unwrap();
+        fs::rename(&path, dir.path().join("kept")).unwrap();
+        fs::create_dir(&path).unwrap();
+        let moved = take_out(&from, placed, &target);
+        assert_eq!((moved.placed.from, moved.placed.to), (vec![1], vec![1]));
+        assert!(matches!(moved.failed, Some(Error::Sys(_))), "{:?}", moved.failed);
+        fs::remove_dir(&path).unwrap();
+        fs::rename(dir.path().join("kept"), &path).unwrap();
+        let uids = |name: &Name| -> Vec<u32> {
+            let all = |m: &mut Mailbox| Ok(m.messages().iter().map(|m| m.attrs.uid).collect());
+            a.open(name).unwrap().change(all).unwrap()
+        };
+        assert_eq!((uids(&inbox), uids(&work)), (vec![2, 3], vec![1]));
+        // Again, and nothing is in the way.
+        let moved = a.relocate(&from, &[2, 3], &work).unwrap();
+        assert_eq!((moved.placed.to, moved.failed), (vec![4, 5], None));
+        assert_eq!((uids(&inbox), uids(&work)), (vec![], vec![1, 4, 5]));
     }
 }

@@ -272,7 +272,7 @@ impl View {
         if self.read_only {
             return Err(Error::Cannot("the mailbox was opened read-only"));
         }
-        self.open.change(|m| m.expunge(uids))
+        self.open.change(|m| Ok(m.expunge(uids)))
     }
 
     /// What becomes readable when the mailbox changes, for poll(2) in IDLE.
@@ -410,8 +410,8 @@ mod tests {
         deliver(&a, &inbox);
         assert!(a.exists(&junk).unwrap() && !place.0.join(".Junk").exists());
         let mut view = a.select(&inbox, false).unwrap();
-        let placed = a.relocate(view.open(), &[1], &junk).unwrap();
-        assert_eq!((placed.from, placed.to), (vec![1], vec![1]));
+        let moved = a.relocate(view.open(), &[1], &junk).unwrap();
+        assert_eq!((moved.placed.from, moved.placed.to), (vec![1], vec![1]));
         assert_eq!(view.poll(true).unwrap().vanished, [1]);
         let mut other = a.select(&junk, false).unwrap();
         a.rename(&junk, &Name::new("Spam").unwrap()).unwrap();

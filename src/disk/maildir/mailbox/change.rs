@@ -11,7 +11,7 @@ use super::load::KEYWORDS;
 use super::{Changes, Mailbox};
 use crate::disk::atomic;
 use crate::disk::dotlock::{Dotlock, UIDLIST};
-use crate::disk::index::codec::Entry;
+use crate::disk::index::codec::{Entry, Stamp};
 use crate::disk::index::ranges;
 use crate::disk::keywords::{is_keyword, Keywords};
 use crate::disk::maildir::draft::part;
@@ -143,8 +143,10 @@ impl Mailbox {
 
     /// Removes messages for good; UIDs ascending, unknown ones are passed over.
     ///
-    /// The directories are synced before this returns.  RFC 9051 6.4.3.
-    pub fn expunge(&mut self, uids: &[u32]) -> Result<Stored> {
+    /// The directories are synced before this returns.  An error that comes
+    /// when files are gone is in [`Stored::failed`], beside what is done.  RFC
+    /// 9051 6.4.3.
+    pub fn expunge(&mut self, uids: &[u32]) -> Stored {
         let mut stored = Stored::default();
         let mut retry = Vec::new();
         let in_new = uids.iter().any(|uid| self.get(*uid).is_some_and(|m| m.attrs.in_new));
@@ -162,7 +164,17 @@ impl Mailbox {
                 }
             }
         });
-        self.take_out(&mut stored)?;
+        if let Err(e) = self.end_expunge(&mut stored, retry, in_new) {
+            // The model may have messages still that have no file: the next sync looks.
+            self.stamp = Stamp::default();
+            stored.failed.get_or_insert(e);
+        }
+        stored
+    }
+
+    /// The rest of an expunge: messages that another program renamed, the model, the disk.
+    fn end_expunge(&mut self, stored: &mut Stored, retry: Vec<u32>, in_new: bool) -> Result<()> {
+        self.take_out(stored)?;
         if !retry.is_empty() {
             stored.foreign = self.rescan()?;
             let mut rest = Stored::default();
@@ -178,10 +190,11 @@ impl Mailbox {
                     Err(e) => stored.failed = Some(e),
                 }
             }
-            self.take_out(&mut rest)?;
+            let taken = self.take_out(&mut rest);
             stored.modseq = stored.modseq.max(rest.modseq);
             stored.changed.append(&mut rest.changed);
             stored.changed.sort_unstable();
+            taken?;
         }
         if !stored.changed.is_empty() {
             if in_new {
@@ -190,7 +203,13 @@ impl Mailbox {
             atomic::sync_dir(&self.dir.join("cur"))?;
             self.journal(&[(self.modseq, Entry::Stamp(self.stamp))]);
         }
-        Ok(stored)
+        Ok(())
+    }
+
+    /// True if a message's file is where the model has it.  False proves
+    /// nothing: another program may have renamed it.
+    pub fn is_there(&self, uid: u32) -> bool {
+        self.get(uid).is_some_and(|m| fs::symlink_metadata(self.path_of(m)).is_ok())
     }
 
     /// Takes expunged messages out of the model and journals it.

@@ -23,20 +23,26 @@ pub fn run(s: &mut Session, tag: &[u8], uid: bool, set: &SeqSet, to: &Mailbox<'_
         return s.refuse(tag, Problem::ReadOnly);
     }
     let uids: Vec<u32> = messages.iter().map(|(_, uid)| *uid).collect();
-    let placed = match s.account.relocate(selected.view.open(), &uids, &name) {
-        Ok(placed) => placed,
+    let moved = match s.account.relocate(selected.view.open(), &uids, &name) {
+        Ok(moved) => moved,
         Err(Error::NoMailbox) => return s.refuse(tag, Problem::TryCreate),
         Err(e) => {
             s.tell(true)?;
             return s.fail(tag, &e);
         }
     };
-    match numbers(&placed) {
-        Some((from, to)) => {
-            let code = Code::CopyUid(placed.uidvalidity, &from, &to);
-            response::untagged(&mut s.out, Status::Ok, Some(code), "Moved UIDs.");
-            s.ok(tag, "Move completed.")
+    let numbers = numbers(&moved.placed);
+    if let Some((from, to)) = &numbers {
+        let code = Code::CopyUid(moved.placed.uidvalidity, from, to);
+        response::untagged(&mut s.out, Status::Ok, Some(code), "Moved UIDs.");
+    }
+    match moved.failed {
+        Some(e) => {
+            // What moved is told; the rest is where it was.
+            s.tell(true)?;
+            s.fail(tag, &e)
         }
-        None => s.ok(tag, "No messages moved."),
+        None if numbers.is_none() => s.ok(tag, "No messages moved."),
+        None => s.ok(tag, "Move completed."),
     }
 }
