@@ -43,6 +43,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "stopped-mta", run: stopped::mta },
     Test { name: "stopped-imap", run: stopped::imap },
     Test { name: "stopped-store", run: stopped::store },
+    Test { name: "stopped-store-is-not-dead", run: stopped::store_is_not_dead },
     Test { name: "stopped-control", run: stopped::control },
     Test { name: "fifty-reloads-under-load", run: reload::fifty_under_load },
     Test { name: "last-listener-of-a-process-goes-at-a-reload", run: reload::listeners },

@@ -254,6 +254,27 @@ pub fn store(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// A store that gives no answer in time did not die of the message: however
+/// often that happens, nothing is held, and it is delivered once.
+pub fn store_is_not_dead(env: &Env) -> Outcome {
+    let site = Site::start(env, "limit delivery-time 100ms\n");
+    site.works();
+    // Its session keeps the store.
+    let mut joe = selected(&site, JOE);
+    let stopped = Stopped::new(site.pid("store"));
+    site.post(JOE, "waits");
+    let late = || site.daemon.log().matches("said=\"no answer in time\"").count();
+    assert!(eventually(SOON, || late() > 6), "{}", site.daemon.log());
+    drop(stopped);
+    site.daemon.drained();
+    assert!(!site.daemon.log().contains("processes die of it"), "{}", site.daemon.log());
+    assert!(!site.daemon.log().contains("result=died"), "{}", site.daemon.log());
+    assert_eq!(site.mails("joe").len(), 2, "{}", site.daemon.log());
+    reads(&mut joe);
+    all_is_well(&site);
+    Outcome::Passed
+}
+
 /// Without control rmailctl says so, and mail goes on.
 pub fn control(env: &Env) -> Outcome {
     let site = start(env);

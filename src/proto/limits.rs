@@ -542,6 +542,14 @@ pub const MTA_IDLE_TIME: Limit = setting("mta-idle-time", 10_000, Unit::Millis, 
 /// Messages of one connection.
 pub const MTA_SESSION_MAILS: Limit =
     setting("mta-session-mails", 100, Unit::Count, "courtesy", "QUIT");
+/// For a store or mbox process to deliver a message.
+pub const DELIVERY_TIME: Limit = setting(
+    "delivery-time",
+    600_000,
+    Unit::Millis,
+    "a process that is stopped or overloaded",
+    "tried again later",
+);
 /// What a program said that is kept.
 pub const PROGRAM_OUTPUT: Limit =
     limit("program-output", 4096, Unit::Octets, "memory of queue", "the rest is not kept");
@@ -709,6 +717,7 @@ pub const ALL: &[&Limit] = &[
     &MTA_END_TIME,
     &MTA_IDLE_TIME,
     &MTA_SESSION_MAILS,
+    &DELIVERY_TIME,
     &PROGRAM_OUTPUT,
     &SAID,
     &PLAIN_DEATHS,

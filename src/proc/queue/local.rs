@@ -2,8 +2,9 @@
 //! message goes there over a channel of its own.
 //!
 //! A store or mbox process answers; one that dies without an answer, or fails,
-//! may have delivered, so the next attempt says `maybe`; a death is counted:
-//! after the fifth in a row the recipient is held.  A program's exit status is its
+//! may have delivered, so the next attempt says `maybe`; a death is counted (an
+//! answer that does not come in time is none): after the fifth in a row the
+//! recipient is held.  A program's exit status is its
 //! answer (sysexits(3)).
 //!
 //! The store of a Maildir asks `.forward` itself.  Before an mbox process, a
@@ -34,10 +35,6 @@ use crate::proto::smtp::edit::{Edit, Edits};
 use crate::proto::smtp::reply::Enhanced;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
-
-/// How long a store may take for one message.
-const STORE: Duration = Duration::from_secs(10 * 60);
 
 impl Shared {
     /// Delivers to each recipient of a job.
@@ -243,7 +240,7 @@ impl Shared {
 
     fn ask_store(&self, id: Id, channel: OwnedFd, ask: &Ask, body: &File) -> Attempt {
         let number = id.rcpt;
-        let deadline = Deadline::after(STORE);
+        let deadline = Deadline::after(self.config().limit_time(&limits::DELIVERY_TIME));
         let mut taken = true;
         let answer = Sender::new(channel).map_err(Broken::Io).and_then(|sender| {
             match sender.send(Kind::Request, 1, &ask.to_bytes(), Some(body.as_fd()), deadline) {
@@ -268,7 +265,8 @@ impl Shared {
             }
             Ok(Some(answer)) => by_answer(id, answer),
             Ok(None) => Settled::ours(number, How::Postponed, 3, 2, "the store is busy"),
-            Err(Broken::Timeout) => Settled::ours(number, How::Died, 3, 0, "no answer in time"),
+            // Stopped or overloaded, which the message did not do.
+            Err(Broken::Timeout) => Settled::ours(number, How::Later, 3, 0, "no answer in time"),
             // Whatever it died of, it never saw this message.
             Err(_) if !taken => {
                 Settled::ours(number, How::Postponed, 3, 2, "the delivering process is gone")
