@@ -5,7 +5,7 @@
 //! under the name of this program has it for its children: it is a false imap
 //! ([`stand_in`]) and, for all other kinds, the daemon's own code.
 
-use crate::daemon::{eventually, Daemon};
+use crate::daemon::{eventually, write, Daemon};
 use crate::deliver::post;
 use crate::{Env, Outcome};
 use rmail::base::clock::Deadline;
@@ -36,6 +36,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Where the false imap says what it tried and what it got.
 const REPORT: &str = "false-imap";
 
+/// With a file of this name there the false imap breaks its channel to lookup
+/// instead, and reports each that it is given.
+const BREAKS: &str = "false-imap-breaks";
+
 /// A claim's name and the message that makes it.
 type Claim = (&'static str, fn(&Account) -> Vec<u8>);
 
@@ -54,6 +58,7 @@ const CLAIMS: &[Claim] = &[
     ("ask-for-a-user", |_| Up::GetUser { name: "root".into(), request: 1 }.to_bytes()),
     ("restart-the-daemon", |_| Up::OtherBuild.to_bytes()),
     ("be-an-idle-store", |_| Up::Idle { attached: 0, leave: true }.to_bytes()),
+    ("break-the-channel-of-others", |_| Up::Broken { kind: Kind::Queue as u8 }.to_bytes()),
     ("nonsense", |_| vec![0xff, 1, 2]),
 ];
 
@@ -110,6 +115,7 @@ fn false_imap() {
     let mut inbox = Receiver::new(MESSAGE);
     let mut dir = PathBuf::new();
     let mut claimed = "";
+    let mut lookup = None;
     loop {
         // parent ends this process as soon as it has read the claim.
         let Ok(message) = inbox.recv(parent.fd(), Deadline::after(LIMIT)) else { return };
@@ -120,6 +126,18 @@ fn false_imap() {
         match Down::from_bytes(&message.payload).expect("a message of parent") {
             Down::Hello { spool, .. } => dir = spool.parent().expect("a directory").to_path_buf(),
             Down::Config { .. } => say(&Up::Ready { unenforced: Vec::new() }.to_bytes()),
+            Down::Peer { kind } if kind == Kind::Lookup as u8 => {
+                lookup = message.fd;
+                if dir.join(BREAKS).exists() {
+                    report(&dir, "lookup");
+                }
+            }
+            Down::Stats { .. } if dir.join(BREAKS).exists() => {
+                // Nobody reads what comes of it.
+                if let Some(lookup) = &lookup {
+                    fdpass::send(lookup.as_fd(), &[0xff; 64], &[]).expect("send");
+                }
+            }
             Down::Stats { .. } => {
                 let done = fs::read_to_string(dir.join(REPORT)).unwrap_or_default();
                 let Some((name, claim)) = CLAIMS.get(done.lines().count()) else { return };
@@ -169,6 +187,31 @@ pub fn false_imap_claims_a_mailbox(env: &Env) -> Outcome {
     post::post(&daemon, "joe@example.com", "Subject: x\r\n\r\n");
     daemon.drained();
     assert_eq!(post::files(&env.dir.join("mail/joe")).len(), 1, "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// A false imap that breaks its channel to lookup gets another, after a while;
+/// lookup serves the others as before.
+pub fn a_broken_channel_is_replaced(env: &Env) -> Outcome {
+    Daemon::configure(&env.dir, &post::config(env, "", ""));
+    write(&env.dir.join(BREAKS), "");
+    let mut command = Command::new(env.rmaild());
+    command.arg0(std::env::current_exe().expect("this program"));
+    let daemon = Daemon::launch_as(env, &env.dir, command);
+    let given = || fs::read_to_string(env.dir.join(REPORT)).unwrap_or_default().lines().count();
+    let lookup = daemon.pids("lookup");
+    for breaks in 1..=3 {
+        assert!(eventually(LIMIT, || given() == breaks), "{}", daemon.log());
+        daemon.ctl_ok(&["show", "stats"]);
+        let told = || daemon.log().matches("broke the rules of framing").count() == breaks;
+        assert!(eventually(LIMIT, told), "{}", daemon.log());
+        post::post(&daemon, "joe@example.com", "Subject: x\r\n\r\n");
+    }
+    assert!(eventually(LIMIT, || given() == 4), "{}", daemon.log());
+    daemon.drained();
+    assert_eq!(post::files(&env.dir.join("mail/joe")).len(), 3, "{}", daemon.log());
+    assert_eq!(daemon.pids("lookup"), lookup);
+    assert!(!daemon.log().contains("died="), "{}", daemon.log());
     Outcome::Passed
 }
 

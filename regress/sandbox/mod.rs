@@ -32,6 +32,7 @@ pub const TESTS: &[Test] = &[
         name: "a-channel-to-a-store-is-for-its-role-alone",
         run: claims::channels_are_for_their_role,
     },
+    Test { name: "a-broken-channel-is-replaced", run: claims::a_broken_channel_is_replaced },
 ];
 
 const VARIABLE: &str = "RMAIL_REGRESS_SANDBOX";

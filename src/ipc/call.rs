@@ -5,7 +5,9 @@
 //! whenever the neighbour was restarted.  Each call has an id and a slot; one
 //! thread reads the channel and wakes the caller whose answer came.  The
 //! peer's death wakes all with [`CallError::PeerGone`]; an answer that comes
-//! after its caller gave up is dropped and its descriptor closed.
+//! after its caller gave up is dropped and its descriptor closed.  So does a
+//! channel on which the rules of framing were broken; parent is told, and hands
+//! out another.
 //!
 //! A blocking call may only go to the right of the order in
 //! [`crate::proc::table`]; the other way there are events only.  So nobody can
@@ -125,6 +127,28 @@ impl Drop for Back {
     }
 }
 
+/// One end of a channel to a neighbour, and what is to be done when the channel
+/// breaks although both ends live.
+pub struct Channel {
+    fd: OwnedFd,
+    broken: Box<dyn FnOnce() + Send>,
+}
+
+impl Channel {
+    /// `broken` runs on the channel's reader thread, when that thread has found
+    /// what makes the channel useless and has closed it.
+    pub fn new(fd: OwnedFd, broken: impl FnOnce() + Send + 'static) -> Channel {
+        Channel { fd, broken: Box::new(broken) }
+    }
+}
+
+/// A channel that nobody replaces.
+impl From<OwnedFd> for Channel {
+    fn from(fd: OwnedFd) -> Channel {
+        Channel::new(fd, || ())
+    }
+}
+
 /// One channel in use: its writing half and the calls that wait on it.
 struct Link {
     sender: Sender,
@@ -188,7 +212,8 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
 
     /// Puts a fresh channel in place; calls on the old one end in `PeerGone`.
     /// Starts the reader thread.
-    pub fn attach(&self, fd: OwnedFd) -> std::io::Result<()> {
+    pub fn attach(&self, channel: impl Into<Channel>) -> std::io::Result<()> {
+        let Channel { fd, broken } = channel.into();
         let link = Arc::new(Link {
             sender: Sender::new(fd)?,
             waiting: Mutex::new(Some(Waiting { next: 0, slots: HashMap::new() })),
@@ -196,10 +221,18 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
         let reader = Arc::clone(&link);
         let serve = Arc::clone(&self.serve);
         let name = self.name;
-        std::thread::Builder::new()
-            .name(format!("<-{name}"))
-            .stack_size(STACK)
-            .spawn(move || read(name, &reader, serve.as_ref()))?;
+        std::thread::Builder::new().name(format!("<-{name}")).stack_size(STACK).spawn(
+            move || {
+                let why = read(&reader, serve.as_ref());
+                if matches!(why, Broken::Gone) {
+                    return reader.close();
+                }
+                log::warn!("channel", to = name, error = Show(&why));
+                reader.sender.shutdown();
+                reader.close();
+                broken();
+            },
+        )?;
         let mut current = self.lock();
         if let Some(old) = current.replace(link) {
             old.close();
@@ -311,14 +344,16 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
     }
 }
 
-/// The reader of one channel: ends with it.
-fn read(name: &'static str, link: &Arc<Link>, serve: &dyn Serve) {
+/// Reads one channel to its end, and says what ended it.
+fn read(link: &Arc<Link>, serve: &dyn Serve) -> Broken {
     let mut receiver = Receiver::new(MESSAGE);
-    let why = loop {
+    loop {
+        // A descriptor that found no room is not there: what was to come with
+        // it fails, and nothing else does.
         let Message { kind, id, payload, fd, .. } =
             match receiver.recv(link.sender.fd(), Deadline::NEVER) {
                 Ok(message) => message,
-                Err(e) => break e,
+                Err(e) => return e,
             };
         match kind {
             Kind::Reply => link.answer(id, Ok((payload, fd))),
@@ -329,12 +364,7 @@ fn read(name: &'static str, link: &Arc<Link>, serve: &dyn Serve) {
                 serve.request(payload, fd, back);
             }
         }
-    };
-    if !matches!(why, Broken::Gone) {
-        log::warn!("channel", to = name, error = Show(&why));
-        link.sender.shutdown();
     }
-    link.close();
 }
 
 #[cfg(test)]
@@ -448,6 +478,31 @@ mod tests {
         server.attach(b).unwrap();
         client.attach(a).unwrap();
         assert_eq!(client.call(&1, soon()), Ok(2));
+    }
+
+    #[test]
+    fn a_channel_that_is_broken_is_closed_and_somebody_is_told() {
+        let (a, b) = fdpass::socketpair().unwrap();
+        let client: Peer<u32, u32> = Peer::new("server", Arc::new(NoRequests));
+        let (tell, told) = sync_channel(1);
+        client.attach(Channel::new(a, move || tell.send(()).unwrap())).unwrap();
+        std::thread::scope(|s| {
+            let waiter = s.spawn(|| client.call(&1, soon()));
+            Receiver::new(MESSAGE).recv(b.as_fd(), Deadline::NEVER).unwrap();
+            fdpass::send(b.as_fd(), &[0xff; 14], &[]).unwrap();
+            assert_eq!(waiter.join().unwrap(), Err(CallError::PeerGone));
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(()));
+        // The other end sees it too, and a caller does not wait.
+        let end = Receiver::new(MESSAGE).recv(b.as_fd(), soon());
+        assert!(matches!(end, Err(Broken::Gone)), "{end:?}");
+        assert_eq!(client.call(&1, soon()), Err(CallError::PeerGone));
+        // One whose other end died is no news: parent knows.
+        let (a, b) = fdpass::socketpair().unwrap();
+        let (tell, told) = sync_channel(1);
+        client.attach(Channel::new(a, move || tell.send(()).unwrap())).unwrap();
+        drop(b);
+        assert!(told.recv_timeout(Duration::from_secs(20)).is_err());
     }
 
     #[test]

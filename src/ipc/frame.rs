@@ -9,7 +9,8 @@
 //!
 //! Flags: 1 says that a descriptor belongs to this frame, and it travels with
 //! the frame's first byte; 2 says that the message goes on in the next frame.
-//! A frame that breaks these rules, a descriptor that nobody announced or one
+//! A frame that breaks these rules (only a message's first may announce a
+//! descriptor), a descriptor that nobody announced or one
 //! that was announced and not sent ends the channel: the peer is broken, or the
 //! two are out of step, and neither can be mended.  A descriptor that found no
 //! free slot in this process is another matter: its message arrives without it,
@@ -142,6 +143,14 @@ pub fn frames(kind: Kind, id: u64, payload: &[u8], has_fd: bool) -> Vec<u8> {
     out
 }
 
+/// Takes the announcement of a descriptor out of a message's frames: there was
+/// no room to send it.
+pub fn without_fd(frames: &mut [u8]) {
+    if let Some(flags) = frames.get_mut(HEADER.saturating_sub(1)) {
+        *flags &= !HAS_FD;
+    }
+}
+
 /// Puts messages together from what recvmsg(2) gives.
 pub struct Assembler {
     bytes: Vec<u8>,
@@ -200,8 +209,12 @@ impl Assembler {
             let message = match self.partial.take() {
                 None => frame,
                 Some(mut whole) => {
-                    if whole.kind != frame.kind || whole.id != frame.id || frame.fd.is_some() {
+                    if whole.kind != frame.kind || whole.id != frame.id {
                         return Err(Broken::Protocol("a message inside another"));
+                    }
+                    // Lost or not: its sender does not keep the rules.
+                    if frame.fd.is_some() || frame.lost {
+                        return Err(Broken::Protocol("a descriptor inside a message"));
                     }
                     whole.payload.extend_from_slice(&frame.payload);
                     whole
@@ -410,4 +423,139 @@ impl Sender {
 
 fn would_wait(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{sendmsg, ControlMessage, MsgFlags};
+    use std::io::IoSlice;
+    use std::os::fd::AsRawFd;
+
+    /// A channel and what reads it.
+    struct Ends {
+        ours: OwnedFd,
+        theirs: OwnedFd,
+        assembler: Assembler,
+    }
+
+    impl Ends {
+        fn new() -> Ends {
+            let (ours, theirs) = fdpass::socketpair().unwrap();
+            poll::set_nonblocking(theirs.as_fd(), true).unwrap();
+            Ends { ours, theirs, assembler: Assembler::new(MESSAGE) }
+        }
+
+        /// Sends all of it, with descriptors at its first byte, reading meanwhile.
+        fn send(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Vec<Message>, Broken> {
+            let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+            let mut rights = [ControlMessage::ScmRights(&raw)].to_vec();
+            let mut got = Vec::new();
+            for piece in bytes.chunks(8192) {
+                let iov = [IoSlice::new(piece)];
+                let control: &[_] = if raw.is_empty() { &[] } else { &rights };
+                let to = self.ours.as_raw_fd();
+                let sent = sendmsg::<()>(to, &iov, control, MsgFlags::empty(), None);
+                assert_eq!(sent, Ok(piece.len()));
+                rights.clear();
+                assert!(self.assembler.fill(self.theirs.as_fd())?);
+                while let Some(message) = self.assembler.next_message()? {
+                    got.push(message);
+                }
+            }
+            Ok(got)
+        }
+    }
+
+    /// More descriptors than a message may carry: the kernel closes what has no
+    /// room, as it does when the process has none left.
+    fn too_many(one: &OwnedFd) -> Vec<BorrowedFd<'_>> {
+        vec![one.as_fd(); fdpass::MAX_FDS + 4]
+    }
+
+    const LONG: usize = 3 * PAYLOAD - 5;
+
+    #[test]
+    fn a_descriptor_that_is_lost_is_missed_by_its_message_alone() {
+        let mut ends = Ends::new();
+        let (null, _other) = fdpass::socketpair().unwrap();
+        for len in [0, 5, LONG] {
+            let bytes = frames(Kind::Event, 1, &vec![7; len], true);
+            let got = ends.send(&bytes, &too_many(&null)).unwrap();
+            assert_eq!(got.len(), 1, "{len}");
+            assert!(got[0].lost && got[0].fd.is_none() && got[0].payload.len() == len);
+            // The next has its own, and one without is not thought to lack one.
+            let got = ends.send(&frames(Kind::Event, 2, &vec![8; len], true), &[null.as_fd()]);
+            let got = got.unwrap();
+            assert!(!got[0].lost && got[0].fd.is_some() && got[0].payload.len() == len);
+            let got = ends.send(&frames(Kind::Event, 3, b"", false), &[]).unwrap();
+            assert!(!got[0].lost && got[0].fd.is_none());
+        }
+    }
+
+    #[test]
+    fn messages_that_arrive_at_once_keep_their_descriptors() {
+        let mut ends = Ends::new();
+        let (null, _other) = fdpass::socketpair().unwrap();
+        let plain = frames(Kind::Event, 1, b"plain", false);
+        let carrying = frames(Kind::Event, 2, b"carrying", true);
+        assert_eq!(fdpass::send(ends.ours.as_fd(), &plain, &[]).unwrap(), plain.len());
+        fdpass::send(ends.ours.as_fd(), &carrying, &[null.as_fd()]).unwrap();
+        let mut got = ends.send(&plain, &[]).unwrap();
+        while got.len() < 3 {
+            assert!(ends.assembler.fill(ends.theirs.as_fd()).unwrap());
+            got.extend(ends.assembler.next_message().unwrap());
+        }
+        let with: Vec<(u64, bool)> = got.iter().map(|m| (m.id, m.fd.is_some())).collect();
+        assert_eq!(with, [(1, false), (2, true), (1, false)]);
+    }
+
+    #[test]
+    fn a_descriptor_inside_a_message_ends_the_channel_also_when_it_is_lost() {
+        for lost in [false, true] {
+            let mut ends = Ends::new();
+            let (null, _other) = fdpass::socketpair().unwrap();
+            let bytes = frames(Kind::Event, 1, &[7; LONG], false);
+            let (first, rest) = bytes.split_at(FRAME);
+            assert!(ends.send(first, &[]).unwrap().is_empty());
+            let mut rest = rest.to_vec();
+            rest[HEADER - 1] |= HAS_FD;
+            let fds = if lost { too_many(&null) } else { vec![null.as_fd()] };
+            let got = ends.send(&rest, &fds);
+            assert!(matches!(got, Err(Broken::Protocol("a descriptor inside a message"))));
+        }
+    }
+
+    #[test]
+    fn a_descriptor_that_was_not_announced_or_not_sent_ends_the_channel() {
+        let (null, _other) = fdpass::socketpair().unwrap();
+        let got = Ends::new().send(&frames(Kind::Event, 1, b"x", false), &[null.as_fd()]);
+        assert!(matches!(got, Err(Broken::Protocol(_))));
+        let got = Ends::new().send(&frames(Kind::Event, 1, b"x", true), &[]);
+        assert!(matches!(got, Err(Broken::Protocol(_))));
+        let mut bytes = frames(Kind::Event, 1, b"x", true);
+        without_fd(&mut bytes);
+        let got = Ends::new().send(&bytes, &[]).unwrap();
+        assert!(got[0].fd.is_none() && !got[0].lost && got[0].payload == b"x");
+    }
+
+    #[test]
+    fn a_frame_whose_writer_ran_out_of_time_is_ended_by_the_next() {
+        let (ours, theirs) = fdpass::socketpair().unwrap();
+        let sender = Sender::new(ours).unwrap();
+        let long = vec![7; 1 << 20];
+        let now = Deadline::after(std::time::Duration::ZERO);
+        // The channel takes a part of it, and then nothing more.
+        sender.send(Kind::Event, 1, &long, None, now).unwrap();
+        assert!(matches!(sender.send(Kind::Event, 2, b"x", None, now), Err(Broken::Timeout)));
+        let soon = Deadline::after(std::time::Duration::from_secs(20));
+        std::thread::scope(|s| {
+            s.spawn(|| sender.send(Kind::Event, 3, b"y", None, soon).unwrap());
+            let mut receiver = Receiver::new(MESSAGE);
+            let first = receiver.recv(theirs.as_fd(), soon).unwrap();
+            assert_eq!((first.id, first.payload.len()), (1, 1 << 20));
+            let second = receiver.recv(theirs.as_fd(), soon).unwrap();
+            assert_eq!((second.id, second.payload), (3, b"y".to_vec()));
+        });
+    }
 }

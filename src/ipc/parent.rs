@@ -211,6 +211,9 @@ crate::wire! {
         /// The program on disk is not the one that parent runs: after `make
         /// install`.  The child exits; parent re-executes itself.
         OtherBuild,
+        /// The channel to the neighbour of this kind broke the rules of framing
+        /// and is closed: another, please.
+        Broken { kind: u8 },
     }
 }
 

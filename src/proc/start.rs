@@ -12,6 +12,7 @@ use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
 use crate::base::log::{self, Show};
 use crate::conf::{self, ast::Config};
+use crate::ipc::call::Channel;
 use crate::ipc::frame::{Broken, Kind as FrameKind, Receiver, Sender};
 use crate::ipc::parent::{Account, Down, Ended, Listener, Part, Refusal, Role, Stat, SystemUser};
 use crate::ipc::parent::{Target, Up, MESSAGE};
@@ -113,7 +114,7 @@ pub trait Events {
     /// A new configuration.  An error ends the child, which starts anew with it.
     fn config(&self, part: Part) -> Result<(), String>;
     /// A fresh channel to a neighbour.
-    fn peer(&self, kind: Kind, fd: OwnedFd);
+    fn peer(&self, kind: Kind, channel: Channel);
     /// These are all listeners; those not named are to be closed.
     fn listeners(&self, _: Vec<Listener>) {}
     /// One of them.
@@ -365,8 +366,11 @@ impl Child {
                 self.tell(&Up::Applied { generation })?;
             }
             (Down::Peer { kind }, Some(fd)) => {
+                let parent = self.parent.clone();
+                // Parent gone: the main thread ends the process.
+                let broken = move || drop(parent.tell(&Up::Broken { kind }, None));
                 if let Some(kind) = table::kind(kind) {
-                    events.peer(kind, fd);
+                    events.peer(kind, Channel::new(fd, broken));
                 }
             }
             (Down::Listeners { all }, _) => events.listeners(all),

@@ -286,6 +286,11 @@ pub fn edges() -> Vec<(Kind, Kind)> {
     all
 }
 
+/// True if there is a channel between the two.
+pub fn are_neighbours(a: Kind, b: Kind) -> bool {
+    edges().iter().any(|edge| *edge == (a, b) || *edge == (b, a))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

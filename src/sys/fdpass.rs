@@ -89,6 +89,15 @@ pub fn send(fd: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Resu
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// True for an error of [`send`] that passes: too many descriptors are on their
+/// way in the system, or there is no room for them.  Nothing was sent.
+pub fn is_shortage(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 /// Receives bytes, and appends the descriptors that came with them (all
 /// close-on-exec).  0 is the end: the peer has closed.
 ///

@@ -12,7 +12,7 @@ use crate::base::clock::Deadline;
 use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log::{self, Show};
-use crate::ipc::call::{NoRequests, Peer};
+use crate::ipc::call::{Channel, NoRequests, Peer};
 use crate::ipc::control_smtp::ToSmtp;
 use crate::ipc::ctl::{Reply, Request};
 use crate::ipc::openings::Slots;
@@ -95,10 +95,10 @@ impl Events for Main {
         Ok(())
     }
 
-    fn peer(&self, kind: Kind, fd: OwnedFd) {
+    fn peer(&self, kind: Kind, channel: Channel) {
         let attached = match kind {
-            Kind::Queue => self.0.queue.attach(fd),
-            Kind::Smtp => self.0.smtp.attach(fd),
+            Kind::Queue => self.0.queue.attach(channel),
+            Kind::Smtp => self.0.smtp.attach(channel),
             // Its channel is kept by nobody: no request goes there.
             _ => Ok(()),
         };

@@ -15,7 +15,7 @@ use crate::base::lock::lock;
 use crate::base::log;
 use crate::base::logins::Logins;
 use crate::base::stream::Stream;
-use crate::ipc::call::{NoRequests, Peer};
+use crate::ipc::call::{Channel, NoRequests, Peer};
 use crate::ipc::imap_lookup::{Answer, Ask};
 use crate::ipc::keyd::{self, Keyd};
 use crate::ipc::openings::Openings;
@@ -181,10 +181,10 @@ impl Events for Main {
         Ok(())
     }
 
-    fn peer(&self, kind: Kind, fd: OwnedFd) {
+    fn peer(&self, kind: Kind, channel: Channel) {
         let attached = match kind {
-            Kind::Lookup => self.shared.lookup.attach(fd),
-            Kind::Keyd => self.keyd.attach(fd),
+            Kind::Lookup => self.shared.lookup.attach(channel),
+            Kind::Keyd => self.keyd.attach(channel),
             _ => Ok(()),
         };
         if let Err(e) = attached {

@@ -18,7 +18,7 @@ use crate::base::signing::{SignError, SigningKey};
 use crate::base::tls;
 use crate::conf;
 use crate::conf::ast::{Config, Method, Service};
-use crate::ipc::call::{Back, Peer, Serve};
+use crate::ipc::call::{Back, Channel, Peer, Serve};
 use crate::ipc::keyd::{Answer, Ask};
 use crate::ipc::parent::{File, Part, Stat};
 use crate::ipc::pool::Pool;
@@ -188,10 +188,10 @@ impl Events for Main {
         Ok(())
     }
 
-    fn peer(&self, kind: Kind, fd: OwnedFd) {
+    fn peer(&self, kind: Kind, channel: Channel) {
         // lookup has no keys yet; its channel is closed.
         let Some((_, edge)) = self.edges.iter().find(|(k, _)| *k == kind) else { return };
-        if let Err(e) = edge.attach(fd) {
+        if let Err(e) = edge.attach(channel) {
             log::fatal("keyd", &e.to_string());
         }
     }

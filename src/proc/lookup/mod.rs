@@ -31,7 +31,7 @@ use crate::conf;
 use crate::conf::ast::{Config, Deliver, LmtpDest, Method};
 use crate::conf::Use;
 use crate::disk::table::{Service, Unavailable, Value};
-use crate::ipc::call::{Back, Peer, Serve};
+use crate::ipc::call::{Back, Channel, Peer, Serve};
 use crate::ipc::parent::{Part, Role, Stat, SystemUser, Target, Up};
 use crate::ipc::pool::Pool;
 use crate::ipc::smtp_lookup::Verdict;
@@ -423,12 +423,12 @@ impl Events for Main {
         Ok(())
     }
 
-    fn peer(&self, kind: Kind, fd: OwnedFd) {
+    fn peer(&self, kind: Kind, channel: Channel) {
         let attached = match kind {
-            Kind::Smtp => self.smtp.attach(fd),
-            Kind::Queue => self.queue.attach(fd),
-            Kind::Imap => self.imap.attach(fd),
-            Kind::Mta => self.mta.attach(fd),
+            Kind::Smtp => self.smtp.attach(channel),
+            Kind::Queue => self.queue.attach(channel),
+            Kind::Imap => self.imap.attach(channel),
+            Kind::Mta => self.mta.attach(channel),
             // keyd and control have nothing to ask here yet.
             _ => Ok(()),
         };

@@ -14,6 +14,7 @@ use crate::disk::maildir::Error;
 use crate::disk::mbox::{Mbox, Whose};
 use crate::disk::spool::head::Key;
 use crate::disk::spool::message::Message;
+use crate::ipc::call::Channel;
 use crate::ipc::parent::{Part, Stat, Target};
 use crate::ipc::queue_store::{self, Answer, Delivery};
 use crate::proc::start::{Events, Greeted, Job, StartError};
@@ -33,7 +34,7 @@ impl Events for Shared {
     fn config(&self, _: Part) -> Result<(), String> {
         Ok(())
     }
-    fn peer(&self, _: Kind, _: OwnedFd) {}
+    fn peer(&self, _: Kind, _: Channel) {}
     fn stats(&self) -> Vec<Stat> {
         Vec::new()
     }

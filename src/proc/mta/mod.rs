@@ -22,7 +22,7 @@ use crate::base::lock;
 use crate::base::log;
 use crate::base::tls;
 use crate::base::tls::X509;
-use crate::ipc::call::{Back, NoRequests, Peer, Serve};
+use crate::ipc::call::{Back, Channel, NoRequests, Peer, Serve};
 use crate::ipc::keyd::{self, Keyd};
 use crate::ipc::mta_lookup;
 use crate::ipc::openings::Openings;
@@ -162,11 +162,11 @@ impl Events for Main {
         Ok(())
     }
 
-    fn peer(&self, kind: Kind, fd: OwnedFd) {
+    fn peer(&self, kind: Kind, channel: Channel) {
         let attached = match kind {
-            Kind::Queue => self.shared.queue.attach(fd),
-            Kind::Lookup => self.shared.lookup.attach(fd),
-            Kind::Keyd => self.keyd.attach(fd),
+            Kind::Queue => self.shared.queue.attach(channel),
+            Kind::Lookup => self.shared.lookup.attach(channel),
+            Kind::Keyd => self.keyd.attach(channel),
             _ => Ok(()),
         };
         if let Err(e) = attached {

@@ -203,21 +203,7 @@ impl Supervisor {
                 (_, true) => from,
                 _ => continue,
             };
-            if self.child(other).is_none() {
-                continue;
-            }
-            match fdpass::socketpair() {
-                Ok((a, b)) => {
-                    self.tell(kind, &Down::Peer { kind: other as u8 }, Some(a));
-                    self.tell(other, &Down::Peer { kind: kind as u8 }, Some(b));
-                }
-                Err(e) => log::crit!(
-                    "child",
-                    name = process.name,
-                    to = table::process(other).name,
-                    error = Show(&e)
-                ),
-            }
+            self.connect(kind, other);
         }
         self.hand_listeners(kind);
     }
@@ -292,6 +278,7 @@ impl Supervisor {
                 self.start(kind);
             }
         }
+        self.mend_due(now);
         for child in &mut self.children {
             if child.kill_at.is_some_and(|at| at <= now) {
                 log::warn!(
@@ -315,7 +302,7 @@ impl Supervisor {
     pub fn next_timer(&self) -> Option<Instant> {
         let slots = self.slots.iter().filter_map(|s| s.restart_at);
         let kills = self.children.iter().filter_map(|c| c.kill_at);
-        slots.chain(kills).chain(self.next_admin()).min()
+        slots.chain(kills).chain(self.next_mend()).chain(self.next_admin()).min()
     }
 
     /// A child is in its sandbox.

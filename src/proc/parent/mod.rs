@@ -9,6 +9,7 @@
 
 mod admin;
 mod bounds;
+mod channels;
 mod children;
 mod listeners;
 mod load;
@@ -89,6 +90,7 @@ pub struct Supervisor {
     next_id: u64,
     children: Vec<Running>,
     slots: Vec<Slot>,
+    mends: Vec<channels::Mend>,
     store_deaths: HashMap<AccountKey, StoreDeaths>,
     idle_stores: Vec<u64>,
     own_uids: Vec<u32>,
@@ -161,6 +163,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         next_id: 1,
         children: Vec::new(),
         slots: Vec::new(),
+        mends: Vec::new(),
         store_deaths: HashMap::new(),
         idle_stores: Vec::new(),
         own_uids: own_uids.collect(),
@@ -229,6 +232,11 @@ fn ready(foreground: bool) {
 fn record(user: User) -> SystemUser {
     let User { name, uid, gid, home, shell } = user;
     SystemUser { name, uid, gid, home, shell }
+}
+
+/// True if the kind with this number has a channel to `kind`.
+fn is_neighbour(kind: Kind, other: u8) -> bool {
+    table::kind(other).is_some_and(|other| table::are_neighbours(kind, other))
 }
 
 /// As many descriptors as the system allows: a session has one, and its store
@@ -393,6 +401,11 @@ impl Supervisor {
             (_, Up::Ready { unenforced }) => self.became_ready(id, unenforced),
             (_, Up::Applied { generation }) => child.generation = generation,
             (_, Up::Stats { ask, all }) => self.stats(id, ask, all),
+            (_, Up::Broken { kind: other }) if is_neighbour(kind, other) => {
+                if let Some(other) = table::kind(other) {
+                    self.mend(kind, other, &"broke the rules of framing");
+                }
+            }
             // Whoever notices it first; but no child alone can have the daemon begin again.
             (_, Up::OtherBuild) if program_id(&self.program) != self.build => self.upgrade(),
             (Kind::Lookup, Up::Open { target, kind, request, sid }) => {

@@ -1,8 +1,11 @@
 //! Parent's end of a child's channel: it never waits for it.
 //!
 //! What cannot be written at once is queued; a child whose queue is full does
-//! not read, and is ended.
+//! not read, and is ended.  A descriptor that the system does not pass (too many
+//! are on their way, OpenBSD: kern.maxfiles/10) is missed by its message alone,
+//! as one that found no room in the child.
 
+use crate::base::log::{self, Show};
 use crate::ipc::frame::{self, Assembler, Broken, Kind};
 use crate::ipc::parent::{Down, Up, MESSAGE};
 use crate::ipc::wire::Wire;
@@ -78,6 +81,11 @@ impl Pipe {
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if first.fd.is_some() && fdpass::is_shortage(&e) => {
+                    log::crit!("child", msg = "a descriptor cannot be passed", error = Show(&e));
+                    first.fd = None;
+                    frame::without_fd(&mut first.bytes);
+                }
                 Err(e) => return Err(e.into()),
             }
             if first.at >= first.bytes.len() {

@@ -31,7 +31,7 @@ use crate::conf;
 use crate::conf::ast::{Config, Distance, MdaLimit};
 use crate::disk::spool::qid::Qid;
 use crate::disk::spool::{Spool, SpoolError};
-use crate::ipc::call::{NoRequests, Peer};
+use crate::ipc::call::{Channel, NoRequests, Peer};
 use crate::ipc::ctl::{Reply, Request};
 use crate::ipc::openings::{Openings, Slots};
 use crate::ipc::parent::{Ended, Part, Refusal, Stat};
@@ -204,12 +204,12 @@ impl Events for Main {
         Ok(())
     }
 
-    fn peer(&self, kind: Kind, fd: OwnedFd) {
+    fn peer(&self, kind: Kind, channel: Channel) {
         let attached = match kind {
-            Kind::Smtp => self.smtp.attach(fd),
-            Kind::Control => self.control.attach(fd),
-            Kind::Lookup => self.shared.lookup.attach(fd),
-            Kind::Mta => self.shared.mta.attach(fd),
+            Kind::Smtp => self.smtp.attach(channel),
+            Kind::Control => self.control.attach(channel),
+            Kind::Lookup => self.shared.lookup.attach(channel),
+            Kind::Mta => self.shared.mta.attach(channel),
             _ => Ok(()),
         };
         if let Err(e) = attached {

@@ -11,7 +11,7 @@
 use crate::base::clock::Deadline;
 use crate::base::lock::{lock, wait_for};
 use crate::base::log::{self, Show};
-use crate::ipc::call::{CallError, NoRequests, Peer};
+use crate::ipc::call::{CallError, Channel, NoRequests, Peer};
 use crate::ipc::smtp_queue::{Answer, Ask, Begun, Message, Refused};
 use crate::proto::smtp::reply::{table, Reply};
 use std::collections::HashMap;
@@ -69,11 +69,11 @@ impl Default for Intake {
 
 impl Intake {
     /// A fresh channel: asks `Resume` on it from a thread of its own.
-    pub fn attach(self: &Arc<Self>, fd: OwnedFd) {
+    pub fn attach(self: &Arc<Self>, channel: impl Into<Channel>) {
         lock(&self.link).resumed = false;
         let this = Arc::clone(self);
         let resume = move || this.resume();
-        let begun = self.peer.attach(fd).and_then(|()| {
+        let begun = self.peer.attach(channel).and_then(|()| {
             std::thread::Builder::new().name("resume".into()).spawn(resume).map(|_| ())
         });
         if let Err(e) = begun {

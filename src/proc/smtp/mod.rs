@@ -18,7 +18,7 @@ use crate::base::lock::lock;
 use crate::base::log::{self, Show};
 use crate::base::logins::Logins;
 use crate::base::stream::Stream;
-use crate::ipc::call::{self, Back, CallError, NoRequests, Peer};
+use crate::ipc::call::{self, Back, CallError, Channel, NoRequests, Peer};
 use crate::ipc::control_smtp::ToSmtp;
 use crate::ipc::keyd::{self, Keyd};
 use crate::ipc::parent::{Listener as Socket, Part, Stat};
@@ -222,13 +222,13 @@ impl Events for Main {
         Ok(())
     }
 
-    fn peer(&self, kind: Kind, fd: OwnedFd) {
+    fn peer(&self, kind: Kind, channel: Channel) {
         let attached = match kind {
-            Kind::Lookup => self.shared.lookup.attach(fd),
-            Kind::Control => self.control.attach(fd),
-            Kind::Keyd => self.keyd.attach(fd),
+            Kind::Lookup => self.shared.lookup.attach(channel),
+            Kind::Control => self.control.attach(channel),
+            Kind::Keyd => self.keyd.attach(channel),
             Kind::Queue => {
-                self.shared.intake.attach(fd);
+                self.shared.intake.attach(channel);
                 Ok(())
             }
             _ => Ok(()),

@@ -26,6 +26,7 @@ use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::conf::{self, ast};
 use crate::disk::maildir::{Error, Root};
+use crate::ipc::call::Channel;
 use crate::ipc::frame;
 use crate::ipc::openings::{Openings, Slots};
 use crate::ipc::parent::{Account as Who, Ended, Part, Refusal, Role, Stat, Up};
@@ -159,7 +160,7 @@ impl Events for Running {
         Ok(())
     }
 
-    fn peer(&self, _: Kind, _: OwnedFd) {}
+    fn peer(&self, _: Kind, _: Channel) {}
 
     fn opened(&self, request: u64, opened: Result<OwnedFd, Refusal>) {
         self.0.openings.complete(request, opened);
