@@ -37,6 +37,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "no-descriptors-in-parent", run: descriptors::in_parent },
     Test { name: "no-descriptors-in-control", run: descriptors::in_control },
     Test { name: "stopped-keyd", run: stopped::keyd },
+    Test { name: "keyd-dies-in-a-handshake", run: stopped::keyd_dies },
     Test { name: "stopped-lookup", run: stopped::lookup },
     Test { name: "stopped-smtp", run: stopped::smtp },
     Test { name: "stopped-queue", run: stopped::queue },

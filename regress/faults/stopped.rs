@@ -8,6 +8,9 @@ use super::site::{post, Site, Stopped, ANN, HEADER, JOE, SOON};
 use crate::daemon::eventually;
 use crate::imap::client::Client as Imap;
 use crate::{Env, Outcome};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What `limit answer-time` says here, and what a loaded machine adds to it.
@@ -80,15 +83,66 @@ pub fn keyd(env: &Env) -> Outcome {
     site.works();
     reads(&mut c);
     // A handshake ends without one, after its own ten seconds.
-    let tcp = crate::tcp::Tcp::connect(imaps, SOON);
-    let mut builder =
-        openssl::ssl::SslConnector::builder(openssl::ssl::SslMethod::tls_client()).expect("tls");
-    builder.set_verify(openssl::ssl::SslVerifyMode::NONE);
-    assert!(builder.build().connect("mail.example.com", tcp).is_err());
+    assert!(!handshake(imaps, &AtomicUsize::new(0)));
     assert!(since.elapsed() < Duration::from_secs(10) + SLACK, "{:?}", since.elapsed());
     hold(since);
     drop(stopped);
     all_is_well(&site);
+    Outcome::Passed
+}
+
+/// A connection that tells when its client waits for the server's first words.
+struct Told<'a>(crate::tcp::Tcp, &'a AtomicUsize);
+
+impl Read for Told<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.read(buf)
+    }
+}
+
+impl Write for Told<'_> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0.write(buf)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// True if a TLS client gets through its handshake.
+fn handshake(to: SocketAddr, waiting: &AtomicUsize) -> bool {
+    use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).expect("tls");
+    builder.set_verify(SslVerifyMode::NONE);
+    let connector = builder.build();
+    let tcp = Told(crate::tcp::Tcp::connect(to, SOON), waiting);
+    connector.connect("mail.example.com", tcp).is_ok()
+}
+
+/// A keyd that dies while handshakes wait for it ends them at once; the next
+/// one is signed by its successor.
+pub fn keyd_dies(env: &Env) -> Outcome {
+    let site = start(env);
+    let imaps = site.daemon.address("imaps", 0);
+    let pid = site.pid("keyd");
+    let stopped = Stopped::new(pid);
+    let asked = &AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> =
+            (0..3).map(|_| scope.spawn(move || handshake(imaps, asked))).collect();
+        assert!(eventually(SOON, || asked.load(Ordering::SeqCst) >= 3), "{}", site.daemon.log());
+        let begun = Instant::now();
+        super::site::signal(pid, nix::sys::signal::Signal::SIGKILL);
+        let signed = waiting.into_iter().filter_map(|w| w.join().ok()).filter(|ok| *ok).count();
+        assert!(signed < 3, "nobody waited for keyd");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    });
+    // There is nothing left that could go on.
+    std::mem::forget(stopped);
+    assert!(eventually(SOON, || handshake(imaps, asked)), "{}", site.daemon.log());
+    selected(&site, JOE).ok("NOOP");
+    site.works();
     Outcome::Passed
 }
 

@@ -8,11 +8,8 @@
 use crate::base::clock::Deadline;
 use crate::base::remotekey::{self, Op};
 use crate::ipc::call::{NoRequests, Peer};
+use crate::proto::limits;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a handshake waits for a signature.
-const WAIT: Duration = Duration::from_secs(10);
 
 crate::wire! {
     /// To keyd.
@@ -63,14 +60,14 @@ impl From<Way> for Op {
 pub type Keyd = Peer<Ask, Answer>;
 
 /// The neighbour keyd, without a channel yet, and from now on the one that TLS
-/// in this process asks for signatures.  Without a channel, or when keyd does
-/// not answer in time, a handshake fails and the client tries again.
+/// in this process asks for signatures.  Without a channel, when keyd dies, or
+/// when it does not answer in time, a handshake fails and the client tries again.
 pub fn neighbour() -> Arc<Keyd> {
     let keyd: Arc<Keyd> = Arc::new(Peer::new("keyd", Arc::new(NoRequests)));
     let asked = Arc::clone(&keyd);
     remotekey::install(Arc::new(move |key, op, input| {
         let ask = Ask::Sign { key: *key, way: op.into(), input: input.to_vec() };
-        match asked.call(&ask, Deadline::after(WAIT)) {
+        match asked.call(&ask, Deadline::after(limits::SIGNATURE_TIME.duration())) {
             Ok(Answer::Signed { signature }) => signature,
             Err(error) => {
                 crate::log_warn!("keyd", error = crate::base::log::Show(error));

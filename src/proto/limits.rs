@@ -465,6 +465,15 @@ pub const ANSWER_TIME: Limit = setting(
     "a process that is stopped or overloaded",
     "4xx, NO [UNAVAILABLE], tried again later",
 );
+/// For keyd to give a TLS handshake its signature.  It may come on top of what
+/// is left of the client's own time.
+pub const SIGNATURE_TIME: Limit = limit(
+    "signature-time",
+    10_000,
+    Unit::Millis,
+    "keyd is stopped or overloaded",
+    "the handshake fails, closed",
+);
 /// For the next command of an SMTP client, and for the next piece of a message.
 pub const SMTP_COMMAND_TIME: Limit =
     setting("smtp-command-time", 300_000, Unit::Millis, "RFC 5321 4.5.3.2.7", "421 4.4.2");
@@ -576,6 +585,7 @@ pub const ALL: &[&Limit] = &[
     &EXPANSION_DEPTH,
     &EXPANSION_NODES,
     &ANSWER_TIME,
+    &SIGNATURE_TIME,
     &STORE_PROCESSES,
     &STORE_MIN_UID,
     &SMTP_COMMAND_LINE,
