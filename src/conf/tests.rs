@@ -696,3 +696,17 @@ fn a_mistake_is_one_line_whatever_it_quotes() {
     let text = mistakes("include \"/a\r\x1b[2Jb\"");
     assert_eq!(text, "t:7: include \"/a\\r\\u{1b}[2Jb\": nothing can be included here");
 }
+
+#[test]
+fn the_limits_are_those_of_the_table_and_of_statements() {
+    let text = "smtp max-message-size 1M\nsmtp limit max-rcpt 5\nlimit smtp-errors 7\n\
+                mda limit max-session 3\naction x mbox\nmatch action x";
+    let all = read(text).unwrap().limits();
+    let of = |name: &str| all.iter().find(|(n, _, _)| *n == name).map(|(_, v, d)| (*v, *d));
+    assert_eq!(of("smtp max-message-size"), Some((1 << 20, 35 << 20)));
+    assert_eq!(of("smtp limit max-mails"), Some((100, 100)));
+    assert_eq!(of("smtp limit max-rcpt"), Some((5, 1000)));
+    assert_eq!(of("smtp-errors"), Some((7, 50)));
+    assert_eq!(of("mda limit max-session"), Some((3, 20)));
+    assert_eq!(of("mta max-deferred"), Some((100, 100)));
+}

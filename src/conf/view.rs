@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ast::*;
-use crate::proto::limits::Limit;
+use crate::proto::limits::{self, Limit};
 
 /// `smtp max-message-size`, in octets.
 pub const MAX_MESSAGE_SIZE: u64 = 35 * 1024 * 1024;
@@ -144,6 +144,24 @@ impl Config {
     /// The same as a duration, for a limit in milliseconds.
     pub fn limit_time(&self, limit: &Limit) -> Duration {
         Duration::from_millis(self.limit(limit))
+    }
+
+    /// Every limit by its name, with its value and its default: the table's, then
+    /// those that smtpd.conf(5) has statements for.
+    pub fn limits(&self) -> Vec<(&'static str, u64, u64)> {
+        let row = |l: &&'static Limit| (l.name, self.limit(l), l.default);
+        let mut all: Vec<_> = limits::ALL.iter().map(row).collect();
+        let count = |name, value: u32, default: u32| (name, u64::from(value), u64::from(default));
+        let (session, user) = (MdaLimit::MaxSession, MdaLimit::MaxSessionPerUser);
+        all.extend([
+            ("smtp max-message-size", self.max_message_size(), MAX_MESSAGE_SIZE),
+            count("smtp limit max-mails", self.max_mails(), MAX_MAILS),
+            count("smtp limit max-rcpt", self.max_rcpt(), MAX_RCPT),
+            count("mda limit max-session", self.mda_limit(session), MAX_SESSION),
+            count("mda limit max-session-per-user", self.mda_limit(user), MAX_SESSION_PER_USER),
+            count("mta max-deferred", self.max_deferred(), MAX_DEFERRED),
+        ]);
+        all
     }
 
     /// The largest message that is accepted, in octets.

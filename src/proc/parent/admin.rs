@@ -12,7 +12,6 @@ use crate::ipc::parent::{Account, Down, Stat};
 use crate::ipc::wire::Wire;
 use crate::proc::start::Directories;
 use crate::proc::table::{self, Kind, Place, Process, Root, RunAs, Unveiled};
-use crate::proto::limits;
 use std::time::{Duration, Instant};
 
 /// How long the children have to tell their numbers.
@@ -132,12 +131,12 @@ impl Supervisor {
     }
 
     fn limit_rows(&self) -> Vec<LimitRow> {
-        let row = |l: &&'static limits::Limit| LimitRow {
-            name: l.name.to_string(),
-            value: self.loaded.config.limit(l),
-            default: l.default,
+        let row = |(name, value, default): (&str, u64, u64)| LimitRow {
+            name: name.to_string(),
+            value,
+            default,
         };
-        limits::ALL.iter().map(row).collect()
+        self.loaded.config.limits().into_iter().map(row).collect()
     }
 
     fn ask_stats(&mut self, request: u64) {
