@@ -9,6 +9,7 @@ mod manual;
 
 use crate::{Env, Outcome, Test};
 use rmail::conf::{self, ast::Config, FEATURES};
+use rmail::sys::limits::{raised_by, Bounded, A_USERS_THREADS_COUNT};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,6 +24,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "howto-unchanged", run: howto_unchanged },
     Test { name: "examples-of-the-manual-are-configurations", run: manual::examples },
     Test { name: "check-tells-what-there-is-room-for", run: room },
+    Test { name: "check-tells-what-there-is-no-room-for", run: no_room },
     Test { name: "install-and-uninstall-in-a-scratch-root", run: install },
     Test { name: "limits-of-the-manual", run: manual::limits },
     Test { name: "manual-is-lint-clean", run: manual::lint },
@@ -245,6 +247,42 @@ fn room(env: &Env) -> Outcome {
     for list in ["action relay: works\n", "filter: not supported yet\n"] {
         assert!(text.contains(list), "{text}");
     }
+    Outcome::Passed
+}
+
+/// `rmaild -n`, and the start, say what the limits need and the machine has not.
+fn no_room(env: &Env) -> Outcome {
+    let conf = env.dir.join("rmail.conf");
+    let config = "limit store-processes 900\nlimit imap-connections 500\n\
+                  action \"x\" mbox\nmatch action \"x\"\n";
+    crate::daemon::write(&conf, config);
+    let under = |ulimit: &str, args: &str| {
+        let out = Command::new("sh")
+            .arg("-c")
+            .arg(format!("{ulimit} && exec \"$0\" {args} -f \"$1\""))
+            .arg(env.rmaild())
+            .arg(&conf)
+            .output()
+            .expect("sh");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    let said = under("ulimit -n 364", "-n");
+    let line = said.lines().find(|l| l.contains("of=\"descriptors of a process\"")).unwrap_or("");
+    assert!(line.contains(" need=1564 have=364 "), "{said}");
+    assert!(line.contains("lower smtp-connections, imap-connections"), "{said}");
+    let way = format!("or raise it: {}", raised_by(Bounded::Descriptors));
+    assert!(line.contains(&way), "{said}");
+    if A_USERS_THREADS_COUNT {
+        // One of them, as the shell has it.
+        let said = under("{ ulimit -p 200 || ulimit -u 200; } 2>/dev/null", "-n");
+        assert!(said.contains("of=\"threads of a user\" need="), "{said}");
+        assert!(said.contains(" have=200 "), "{said}");
+        assert!(said.contains(raised_by(Bounded::OfUser)), "{said}");
+    }
+    // What fits is not spoken of.
+    crate::daemon::write(&conf, "action \"x\" mbox\nmatch action \"x\"\n");
+    assert_eq!(under("ulimit -n 2048", "-n"), "");
     Outcome::Passed
 }
 

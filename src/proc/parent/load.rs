@@ -32,8 +32,6 @@ pub struct Loaded {
     pub generation: u64,
     /// What it says.
     pub config: Config,
-    /// `limit store-processes`.
-    pub store_processes: usize,
     /// `limit store-min-uid`.
     pub store_min_uid: u32,
     files: Vec<(FileUse, File)>,
@@ -85,10 +83,8 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let number = |l| usize::try_from(config.limit(l)).unwrap_or(usize::MAX);
     Ok(Loaded {
         generation,
-        store_processes: number(&limits::STORE_PROCESSES),
         store_min_uid: u32::try_from(config.limit(&limits::STORE_MIN_UID)).unwrap_or(u32::MAX),
         mail_prefixes,
         config,
@@ -418,6 +414,10 @@ pub fn check(options: &Options, logins: LoginCheck) -> ExitCode {
             for line in logins(&loaded.part(Kind::Lookup), &hostname) {
                 log::warn!("login", msg = line.as_str());
             }
+            let bounds = Bounds::of_machine();
+            let mut config = loaded.config.clone();
+            bounds.apply(&mut config);
+            bounds.warn(&config);
             match print(&loaded, options.verbose) {
                 Ok(()) => ExitCode::SUCCESS,
                 // Whoever reads has read enough.

@@ -24,6 +24,7 @@ use crate::ipc::parent::{Down, SystemUser, Up};
 use crate::proc::start::program_id;
 use crate::proc::table::{self, Kind};
 use crate::sys::errno::SysError;
+use crate::sys::limits::{raised_by, Bounded};
 use crate::sys::poll::{self, PollFd};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::user::User;
@@ -137,6 +138,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         format!("{}: {} errors", options.config.display(), errors.len())
     })?;
     bounds.apply(&mut loaded.config);
+    bounds.warn(&loaded.config);
     let hostname = sys::net::hostname().map_err(words)?;
     load::make_directories(&loaded)?;
     offline::make(&loaded.directories().spool)?;
@@ -242,12 +244,12 @@ fn is_neighbour(kind: Kind, other: u8) -> bool {
 /// As many descriptors as the system allows: a session has one, and its store
 /// another.
 fn raise_descriptors() {
-    match sys::limits::raise_nofile() {
+    match sys::limits::raise() {
         Ok(n) if n < 1024 => {
             log::warn!(
                 "rmaild",
                 descriptors = n,
-                msg = "few: raise openfiles in login.conf(5) or LimitNOFILE"
+                msg = format!("few: raise {}", raised_by(Bounded::Descriptors)).as_str()
             );
         }
         Ok(_) => {}
@@ -529,6 +531,7 @@ impl Supervisor {
         let generation = self.loaded.generation + 1;
         let mut loaded = load::load(&self.options, generation)?;
         self.bounds.apply(&mut loaded.config);
+        self.bounds.warn(&loaded.config);
         self.loaded.may_become(&loaded)?;
         let listeners = self.listeners.rebind(&loaded).map_err(|e| vec![e])?;
         self.loaded = Arc::new(loaded);

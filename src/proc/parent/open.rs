@@ -90,10 +90,12 @@ impl Supervisor {
             return Err(Refusal::Busy);
         }
         let running = self.children.iter().filter(|c| c.account.is_some()).count();
+        let most = self.loaded.config.limit(&limits::STORE_PROCESSES);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         // A quarter of the slots is kept for logins.
         let slots = match role {
-            Role::Session => self.loaded.store_processes,
-            Role::Deliver => self.loaded.store_processes.saturating_mul(3) / 4,
+            Role::Session => most,
+            Role::Deliver => most.saturating_mul(3) / 4,
         };
         if running >= slots.max(1) {
             self.shed_idle_store();
