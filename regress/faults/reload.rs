@@ -5,6 +5,7 @@ use crate::daemon::{eventually, Daemon};
 use crate::{Env, Outcome};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,28 +18,47 @@ const GROWTH: u64 = 8 * 1024;
 const KINDS: &[&str] =
     &["parent", "keyd", "lookup", "queue", "smtp", "mta", "imap", "control", "store"];
 
-/// Descriptors and PSS (KB) of each process.
-type Figures = BTreeMap<(String, u32), (usize, u64)>;
+/// A process: its kind and id.
+type Process = (&'static str, u32);
 
-fn figures(site: &Site) -> Figures {
-    let mut all = Figures::new();
-    for kind in KINDS {
-        for pid in site.daemon.pids(kind) {
-            let fds = entries(format!("/proc/{pid}/fd").as_ref()).len();
-            let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
-            let rollup = rollup.unwrap_or_default();
-            let pss = rollup.lines().find_map(|l| l.strip_prefix("Pss:"));
-            let pss = pss.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
-            // Another user's process, or one that changed its own, shows nothing.
-            assert!(fds > 0 || !rmail::sys::user::is_root(), "{kind}");
-            all.insert(((*kind).to_string(), pid), (fds, pss.unwrap_or(0)));
-        }
-    }
-    all
+/// Descriptors and PSS (KB) of each process.
+type Figures = BTreeMap<Process, (usize, u64)>;
+
+fn processes(site: &Site) -> Vec<Process> {
+    let of = |kind: &&'static str| -> Vec<Process> {
+        site.daemon.pids(kind).into_iter().map(|pid| (*kind, pid)).collect()
+    };
+    KINDS.iter().flat_map(of).collect()
 }
 
-fn descriptors(figures: &Figures) -> BTreeMap<(String, u32), usize> {
-    figures.iter().map(|(process, (fds, _))| (process.clone(), *fds)).collect()
+/// Read from /proc alone: a question to control is a connection, and a
+/// descriptor there until control has seen its end.
+fn figures(of: &[Process]) -> Figures {
+    let figure = |process: &Process| {
+        let pid = process.1;
+        let fds = entries(format!("/proc/{pid}/fd").as_ref()).len();
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        let rollup = rollup.unwrap_or_default();
+        let pss = rollup.lines().find_map(|l| l.strip_prefix("Pss:"));
+        let pss = pss.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
+        // Another user's process, or one that changed its own, shows nothing.
+        assert!(fds > 0 || !rmail::sys::user::is_root(), "{process:?}");
+        (*process, (fds, pss.unwrap_or(0)))
+    };
+    of.iter().map(figure).collect()
+}
+
+fn descriptors(figures: &Figures) -> BTreeMap<Process, usize> {
+    figures.iter().map(|(process, (fds, _))| (*process, *fds)).collect()
+}
+
+/// What each descriptor of a process is.
+fn links(pid: u32) -> String {
+    let link = |path: PathBuf| {
+        let to = std::fs::read_link(&path).unwrap_or_default();
+        format!("{} -> {}\n", path.display(), to.display())
+    };
+    entries(format!("/proc/{pid}/fd").as_ref()).into_iter().map(link).collect()
 }
 
 /// One round of everything, so that what is made once is made.
@@ -62,13 +82,15 @@ pub fn fifty_under_load(env: &Env) -> Outcome {
     let site = Site::start(env, "");
     warm_up(&site);
     // What was open for the last of that closes by and by.
+    let all = processes(&site);
     let calm = || {
-        let now = descriptors(&figures(&site));
+        let now = descriptors(&figures(&all));
         std::thread::sleep(Duration::from_millis(500));
-        descriptors(&figures(&site)) == now
+        descriptors(&figures(&all)) == now
     };
     assert!(eventually(SOON, calm), "{}", site.daemon.log());
-    let before = figures(&site);
+    let before = figures(&all);
+    let open: BTreeMap<u32, String> = all.iter().map(|(_, pid)| (*pid, links(*pid))).collect();
     let over = AtomicBool::new(false);
     let (local, remote) = (AtomicUsize::new(1), AtomicUsize::new(1));
     let (fetches, idles) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -148,9 +170,9 @@ pub fn fifty_under_load(env: &Env) -> Outcome {
     assert_eq!(site.sink.wait(remote).len(), remote);
     assert!(!site.daemon.log().contains("died="), "{}", site.daemon.log());
     assert!(fetches.into_inner() > 0 && idles.into_inner() > 0);
-    let settled = || descriptors(&figures(&site)) == descriptors(&before);
+    let settled = || descriptors(&figures(&all)) == descriptors(&before);
     let same = eventually(SOON, settled);
-    let after = figures(&site);
+    let after = figures(&all);
     for (process, (fds, pss)) in &before {
         let (fds_now, pss_now) = after.get(process).copied().unwrap_or((0, 0));
         println!(
@@ -159,7 +181,10 @@ pub fn fifty_under_load(env: &Env) -> Outcome {
         );
     }
     println!("  {RELOADS} reloads, {local} messages delivered, {remote} relayed");
-    assert!(same, "descriptors: {before:?} -> {after:?}");
+    let others = before.keys().filter(|p| before[*p].0 != after[*p].0);
+    let others: String =
+        others.map(|p| format!("{p:?}:\n{}->\n{}", open[&p.1], links(p.1))).collect();
+    assert!(same, "descriptors: {before:?} -> {after:?}\n{others}");
     for (process, (_, pss)) in &before {
         let now = after.get(process).map_or(0, |(_, pss)| *pss);
         assert!(now <= pss + GROWTH, "{process:?} grew from {pss} to {now} KB");
