@@ -396,7 +396,8 @@ pub fn serves_changes(env: &Env) -> Outcome {
         draft.write(b"Subject: delivered\r\n\r\n").unwrap();
         draft.finish(None).unwrap().deliver().unwrap();
         root.rename(&name("Work"), &name("Beruf")).unwrap();
-        root.delete(&name("Research")).unwrap();
+        root.trash(&name("Research")).unwrap();
+        root.empty_trash();
         root.subscribe(&name("Neu.ßüß")).unwrap();
         root.unsubscribe(&name("Work.Old.Deep")).unwrap();
     }

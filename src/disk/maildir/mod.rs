@@ -58,6 +58,8 @@ pub struct Root {
     dir_mode: u32,
     /// The last name made for a message: seconds and microseconds.
     last_stamp: Mutex<(i64, u32)>,
+    /// Held while a UIDVALIDITY is taken: mailboxes may be made at the same time.
+    counting: Mutex<()>,
     /// Keeps rmail.lock while the value lives.
     _lock: File,
 }
@@ -87,6 +89,7 @@ impl Root {
             uid,
             dir_mode: meta.mode() & 0o777,
             last_stamp: Mutex::new((0, 0)),
+            counting: Mutex::new(()),
             _lock: lock,
         };
         root.make_parts(path)?;

@@ -12,6 +12,7 @@ use std::path::Path;
 use super::error::{At, Error, Result};
 use super::name::Name;
 use super::{now_nanos, os, Root};
+use crate::base::lock;
 use crate::disk::uidlist::{self, UidList};
 use crate::disk::{atomic, uidvalidity};
 use crate::sys::rand;
@@ -92,12 +93,17 @@ impl Root {
     /// Makes a mailbox's uidlist with the next UIDVALIDITY.  The caller holds its lock.
     pub(crate) fn new_list(&self, dir: &Path) -> Result<UidList> {
         let secs = u32::try_from(crate::base::clock::now().secs).unwrap_or(1);
-        let value = uidvalidity::allocate(self.path(), self.file_mode(), secs)?;
+        let value = {
+            let _counting = lock::lock(&self.counting);
+            uidvalidity::allocate(self.path(), self.file_mode(), secs)?
+        };
         UidList::create(dir, self.file_mode(), value, new_guid())
     }
 
-    /// Takes a mailbox away, its messages too; mailboxes below it stay.  RFC 9051 6.3.5.
-    pub fn delete(&self, name: &Name) -> Result<()> {
+    /// Takes a mailbox away, its messages too; mailboxes below it stay.  Its
+    /// files are removed by [`Root::empty_trash`], which can take its time.  One
+    /// at a time: there is one trash.  RFC 9051 6.3.5.
+    pub fn trash(&self, name: &Name) -> Result<()> {
         if name.is_inbox() {
             return Err(Error::Cannot("INBOX cannot be deleted"));
         }
@@ -105,9 +111,13 @@ impl Root {
         let trash = self.path().join(TRASHED);
         remove_tree(&trash)?;
         atomic::rename(&dir, &trash)?;
-        atomic::sync_dir(self.path())?;
-        // The mailbox is gone; what is left of it goes now, or with the next
-        // deletion, or an hour after a crash.
+        Ok(atomic::sync_dir(self.path())?)
+    }
+
+    /// Removes what was a mailbox.  What stays goes with the next deletion, or an
+    /// hour after a crash.
+    pub fn empty_trash(&self) {
+        let trash = self.path().join(TRASHED);
         if let Err(e) = remove_tree(&trash) {
             crate::base::log::warn!(
                 "store",
@@ -116,7 +126,6 @@ impl Root {
                 error = crate::base::log::Show(&e)
             );
         }
-        Ok(())
     }
 
     /// Gives a mailbox and all below it another name.  RFC 9051 6.3.6.

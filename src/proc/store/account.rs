@@ -1,9 +1,14 @@
 //! The account of this process: its mail root, and the mailboxes that are open.
 //!
 //! Everything that the account's sessions and deliveries share is here.  Lock
-//! order: the table of open mailboxes, then one mailbox's model; only RENAME,
-//! which holds the table, holds several models.  Mailboxes of the configuration with `auto` are shown
-//! although they do not exist, and made when first used.
+//! order: `moving`, so that one CREATE, DELETE or RENAME goes on at a time; a mailbox's
+//! model, of which only RENAME holds several; the table of open mailboxes.  A
+//! model is held for as long as a large mailbox takes to be read, the table
+//! never: under it nobody waits for a model (a fresh one, which nobody else has
+//! seen, is no wait), so what is slow in one mailbox is slow there alone.
+//!
+//! Mailboxes of the configuration with `auto` are shown although they do not
+//! exist, and made when first used.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,10 +29,12 @@ const KEPT: usize = 16;
 pub struct Account {
     root: Arc<Root>,
     settings: RwLock<Arc<Vec<Configured>>>,
+    moving: Mutex<()>,
     open: Mutex<HashMap<Name, Arc<Open>>>,
 }
 
 /// A mailbox that is open: its model, and who wants to hear of changes.
+#[derive(Default)]
 pub struct Open {
     /// `None` while it is being opened, and if that failed.
     model: Mutex<Option<Mailbox>>,
@@ -93,6 +100,7 @@ impl Account {
         Account {
             root: Arc::new(root),
             settings: RwLock::new(Arc::new(settings)),
+            moving: Mutex::new(()),
             open: Mutex::new(HashMap::new()),
         }
     }
@@ -170,7 +178,8 @@ impl Account {
 
     /// Makes a mailbox.  [`Error::Exists`]: it is there, if only by the configuration.
     pub fn create(&self, name: &Name) -> Result<()> {
-        match self.root.create(name) {
+        let _moving = lock::lock(&self.moving);
+        match self.alone(name, |_| self.root.create(name)) {
             Err(Error::Exists) if name.is_inbox() => Err(Error::Cannot("INBOX is always there")),
             other => other,
         }
@@ -178,17 +187,48 @@ impl Account {
 
     /// Takes a mailbox away.  Sessions that have it selected find it gone.
     pub fn delete(&self, name: &Name) -> Result<()> {
-        let mut table = lock::lock(&self.open);
-        let Some(open) = table.get(name).cloned() else { return self.root.delete(name) };
-        {
-            // Nobody works on the files while they go.
-            let _model = lock::lock(&open.model);
-            self.root.delete(name)?;
+        let _moving = lock::lock(&self.moving);
+        self.alone(name, |open| {
+            self.root.trash(name)?;
             open.gone.store(true, Ordering::SeqCst);
-        }
-        table.remove(name);
-        open.wakers.wake();
+            open.wakers.wake();
+            Ok(())
+        })?;
+        self.root.empty_trash();
         Ok(())
+    }
+
+    /// Works on the files of a mailbox, there or not, while nobody has it open or
+    /// opens it.  The caller holds `moving`.
+    fn alone<R>(&self, name: &Name, work: impl FnOnce(&Open) -> Result<R>) -> Result<R> {
+        loop {
+            let mut table = lock::lock(&self.open);
+            let known = table.get(name).filter(|open| !open.is_gone()).cloned();
+            // One that is not open has its place too, at which others wait.
+            let open = known.clone().unwrap_or_default();
+            let model = if known.is_some() {
+                drop(table);
+                lock::lock(&open.model)
+            } else {
+                table.insert(name.clone(), open.clone());
+                let model = lock::lock(&open.model);
+                drop(table);
+                model
+            };
+            if open.is_gone() {
+                // While we waited; it may be open anew.
+                continue;
+            }
+            let result = work(&open);
+            if model.is_none() {
+                // There is nothing in that place: who waited for it looks again.
+                open.gone.store(true, Ordering::SeqCst);
+            }
+            if open.is_gone() {
+                lock::lock(&self.open).retain(|_, there| !Arc::ptr_eq(there, &open));
+            }
+            return result;
+        }
     }
 
     /// Renames a mailbox and those below it.  Sessions that have one selected keep it.
@@ -205,84 +245,92 @@ impl Account {
         }
         if self.is_auto(old) && !self.root.exists(new)? {
             // It is listed, so it can be renamed, used or not.
-            match self.root.create(old) {
+            match self.create(old) {
                 Ok(()) | Err(Error::Exists) => {}
                 Err(e) => return Err(e),
             }
         }
-        let mut table = lock::lock(&self.open);
-        // Nobody works on the files while they move.
-        let concerned = |name: &Name| name == old || name.is_below(old);
-        let open: Vec<(Name, Arc<Open>)> = table
-            .iter()
-            .filter(|(name, _)| concerned(name))
-            .map(|(name, open)| (name.clone(), open.clone()))
-            .collect();
-        let mut models: HashMap<&Name, MutexGuard<'_, Option<Mailbox>>> =
-            open.iter().map(|(name, open)| (name, lock::lock(&open.model))).collect();
-        for (from, to) in self.root.rename(old, new)? {
-            let Some(open) = table.remove(&from) else { continue };
-            if let Some(Some(model)) = models.get_mut(&from).map(|m| &mut **m) {
-                if model.set_name(to.clone()).is_err() {
-                    // It moved again under our hands: opened anew when next used.
-                    open.gone.store(true, Ordering::SeqCst);
-                }
+        let _moving = lock::lock(&self.moving);
+        let concerned = |(name, _): &(&Name, &Arc<Open>)| *name == old || name.is_below(old);
+        loop {
+            let open: Vec<(Name, Arc<Open>)> = lock::lock(&self.open)
+                .iter()
+                .filter(concerned)
+                .map(|(name, open)| (name.clone(), open.clone()))
+                .collect();
+            // Nobody works on the files while they move.
+            let mut models: HashMap<&Name, MutexGuard<'_, Option<Mailbox>>> =
+                open.iter().map(|(name, open)| (name, lock::lock(&open.model))).collect();
+            let mut table = lock::lock(&self.open);
+            let held = |(name, there): (&Name, &Arc<Open>)| {
+                open.iter().any(|(n, open)| n == name && Arc::ptr_eq(open, there))
+            };
+            if !table.iter().filter(concerned).all(held) {
+                // Another was opened while we waited for these.
+                continue;
             }
-            table.insert(to, open);
+            // The table is held for a few renames: who opens a mailbox that
+            // moves waits, and finds it in its new place.
+            for (from, to) in self.root.rename(old, new)? {
+                let Some(open) = table.remove(&from) else { continue };
+                if let Some(Some(model)) = models.get_mut(&from).map(|m| &mut **m) {
+                    if model.set_name(to.clone()).is_err() {
+                        // It moved again under our hands: opened anew when next used.
+                        open.gone.store(true, Ordering::SeqCst);
+                    }
+                }
+                table.insert(to, open);
+            }
+            return Ok(());
         }
-        Ok(())
     }
 
     /// An open mailbox, shared with all who have it, in step with the disk.
     ///
     /// One that the configuration has with `auto` is made if it does not exist.
     pub fn open(&self, name: &Name) -> Result<Arc<Open>> {
-        let open = self.find_or_load(name)?;
-        match open.change(|m| m.sync().map(drop)) {
-            // Another program took it away, or put another in its place.
-            Err(Error::NoMailbox) => self.find_or_load(name),
-            done => done.map(|()| open),
+        match self.find_or_load(name) {
+            Err(Error::NoMailbox) if self.is_auto(name) => {
+                match self.create(name) {
+                    Ok(()) | Err(Error::Exists) => {}
+                    Err(e) => return Err(e),
+                }
+                self.find_or_load(name)
+            }
+            other => other,
         }
     }
 
     fn find_or_load(&self, name: &Name) -> Result<Arc<Open>> {
-        let mut table = lock::lock(&self.open);
-        if let Some(open) = table.get(name).filter(|open| !open.is_gone()) {
-            return Ok(open.clone());
-        }
-        if table.len() >= KEPT {
-            table.retain(|_, open| Arc::strong_count(open) > 1);
-        }
-        let open = Arc::new(Open {
-            model: Mutex::new(None),
-            gone: AtomicBool::new(false),
-            wakers: Wakers::default(),
-        });
-        // Others wait for this mailbox while it is read, and not for the table.
-        let mut model = lock::lock(&open.model);
-        table.insert(name.clone(), open.clone());
-        drop(table);
-        match self.load(name) {
-            Ok(mailbox) => *model = Some(mailbox),
-            Err(e) => {
-                open.gone.store(true, Ordering::SeqCst);
-                return Err(e);
-            }
-        }
-        drop(model);
-        Ok(open)
-    }
-
-    fn load(&self, name: &Name) -> Result<Mailbox> {
-        match Mailbox::open(self.root.clone(), name) {
-            Err(Error::NoMailbox) if self.is_auto(name) => {
-                match self.root.create(name) {
-                    Ok(()) | Err(Error::Exists) => {}
-                    Err(e) => return Err(e),
+        loop {
+            let mut table = lock::lock(&self.open);
+            let known = table.get(name).filter(|open| !open.is_gone()).cloned();
+            if let Some(open) = known {
+                drop(table);
+                match open.change(|m| m.sync().map(drop)) {
+                    // It went while we waited for it, or another program took it
+                    // away or put another in its place: we read it anew.
+                    Err(Error::NoMailbox) if open.is_gone() => continue,
+                    done => return done.map(|()| open),
                 }
-                Mailbox::open(self.root.clone(), name)
             }
-            other => other,
+            if table.len() >= KEPT {
+                table.retain(|_, open| Arc::strong_count(open) > 1);
+            }
+            let open = Arc::new(Open::default());
+            // Others wait for this mailbox while it is read, and not for the table.
+            let mut model = lock::lock(&open.model);
+            table.insert(name.clone(), open.clone());
+            drop(table);
+            match Mailbox::open(self.root.clone(), name) {
+                Ok(mailbox) => *model = Some(mailbox),
+                Err(e) => {
+                    open.gone.store(true, Ordering::SeqCst);
+                    return Err(e);
+                }
+            }
+            drop(model);
+            return Ok(open);
         }
     }
 
@@ -464,6 +512,8 @@ mod tests {
     use super::*;
     use crate::disk::testdir::TestDir;
     use std::fs;
+    use std::sync::mpsc::sync_channel;
+    use std::time::{Duration, Instant};
 
     fn account(dir: &TestDir) -> Account {
         Account::new(Root::open(&dir.path().join("mail"), "host").unwrap(), Vec::new())
@@ -473,6 +523,93 @@ mod tests {
         let mut draft = a.draft(mailbox).unwrap();
         draft.write(text.as_bytes()).unwrap();
         a.deliver(mailbox, draft.finish(None).unwrap()).unwrap();
+    }
+
+    /// Runs `work` on a mailbox on which another thread is at work, and gives how
+    /// long meanwhile a third one took for the inbox, at the worst.
+    fn beside(a: &Account, busy: &Name, work: impl FnOnce() + Send) -> Duration {
+        let (begun, is_begun) = sync_channel(0);
+        let (end, ended) = sync_channel::<()>(0);
+        std::thread::scope(|s| {
+            let open = a.open(busy).unwrap();
+            s.spawn(move || {
+                open.change(|_| {
+                    begun.send(()).unwrap();
+                    // An account that waits as a whole waits for this.
+                    let _ = ended.recv_timeout(Duration::from_secs(5));
+                    Ok(())
+                })
+            });
+            is_begun.recv().unwrap();
+            let worker = s.spawn(work);
+            let mut worst = Duration::ZERO;
+            let since = Instant::now();
+            while since.elapsed() < Duration::from_millis(300) {
+                let asked = Instant::now();
+                a.status(&Name::inbox()).unwrap();
+                worst = worst.max(asked.elapsed());
+            }
+            assert!(!worker.is_finished(), "nothing had to wait for the mailbox");
+            drop(end);
+            worker.join().unwrap();
+            worst
+        })
+    }
+
+    #[test]
+    fn a_mailbox_that_is_busy_holds_up_who_deletes_or_renames_it_and_nobody_else() {
+        let dir = TestDir::new();
+        let a = account(&dir);
+        let (slow, child) = (Name::new("Slow").unwrap(), Name::new("Slow.Child").unwrap());
+        a.create(&slow).unwrap();
+        a.create(&child).unwrap();
+        let other = Name::new("Other").unwrap();
+        let worst = beside(&a, &child, || a.rename(&slow, &other).unwrap());
+        assert!(worst < Duration::from_secs(2), "{worst:?}");
+        let worst = beside(&a, &other, || a.delete(&other).unwrap());
+        assert!(worst < Duration::from_secs(2), "{worst:?}");
+        let names: Vec<String> =
+            a.list().unwrap().into_iter().map(|l| l.name.to_string()).collect();
+        assert_eq!(names, ["INBOX", "Other.Child"]);
+        assert!(!dir.path().join("mail/..DOVECOT-TRASHED").exists());
+    }
+
+    #[test]
+    fn mailboxes_made_opened_renamed_and_deleted_by_many_at_once() {
+        let dir = TestDir::new();
+        let a = account(&dir);
+        let names: Vec<Name> =
+            ["A", "A.B", "C", "C.B", "D"].iter().map(|n| Name::new(n).unwrap()).collect();
+        std::thread::scope(|s| {
+            for t in 0..4usize {
+                let (a, names) = (&a, &names);
+                s.spawn(move || {
+                    for i in 0..60 {
+                        let name = &names[(t + i) % names.len()];
+                        let known = |e: Error| {
+                            let own = matches!(e, Error::NoMailbox | Error::Exists | Error::Gone);
+                            assert!(own || matches!(e, Error::Cannot(_)), "{name:?}: {e}");
+                        };
+                        let to = &names[(t + 2 * i + 1) % names.len()];
+                        let done = match (t + i) % 4 {
+                            0 => a.create(name),
+                            1 => a.open(name).map(drop),
+                            2 => a.rename(name, to),
+                            _ => a.delete(name),
+                        };
+                        done.unwrap_or_else(known);
+                    }
+                });
+            }
+        });
+        // What is listed can be opened, and nothing of the rest is open.
+        let listed: Vec<Name> = a.list().unwrap().into_iter().map(|l| l.name).collect();
+        for name in &listed {
+            assert_eq!(a.open(name).unwrap().change(|m| Ok(m.dir().is_dir())), Ok(true));
+        }
+        let open = lock::lock(&a.open);
+        let live = open.iter().filter(|(_, open)| !open.is_gone());
+        assert!(live.into_iter().all(|(name, _)| listed.contains(name)));
     }
 
     #[test]
