@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "a-slow-reader-gets-all-of-a-large-message", run: a_large_message },
     Test { name: "a-large-mailbox", run: a_large_mailbox },
     Test { name: "a-move-that-fails-leaves-no-copies", run: a_move_that_fails },
+    Test { name: "a-line-that-is-refused-has-its-tag", run: a_refused_line_has_its_tag },
     Test { name: "a-silent-client-keeps-its-session", run: a_silent_client_keeps_its_session },
 ];
 
@@ -178,6 +179,22 @@ fn a_large_mailbox(env: &Env) -> Outcome {
     c.ok("STORE 1:2000 +FLAGS.SILENT \\Deleted");
     assert_eq!(c.ok("EXPUNGE").len(), 2000);
     assert_eq!(c.ok("FETCH 1 UID"), ["* 1 FETCH (UID 2001)"]);
+    Outcome::Passed
+}
+
+/// A client waits for its tag: a line that is too long, or has a NUL, is refused
+/// with it, before login and after.
+fn a_refused_line_has_its_tag(env: &Env) -> Outcome {
+    let daemon = daemon(env, "");
+    let mut stranger = Client::tls(daemon.address("imaps", 0));
+    stranger.line();
+    for c in [&mut stranger, &mut Client::logged_in(&daemon)] {
+        for argument in ["ALL ".repeat(100_000), "TEXT \"a\0b\"".into(), "TEXT a\rb".into()] {
+            let answer = c.answer(&format!("SEARCH {argument}"));
+            assert!(answer.starts_with("BAD "), "{answer}");
+        }
+        assert!(c.answer("NOOP").starts_with("OK "));
+    }
     Outcome::Passed
 }
 

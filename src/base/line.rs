@@ -23,8 +23,17 @@ use crate::proto::limits;
 use memchr::{memchr, memchr2};
 use std::fmt;
 
+/// How long the first word may be that is kept of a line that is refused.
+const WORD: usize = 128;
+
 /// Octets that are read at a time: one TLS record.
 const CHUNK: usize = 16 * 1024;
+
+/// A line's first word with the blank after it; nothing if it is long.
+fn first_word(text: &[u8]) -> &[u8] {
+    let end = memchr(b' ', text.get(..text.len().min(WORD)).unwrap_or_default());
+    end.and_then(|at| text.get(..=at)).unwrap_or_default()
+}
 
 /// Why there is no line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,8 +168,9 @@ impl LineReader {
     /// Reads a line into `line`, without its CRLF, of at most `max` octets
     /// without it.  Blocks up to `deadline`; writes first what was put.
     ///
-    /// On an error `line` holds nothing.  The octets are wiped from the buffer
-    /// they came in: a line may hold a password.
+    /// On an error `line` holds nothing, or the line's first word and the blank
+    /// after it, so that a refusal can have the command's tag.  The octets are
+    /// wiped from the buffer they came in: a line may hold a password.
     pub fn read_line(
         &mut self,
         line: &mut Vec<u8>,
@@ -192,6 +202,8 @@ impl LineReader {
                 let ended = crlf || fault == Some(LineError::BareLf);
                 if fault.is_none() {
                     line.extend_from_slice(text);
+                } else if discarded == 0 {
+                    line.extend_from_slice(first_word(text));
                 }
                 self.drop_front(end.saturating_add(1));
                 match fault {
@@ -211,6 +223,9 @@ impl LineReader {
                 // A CR that ends what is here may belong to the line's end.
                 let cr = usize::from(self.buffered().last() == Some(&b'\r'));
                 let n = self.searched.saturating_sub(cr);
+                if discarded == 0 {
+                    line.extend_from_slice(first_word(self.buffered()));
+                }
                 discarded = discarded.saturating_add(n);
                 self.drop_front(n);
                 self.searched = cr;

@@ -199,11 +199,12 @@ impl<'s> Session<'s> {
             let max = limits::IMAP_LOGIN_LINE.size();
             match self.io.read_line(&mut self.line, max, deadline) {
                 Ok(()) => {}
-                Err(LineError::TooLong) => {
-                    return Ok(Next::Refused(Fault::LineTooLong, Skip::Nothing))
-                }
-                Err(LineError::Nul | LineError::BareCr) => {
-                    return Ok(Next::Refused(Fault::AString, Skip::Nothing))
+                Err(e) if e.in_step() => {
+                    // What is there of it has the tag; the fault is the line's.
+                    self.collector.line(&self.line);
+                    let fault =
+                        if e == LineError::TooLong { Fault::LineTooLong } else { Fault::AString };
+                    return Ok(Next::Refused(fault, Skip::Nothing));
                 }
                 Err(e) => return Err(e),
             }

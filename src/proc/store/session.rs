@@ -196,11 +196,12 @@ impl Session {
             let idle = Deadline::after(limits::IMAP_IDLE.duration());
             match self.io.read_line(&mut self.line, limits::IMAP_LINE.size(), idle) {
                 Ok(()) => {}
-                Err(LineError::TooLong) => {
-                    return Ok(Next::Refused(Fault::LineTooLong, Skip::Nothing))
-                }
-                Err(LineError::Nul | LineError::BareCr) => {
-                    return Ok(Next::Refused(Fault::AString, Skip::Nothing))
+                Err(e) if e.in_step() => {
+                    // What is there of it has the tag; the fault is the line's.
+                    self.collector.line(&self.line);
+                    let fault =
+                        if e == LineError::TooLong { Fault::LineTooLong } else { Fault::AString };
+                    return Ok(Next::Refused(fault, Skip::Nothing));
                 }
                 Err(e) => return Err(e.into()),
             }

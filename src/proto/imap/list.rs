@@ -185,11 +185,13 @@ fn options<'a, T>(
 
 /// A pattern that is matched in time (length of name) x (length of pattern),
 /// whatever its wildcards: all positions it could be in are followed at once,
-/// nothing is tried again.
+/// nothing is tried again.  One that no name so short can match costs nothing.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     bytes: Vec<u8>,
     separator: u8,
+    /// How many octets a name that matches has at least.
+    least: usize,
 }
 
 impl Pattern {
@@ -206,11 +208,15 @@ impl Pattern {
             }
         }
         bytes.truncate(limits::IMAP_LIST_PATTERN.size());
-        Pattern { bytes, separator }
+        let least = bytes.iter().filter(|b| !matches!(b, b'*' | b'%')).count();
+        Pattern { bytes, separator, least }
     }
 
     /// True if the whole name matches.  INBOX matches in any case.
     pub fn matches(&self, name: &[u8]) -> bool {
+        if self.least > name.len() {
+            return false;
+        }
         let fold = name == b"INBOX";
         // at[i]: the first i bytes of the pattern can account for what was read.
         let mut at = vec![false; self.bytes.len().saturating_add(1)];
@@ -232,6 +238,9 @@ impl Pattern {
                 } else if goes {
                     set(&mut next, i.saturating_add(1));
                 }
+            }
+            if !next.contains(&true) {
+                return false;
             }
             self.skip_wildcards(&mut next);
             std::mem::swap(&mut at, &mut next);
@@ -315,6 +324,19 @@ mod tests {
         ] {
             assert!(list(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_pattern_that_is_all_work_costs_little_for_each_of_many_names() {
+        let name = "a".repeat(250);
+        let begun = std::time::Instant::now();
+        for pattern in ["*a".repeat(500), format!("{}*", "x".repeat(2000)), "b*".repeat(120)] {
+            let pattern = Pattern::new(b"", pattern.as_bytes(), b'.');
+            assert!((0..2000).all(|_| !pattern.matches(name.as_bytes())));
+        }
+        // Well over a minute where nothing cuts it short.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert!(matches(&"*a".repeat(250), &name) && !matches(&"*a".repeat(251), &name));
     }
 
     #[test]

@@ -143,6 +143,20 @@ fn a_list_that_is_no_list_means_a_new_uidvalidity() {
 }
 
 #[test]
+fn a_list_without_a_uid_left_means_a_new_uidvalidity() {
+    for list in [
+        "3 V7 N4294967294 G0123456789abcdef0123456789abcdef\n4 :1.a\n",
+        "3 V7 N9\n4294967294 :1.a\n",
+    ] {
+        let store = Store::new(&[("dovecot-uidlist", list), ("cur/1.a:2,S", ""), ("new/1.b", "")]);
+        let mailbox = store.inbox();
+        assert_ne!(mailbox.uidvalidity(), 7, "{list:?}");
+        let shown = shown(&mailbox);
+        assert_eq!(shown.iter().map(|(uid, _)| *uid).collect::<Vec<_>>(), [1, 2], "{shown:?}");
+    }
+}
+
+#[test]
 fn a_list_without_guid_or_of_version_1_is_taken_over_with_its_uids() {
     for (text, uid) in [("3 V7 N9\n5 :1.a\n", 5), ("1 7 9\n6 1.a:2,S\n", 6)] {
         let store = Store::new(&[("dovecot-uidlist", text), ("cur/1.a:2,", "")]);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Mailbox, Message};
+use super::{Mailbox, Message, LAST_UID};
 use crate::base::clock::Since;
 use crate::disk::index::codec::Attrs;
 use crate::disk::index::{ranges, Index, Loaded};
@@ -160,14 +160,16 @@ impl Mailbox {
 fn load_list(root: &Root, dir: &Path) -> Result<(UidList, Vec<Record>, bool)> {
     let mode = root.file_mode();
     if let Some((list, records)) = UidList::load(dir, mode)? {
-        if list.header.guid.is_some() && list.header.current {
+        if list.header.guid.is_some() && list.header.current && has_uids(&list) {
             return Ok((list, records, false));
         }
     }
     let _lock = uidlist::lock(dir, root.owner(), mode)?;
-    let Some((mut list, records)) = UidList::load(dir, mode)? else {
-        // A list that is there but cannot be read at all: the UIDs are lost, so
-        // UIDVALIDITY must change too.
+    let usable = UidList::load(dir, mode)?.filter(|(list, _)| has_uids(list));
+    let Some((mut list, records)) = usable else {
+        // A list that is there but cannot be read at all, or that has no UID
+        // left (damage more likely than mail): the UIDs are lost, so UIDVALIDITY
+        // must change too.  RFC 9051 2.3.1.1.
         return Ok((root.new_list(dir)?, Vec::new(), true));
     };
     if list.header.guid.is_none() {
@@ -176,6 +178,11 @@ fn load_list(root: &Root, dir: &Path) -> Result<(UidList, Vec<Record>, bool)> {
     let next = list.next_uid();
     list.rewrite(next, records.iter().map(|r| (r.uid, &*r.ext, &*r.base)))?;
     Ok((list, records, false))
+}
+
+/// True if there is a UID left for another message.
+fn has_uids(list: &UidList) -> bool {
+    list.next_uid() < LAST_UID
 }
 
 /// What is known without an index.

@@ -385,5 +385,8 @@ impl Mailbox {
 /// How many MODSEQs are given out before the synced mark must move.
 const MODSEQ_BLOCK: u64 = 1000;
 
+/// The UID that is given to nobody: UIDNEXT must be a number above all others.
+const LAST_UID: u32 = u32::MAX - 1;
+
 /// More MODSEQs than one scan issues.
 const MODSEQ_RESERVE: u64 = 64;

@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Mailbox, Message};
+use super::{Mailbox, Message, LAST_UID};
 use crate::base::clock::Since;
 use crate::disk::atomic;
 use crate::disk::index::codec::{Attrs, Entry, Range, Stamp, UNKNOWN};
@@ -509,7 +509,7 @@ impl Mailbox {
     /// The next UID.
     pub(super) fn take_uid(&mut self) -> Result<u32> {
         let uid = self.next_uid.max(self.list.next_uid());
-        if uid >= u32::MAX.saturating_sub(1) {
+        if uid >= LAST_UID {
             return Err(Error::Limit("UIDs in this mailbox"));
         }
         self.next_uid = uid.saturating_add(1);
