@@ -25,7 +25,7 @@ use crate::proc::table::Kind;
 use crate::proto::imap::response::{self, Code, Status};
 use crate::sys::errno::SysError;
 use crate::sys::net;
-use config::Snapshot;
+use config::{Listener, Snapshot};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -55,8 +55,8 @@ pub struct Shared {
     openings: Openings,
     logins: Logins,
     gate: Arc<Gate>,
-    listeners: Listeners<u32>,
-    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>)>>,
+    listeners: Listeners<Arc<Listener>>,
+    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>, Arc<Listener>)>>,
     hostname: String,
     /// What wakes each connection when the process stops.
     wakes: Mutex<HashMap<u64, Wake>>,
@@ -113,14 +113,10 @@ impl Shared {
     }
 
     /// A connection, in its own thread.
-    fn serve(&self, accepted: Accepted<u32>) {
-        let Accepted { fd, peer, listener, slot } = accepted;
+    fn serve(&self, accepted: Accepted<Arc<Listener>>) {
+        let Accepted { fd, peer, listener: options, slot } = accepted;
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.ip().to_canonical());
-        let snapshot = Arc::clone(&lock(&self.snapshot));
-        let number = usize::try_from(listener).unwrap_or(usize::MAX);
-        let Some(options) = snapshot.listeners.get(number).cloned().flatten() else { return };
-        let limits = snapshot.limits;
-        drop(snapshot);
+        let limits = lock(&self.snapshot).limits;
         self.connections.fetch_add(1, Ordering::Relaxed);
         match Stream::new(fd) {
             Ok(stream) => login::Session::new(self, options, limits, stream, peer, slot).serve(),
@@ -144,7 +140,8 @@ impl Shared {
     /// Listens on what parent gave.
     fn relisten(&self) {
         let sockets = lock(&self.sockets);
-        let list = sockets.iter().map(|(socket, fd)| (Arc::clone(fd), socket.index)).collect();
+        let list =
+            sockets.iter().map(|(_, fd, options)| (Arc::clone(fd), Arc::clone(options))).collect();
         drop(sockets);
         self.listeners.replace(list);
     }
@@ -152,7 +149,7 @@ impl Shared {
     /// The accept loop; one thread.
     fn accept(self: &Arc<Self>) {
         let (this, refuser) = (Arc::clone(self), Arc::clone(self));
-        let serve: Serve<u32> = Arc::new(move |accepted| this.serve(accepted));
+        let serve: Serve<Arc<Listener>> = Arc::new(move |accepted| this.serve(accepted));
         let ended = self.listeners.run(&self.gate, "session", &serve, &move |fd, peer, _, why| {
             refuser.refuse(fd, peer, why);
         });
@@ -193,15 +190,24 @@ impl Events for Main {
     }
 
     fn listeners(&self, all: Vec<Socket>) {
-        lock(&self.shared.sockets).retain(|(socket, _)| all.contains(socket));
+        let snapshot = Arc::clone(&lock(&self.shared.snapshot));
+        // The numbers are those of this configuration: until now sessions had
+        // the options of the one before.
+        lock(&self.shared.sockets).retain_mut(|(socket, _, options)| {
+            let found = snapshot.listener(socket.index).filter(|_| all.contains(socket));
+            let stays = found.is_some();
+            found.into_iter().for_each(|found| *options = found);
+            stays
+        });
         self.shared.relisten();
     }
 
     fn listen(&self, socket: Socket, fd: OwnedFd) {
+        let Some(options) = lock(&self.shared.snapshot).listener(socket.index) else { return };
         {
             let mut sockets = lock(&self.shared.sockets);
-            sockets.retain(|(old, _)| *old != socket);
-            sockets.push((socket, Arc::new(fd)));
+            sockets.retain(|(old, ..)| *old != socket);
+            sockets.push((socket, Arc::new(fd), options));
         }
         self.shared.relisten();
     }

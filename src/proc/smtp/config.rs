@@ -85,6 +85,12 @@ pub struct Limits {
 }
 
 impl Snapshot {
+    /// The options of the `listen` statement with this number, if it is ours.
+    pub fn listener(&self, number: u32) -> Option<Arc<Listener>> {
+        let number = usize::try_from(number).ok()?;
+        self.listeners.get(number)?.clone()
+    }
+
     /// Builds it from this process's part.  `here` is the machine's name.
     pub fn build(part: &Part, here: &str) -> Result<Snapshot, String> {
         let config = conf::part(&part.text)?;

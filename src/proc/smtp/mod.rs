@@ -29,7 +29,7 @@ use crate::proc::table::Kind;
 use crate::proto::smtp::reply::table;
 use crate::sys::errno::SysError;
 use crate::sys::net;
-use config::Snapshot;
+use config::{Listener, Snapshot};
 use intake::Intake;
 use session::{Client, Session};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -51,9 +51,9 @@ pub struct Shared {
     intake: Arc<Intake>,
     logins: Logins,
     gate: Arc<Gate>,
-    listeners: Listeners<u32>,
+    listeners: Listeners<Arc<Listener>>,
     /// What parent gave, by the number of the statement; kept for `resume smtp`.
-    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>)>>,
+    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>, Arc<Listener>)>>,
     paused: AtomicBool,
     stopping: AtomicBool,
     hostname: String,
@@ -101,15 +101,13 @@ impl Shared {
     }
 
     /// A connection over the network, in its own thread.
-    fn network(&self, accepted: Accepted<u32>) {
-        let Accepted { fd, peer, listener, slot } = accepted;
+    fn network(&self, accepted: Accepted<Arc<Listener>>) {
+        let Accepted { fd, peer, listener: options, slot } = accepted;
         let unspecified = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         let local = net::local_addr(&fd).unwrap_or(unspecified).ip();
         // A scope would not survive the way into a header (CVE-2023-29323).
         let peer = peer.unwrap_or(unspecified).ip();
         let snapshot = self.snapshot();
-        let number = usize::try_from(listener).unwrap_or(usize::MAX);
-        let Some(options) = snapshot.listeners.get(number).cloned().flatten() else { return };
         match Stream::new(fd) {
             Ok(stream) => {
                 let client = Client::Net { peer, local };
@@ -164,7 +162,9 @@ impl Shared {
         let mut list = Vec::new();
         if !self.paused.load(Ordering::Acquire) && !self.is_stopping() {
             let sockets = lock(&self.sockets);
-            list.extend(sockets.iter().map(|(socket, fd)| (Arc::clone(fd), socket.index)));
+            list.extend(
+                sockets.iter().map(|(_, fd, options)| (Arc::clone(fd), Arc::clone(options))),
+            );
         }
         self.listeners.replace(list);
     }
@@ -172,7 +172,7 @@ impl Shared {
     /// The accept loop; one thread.
     fn accept(self: &Arc<Self>) {
         let (this, refuser) = (Arc::clone(self), Arc::clone(self));
-        let serve: Serve<u32> = Arc::new(move |accepted| this.network(accepted));
+        let serve: Serve<Arc<Listener>> = Arc::new(move |accepted| this.network(accepted));
         let ended = self.listeners.run(&self.gate, "session", &serve, &move |fd, peer, _, why| {
             refuser.refuse(fd, peer, why);
         });
@@ -239,15 +239,24 @@ impl Events for Main {
     }
 
     fn listeners(&self, all: Vec<Socket>) {
-        lock(&self.shared.sockets).retain(|(socket, _)| all.contains(socket));
+        let snapshot = Arc::clone(&lock(&self.shared.snapshot));
+        // The numbers are those of this configuration: until now sessions had
+        // the options of the one before.
+        lock(&self.shared.sockets).retain_mut(|(socket, _, options)| {
+            let found = snapshot.listener(socket.index).filter(|_| all.contains(socket));
+            let stays = found.is_some();
+            found.into_iter().for_each(|found| *options = found);
+            stays
+        });
         self.shared.relisten();
     }
 
     fn listen(&self, socket: Socket, fd: OwnedFd) {
+        let Some(options) = lock(&self.shared.snapshot).listener(socket.index) else { return };
         {
             let mut sockets = lock(&self.shared.sockets);
-            sockets.retain(|(old, _)| *old != socket);
-            sockets.push((socket, Arc::new(fd)));
+            sockets.retain(|(old, ..)| *old != socket);
+            sockets.push((socket, Arc::new(fd), options));
         }
         self.shared.relisten();
     }

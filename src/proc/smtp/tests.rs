@@ -273,10 +273,9 @@ impl Site {
         for i in 0..n {
             let fd = net::listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
             let addr = net::local_addr(&fd).unwrap();
-            sockets.push((
-                Socket { index: u32::try_from(i).unwrap(), addr: Some(addr) },
-                Arc::new(fd),
-            ));
+            let index = u32::try_from(i).unwrap();
+            let options = shared.snapshot().listener(index).unwrap();
+            sockets.push((Socket { index, addr: Some(addr) }, Arc::new(fd), options));
             ports.push(addr);
         }
         *shared.sockets.lock().unwrap() = sockets;
