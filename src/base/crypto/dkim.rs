@@ -96,11 +96,15 @@ fn verify_rsa(key: &Rsa<Public>, digest: &[u8; 32], signature: &[u8]) -> Result<
         return Ok(false);
     }
     // 2: RSAVP1, an error unless the signature is below the modulus.
-    let mut encoded = vec![0; signature.len()];
-    let octets = key.public_decrypt(signature, &mut encoded, Padding::NONE)?;
+    let mut room = [0; KEY_OCTETS];
+    let Some(encoded) = room.get_mut(..signature.len()) else { return Ok(false) };
+    let octets = key.public_decrypt(signature, encoded, Padding::NONE)?;
     // 3, 4: nothing here is secret, so that time does not matter.
-    Ok(octets == encoded.len() && is_encoded(&encoded, digest))
+    Ok(octets == encoded.len() && is_encoded(encoded, digest))
 }
+
+/// A key of 8192 bits is the longest that is read.
+const KEY_OCTETS: usize = 1024;
 
 /// DigestInfo of a SHA-256 digest, up to the digest.  RFC 8017 9.2, note 1.
 const SHA256_INFO: &[u8] =
@@ -216,6 +220,19 @@ mod tests {
             other[at] ^= 1;
             assert!(!openssl.verify_rsa(&public, &digest, &other), "octet {at}");
         }
+    }
+
+    /// RFC 8463 3: PureEdDSA, and what it signs is the digest.
+    #[test]
+    fn ed25519_signs_the_digest_as_its_message() {
+        let signer = SigningKey::from_ed25519(&[9; 32]).unwrap();
+        let key: [u8; 32] = signer.public().unwrap().try_into().unwrap();
+        let digest = crate::base::crypto::sha256(b"the canonical data");
+        let signature = signer.sign(&digest).unwrap();
+        let openssl = OpenSsl::new();
+        assert!(openssl.verify_ed25519(&key, &digest, &signature));
+        assert!(!openssl.verify_ed25519(&key, b"the canonical data", &signature));
+        assert!(!openssl.verify_ed25519(&key, &digest, &signature[1..]));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! cannot be changed on the way.
 
 use super::Validation;
-use crate::proto::dkim::sign::digest;
+use crate::proto::dkim::signature::digest;
 use crate::proto::dkim::signature::FieldIndex;
 use crate::proto::dkim::tag::TagList;
 use crate::proto::dkim::{Algorithm, Canon, Sha256};

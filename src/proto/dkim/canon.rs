@@ -2,9 +2,9 @@
 //!
 //! The body is read once for all signatures: [`BodyHashes`] keeps one
 //! canonicaliser for each algorithm that is wanted and one digest for each
-//! (algorithm, length).  Lines that are canonical as they stand, which is most
-//! of any message, go to the digest from the chunk itself, uncopied, as many at
-//! a time as follow each other.
+//! (algorithm, length).  What is canonical as it stands, which is most of any
+//! message, goes to the digest from the chunk itself, uncopied, as much at a time
+//! as there is; only around a change is it looked at byte by byte.
 //!
 //! A LF alone ends a line and counts as CRLF.  On the wire it does not occur
 //! (SMTP refuses it); a message from a file verifies as it did on the wire.
@@ -12,7 +12,7 @@
 use super::{Canon, Sha256};
 
 /// CRLF.
-const CRLF: &[u8] = b"\r\n";
+pub(super) const CRLF: &[u8] = b"\r\n";
 
 /// Appends a header field in canonical form, without its final line end.
 /// RFC 6376 3.4.1, 3.4.2.
@@ -44,29 +44,42 @@ pub fn push_field(canon: Canon, raw: &[u8], out: &mut Vec<u8>) {
 fn push_relaxed(value: &[u8], out: &mut Vec<u8>) {
     let mut rest = value;
     let (mut space, mut begun) = (false, false);
-    while let Some(b) = rest.first() {
-        let word = match b {
-            b' ' | b'\t' => {
-                space = true;
-                0
+    while !rest.is_empty() {
+        // White space and line ends; a CR that is none of them is a word.
+        let mut word: &[u8] = &[];
+        while let Some((b, after)) = rest.split_first() {
+            match b {
+                b' ' | b'\t' => space = true,
+                b'\n' => {}
+                b'\r' if after.starts_with(b"\n") => {}
+                b'\r' => word = b"\r",
+                _ => break,
             }
-            b'\n' => 0,
-            b'\r' if rest.starts_with(CRLF) => 0,
-            b'\r' => 1,
-            _ => rest
-                .iter()
-                .position(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
-                .unwrap_or(rest.len()),
-        };
-        if word > 0 {
+            rest = after;
+            if !word.is_empty() {
+                break;
+            }
+        }
+        if word.is_empty() {
+            // Words, with the single spaces between them.
+            let end = find_pair(rest, field_changes).unwrap_or(rest.len());
+            word = rest.get(..end).unwrap_or(rest);
+            word = word.strip_suffix(b" ").unwrap_or(word);
+            rest = rest.get(word.len()..).unwrap_or_default();
+        }
+        if !word.is_empty() {
             if std::mem::take(&mut space) && begun {
                 out.push(b' ');
             }
             begun = true;
-            out.extend_from_slice(rest.get(..word).unwrap_or_default());
+            out.extend_from_slice(word);
         }
-        rest = rest.get(word.max(1)..).unwrap_or_default();
     }
+}
+
+/// What `relaxed` changes in a field: line ends, tabs, two spaces in a row.
+const fn field_changes(before: u8, b: u8) -> bool {
+    (b == b'\t') | (b == b'\r') | (b == b'\n') | ((before == b' ') & (b == b' '))
 }
 
 /// The digest of a canonical body.
@@ -176,8 +189,6 @@ struct Body<D> {
     space: bool,
     /// A CR came, which may begin a line end.
     cr: bool,
-    /// The line being read has begun: the quick way is for whole lines.
-    in_line: bool,
     /// Something was given out.
     content: bool,
     out: Vec<u8>,
@@ -185,6 +196,8 @@ struct Body<D> {
 
 /// Bytes gathered before they go to the digests.
 const OUT: usize = 4 << 10;
+/// Bytes between changes for which it is not worth while to look by blocks.
+const CLOSE: usize = 16;
 
 impl<D: Sha256> Body<D> {
     fn new(canon: Canon) -> Body<D> {
@@ -195,7 +208,6 @@ impl<D: Sha256> Body<D> {
             line_ends: 0,
             space: false,
             cr: false,
-            in_line: false,
             content: false,
             out: Vec::with_capacity(OUT),
         }
@@ -203,21 +215,32 @@ impl<D: Sha256> Body<D> {
 
     fn feed(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
-        // First the end of a line that began in an earlier chunk.
-        if self.in_line {
-            rest = self.first_line(rest);
-        }
         while !rest.is_empty() {
-            let (lines, after) = split_canonical(self.canon, rest);
-            self.canonical_lines(lines);
-            rest = self.first_line(after);
+            let before = rest.len();
+            if !self.space && !self.cr {
+                rest = self.unchanged(rest);
+            }
+            // Where changes are close to each other, more of them are expected.
+            let close = before.saturating_sub(rest.len()) < CLOSE;
+            rest = self.changing(rest, if close { CLOSE } else { 0 });
         }
     }
 
-    /// Whole lines that are canonical as they stand, but for the empty ones
-    /// after them, which are held back.
-    fn canonical_lines(&mut self, lines: &[u8]) {
-        let mut text = lines;
+    /// Takes what stands for itself at the beginning of `bytes`, up to the first
+    /// change; gives back what follows.  Nothing but line ends is held back.
+    fn unchanged<'c>(&mut self, bytes: &'c [u8]) -> &'c [u8] {
+        let change = match self.canon {
+            Canon::Simple => find_pair(bytes, simple_changes),
+            Canon::Relaxed => find_pair(bytes, relaxed_changes),
+        };
+        let run = change.and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+        // What comes next says what the last byte is.
+        let run = match run.split_last() {
+            Some((b'\r', before)) => before,
+            Some((b' ', before)) if self.canon == Canon::Relaxed => before,
+            _ => run,
+        };
+        let mut text = run;
         let mut line_ends = 0_u64;
         while let Some(before) = text.strip_suffix(CRLF) {
             text = before;
@@ -227,56 +250,62 @@ impl<D: Sha256> Body<D> {
             self.push(text);
         }
         self.line_ends = self.line_ends.saturating_add(line_ends);
+        bytes.get(run.len()..).unwrap_or_default()
     }
 
-    /// Takes one line, or what there is of it; gives back what follows.
-    fn first_line<'c>(&mut self, bytes: &'c [u8]) -> &'c [u8] {
-        let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |n| n.saturating_add(1));
-        let (line, after) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
-        let mut rest = line;
-        while let Some((b, next)) = rest.split_first() {
-            let whole = std::mem::replace(&mut rest, next);
+    /// Takes bytes one by one, until there was no change for so many; gives back
+    /// what follows.
+    fn changing<'c>(&mut self, bytes: &'c [u8], enough: usize) -> &'c [u8] {
+        let relaxed = self.canon == Canon::Relaxed;
+        // Kept by itself, so that it need not be written back at each byte.
+        let mut out = std::mem::take(&mut self.out);
+        let (mut space, mut cr) = (self.space, self.cr);
+        let mut quiet = 0_usize;
+        let mut left = bytes.iter();
+        while let Some(b) = left.next() {
+            quiet = quiet.saturating_add(1);
             if *b == b'\n' {
-                self.cr = false;
-                self.space = false;
-                self.in_line = false;
+                if space || !cr {
+                    quiet = 0;
+                }
+                (space, cr) = (false, false);
                 self.line_ends = self.line_ends.saturating_add(1);
                 continue;
             }
-            self.in_line = true;
-            if std::mem::take(&mut self.cr) {
-                self.push(b"\r");
+            let white = relaxed && matches!(b, b' ' | b'\t');
+            let full = out.len().saturating_add(2) > OUT;
+            // What was held back comes first: a CR that ended no line before any
+            // byte, the rest before content.
+            if cr || (self.line_ends > 0 || full) && !white && *b != b'\r' {
+                (self.out, self.space) = (out, space);
+                self.push(if cr { b"\r" } else { b"" });
+                if full {
+                    self.flush();
+                }
+                out = std::mem::take(&mut self.out);
+                (space, cr) = (false, false);
             }
             match b {
-                b'\r' => self.cr = true,
-                b' ' | b'\t' if self.canon == Canon::Relaxed => self.space = true,
-                _ => rest = self.words(whole),
+                b'\r' => cr = true,
+                _ if white => {
+                    if space || *b == b'\t' {
+                        quiet = 0;
+                    }
+                    space = true;
+                }
+                _ => {
+                    if std::mem::take(&mut space) {
+                        out.push(b' ');
+                    }
+                    out.push(*b);
+                    if quiet >= enough {
+                        break;
+                    }
+                }
             }
         }
-        after
-    }
-
-    /// Takes what stands for itself at the beginning of `bytes`, a single space
-    /// between words included; gives back what follows.
-    fn words<'c>(&mut self, bytes: &'c [u8]) -> &'c [u8] {
-        let is_line_end = |b: u8| (b == b'\r') | (b == b'\n');
-        let end = match self.canon {
-            Canon::Simple => find_pair(bytes, |_, b| is_line_end(b)),
-            Canon::Relaxed => {
-                find_pair(bytes, |before, b| is_line_end(b) | relaxed_changes(before, b))
-            }
-        };
-        let (mut words, after) =
-            bytes.split_at_checked(end.unwrap_or(bytes.len())).unwrap_or((bytes, &[]));
-        let mut space = false;
-        if self.canon == Canon::Relaxed {
-            if let Some(before) = words.strip_suffix(b" ") {
-                (words, space) = (before, true);
-            }
-        }
-        self.push(words);
-        self.space = space;
-        after
+        (self.out, self.space, self.cr) = (out, space, cr);
+        left.as_slice()
     }
 
     /// Content, after what was held back before it.
@@ -337,32 +366,20 @@ impl<D: Sha256> Body<D> {
     }
 }
 
-/// Splits bytes that begin with a line: whole lines that are canonical as they
-/// stand, and the rest.
-fn split_canonical(canon: Canon, bytes: &[u8]) -> (&[u8], &[u8]) {
-    let change = match canon {
-        Canon::Simple => find_pair(bytes, simple_changes),
-        Canon::Relaxed => find_pair(bytes, relaxed_changes),
-    };
-    let unchanged = change.and_then(|at| bytes.get(..at)).unwrap_or(bytes);
-    let end = memchr::memrchr(b'\n', unchanged).map_or(0, |n| n.saturating_add(1));
-    bytes.split_at_checked(end).unwrap_or((&[], bytes))
-}
-
 /// What `simple` changes: a LF alone, which stands for CRLF.
 const fn simple_changes(before: u8, b: u8) -> bool {
     (b == b'\n') & (before != b'\r')
 }
 
 /// What `relaxed` changes besides: a tab, two spaces in a row, a space at the
-/// end of a line.  A CR alone after a space is taken for such an end; the slow
-/// way knows better.
+/// end of a line.  A CR alone after a space is taken for such an end; who looks
+/// at every byte knows better.
 const fn relaxed_changes(before: u8, b: u8) -> bool {
     simple_changes(before, b) | (b == b'\t') | ((before == b' ') & ((b == b' ') | (b == b'\r')))
 }
 
 /// Where the first byte is that changes with the byte before it; before the
-/// first there is a line end.
+/// first there is something that changes nothing.
 ///
 /// A line has a space every few bytes, so that to go from one to the next with
 /// memchr(3) costs more than to look at every byte; and a block is looked at to
@@ -370,7 +387,7 @@ const fn relaxed_changes(before: u8, b: u8) -> bool {
 fn find_pair(bytes: &[u8], changes: impl Fn(u8, u8) -> bool) -> Option<usize> {
     const BLOCK: usize = 64;
     let first = bytes.first()?;
-    if changes(b'\n', *first) {
+    if changes(0, *first) {
         return Some(0);
     }
     let next = bytes.get(1..)?;
@@ -577,6 +594,57 @@ mod tests {
                 let given = LAST.with(|l| l.borrow_mut().pop().unwrap());
                 assert!(given == model(canon, &text), "{canon:?}, round {round}");
             }
+        }
+    }
+
+    /// RFC 6376 5.3: what SMTP would not carry is read as it would have been sent.
+    #[test]
+    fn a_bare_lf_ends_a_line_and_a_bare_cr_is_content() {
+        for canon in [Canon::Simple, Canon::Relaxed] {
+            assert_eq!(run(canon, None, b"a\nb\n\n\n", 3), run(canon, None, b"a\r\nb\r\n", 100));
+            assert_eq!(run(canon, None, b"a\rb\r", 2), b"a\rb\r\r\n");
+            let (mut lf, mut crlf) = (Vec::new(), Vec::new());
+            push_field(canon, b"Subject: a\n\tb\n", &mut lf);
+            push_field(canon, b"Subject: a\r\n\tb\r\n", &mut crlf);
+            assert_eq!(lf, crlf);
+        }
+        let field = |raw: &[u8]| {
+            let mut out = Vec::new();
+            push_field(Canon::Relaxed, raw, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(field(b"A : \t b \t\r\n \tc  d\t\r\n"), "a:b c d");
+        assert_eq!(field(b"A:b\rc \r d\r\r\n"), "a:b\rc \r d\r");
+        assert_eq!(field(b"A:"), "a:");
+        assert_eq!(field(b"A: \r\n\t\r\n "), "a:");
+    }
+
+    /// The field as RFC 6376 3.4.2 says it, step by step.
+    fn field_model(raw: &[u8]) -> Vec<u8> {
+        let raw = crate::proto::mime::field::without_line_end(raw);
+        let colon = raw.iter().position(|b| *b == b':').unwrap_or(raw.len());
+        let mut out = raw[..colon].trim_ascii_end().to_ascii_lowercase();
+        out.push(b':');
+        let unfolded = crate::proto::mime::unfold(raw.get(colon + 1..).unwrap_or_default());
+        let blank = |b: &u8| matches!(b, b' ' | b'\t');
+        let words: Vec<&[u8]> = unfolded.split(blank).filter(|w| !w.is_empty()).collect();
+        out.extend_from_slice(&words.join(&b' '));
+        out
+    }
+
+    #[test]
+    fn every_short_field_agrees_with_the_words_of_the_rfc() {
+        let letters = b"a \t\r\n";
+        for n in 0..5_usize.pow(7) {
+            let mut raw = b"X:".to_vec();
+            let mut n = n;
+            while n > 0 {
+                raw.push(letters[n % 5]);
+                n /= 5;
+            }
+            let mut out = Vec::new();
+            push_field(Canon::Relaxed, &raw, &mut out);
+            assert_eq!(out, field_model(&raw), "{raw:?}");
         }
     }
 

@@ -7,38 +7,76 @@
 //! [`Seen`] remembers a bounded number of signatures; who keeps it decides how
 //! long.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::signature::FieldIndex;
-use super::Verified;
+use super::{Verdict, Verified};
+use crate::proto::addr::list;
 use crate::proto::limits;
-use crate::proto::mime::unfold;
 
 /// Seconds after which a signature is old: mail is not on its way for a week.
 const OLD: u64 = 7 * 86_400;
 
+/// What a message that is being received shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// A signature that passes says that it is more than a week old.
+    pub old: bool,
+    /// Recipients that no signed To or Cc names.  Lists, aliases and blind
+    /// copies are not named either: one sign among others.
+    pub unaddressed: usize,
+    /// Recipients who had the same signed message before, in other
+    /// transactions; of several signatures the one seen most often.
+    pub copies: u32,
+}
+
+/// Looks for the signs in a message for these recipients, and notes it in `seen`.
+///
+/// Only signatures that pass count: without one there is nothing to replay, and
+/// no sign.  `recipients` are the forward-paths without angle brackets.
+pub fn signs(
+    results: &[Verified],
+    fields: &FieldIndex<'_>,
+    recipients: &[&[u8]],
+    now: u64,
+    seen: &mut Seen,
+) -> Signs {
+    let passing = || results.iter().filter(|v| v.verdict == Verdict::Pass);
+    if passing().next().is_none() {
+        return Signs::default();
+    }
+    let mut named = HashSet::new();
+    for verified in passing() {
+        let signed = [(&b"to"[..], verified.signed_to), (b"cc", verified.signed_cc)];
+        for (name, count) in signed {
+            // Signed are the lowest: what a replayer adds stands above them.
+            for field in fields.named(name).iter().rev().take(count) {
+                named.extend(list::mailboxes(field.value).map(|m| address(&m.local, &m.domain)));
+            }
+        }
+    }
+    let unaddressed = recipients.iter().filter(|path| {
+        let at = memchr::memrchr(b'@', path).unwrap_or(path.len());
+        let (local, domain) = path.split_at_checked(at).unwrap_or((path, &[]));
+        !named.contains(&address(local, domain.get(1..).unwrap_or_default()))
+    });
+    let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
+    Signs {
+        old: passing().any(|v| is_old(v, now)),
+        unaddressed: unaddressed.count(),
+        copies: passing().map(|v| seen.note(v, count)).max().unwrap_or(0),
+    }
+}
+
+/// An address to be compared: without quotes, ASCII case folded.
+fn address(local: &[u8], domain: &[u8]) -> Vec<u8> {
+    let local = local.strip_prefix(b"\"").and_then(|l| l.strip_suffix(b"\"")).unwrap_or(local);
+    [local, b"@", domain].concat().to_ascii_lowercase()
+}
+
 /// True if the signature says that it is more than a week old.
 pub fn is_old(verified: &Verified, now: u64) -> bool {
     verified.signed_at.is_some_and(|t| t.saturating_add(OLD) < now)
-}
-
-/// True if To or Cc names the recipient, ASCII case folded.
-///
-/// Lists, aliases and blind copies are not named either: one sign among others.
-pub fn is_addressed(fields: &FieldIndex<'_>, recipient: &[u8]) -> bool {
-    let recipient = recipient.to_ascii_lowercase();
-    let outside = |b: Option<&u8>| {
-        b.is_none_or(|b| matches!(b, b' ' | b'\t' | b'<' | b'>' | b',' | b';' | b':' | b'(' | b')'))
-    };
-    [&b"to"[..], b"cc"].iter().flat_map(|name| fields.named(name)).any(|field| {
-        let value = unfold(field.value).to_ascii_lowercase();
-        let mut found = memchr::memmem::find_iter(&value, &recipient);
-        !recipient.is_empty()
-            && found.any(|at| {
-                let end = at.saturating_add(recipient.len());
-                outside(at.checked_sub(1).and_then(|at| value.get(at))) && outside(value.get(end))
-            })
-    })
 }
 
 /// What tells one signed message: `d=`, `s=` and `bh=`.
@@ -95,6 +133,7 @@ mod tests {
     use super::super::{Algorithm, Verdict};
     use super::*;
     use crate::proto::mime::{Field, Fields};
+    use crate::proto::testing::assert_linear;
 
     fn verified(domain: &str, body: u8, signed_at: Option<u64>) -> Verified {
         Verified {
@@ -107,6 +146,8 @@ mod tests {
             key_bits: Some(2048),
             signed_at,
             body_hash: Some([body; 32]),
+            signed_to: 1,
+            signed_cc: 1,
         }
     }
 
@@ -119,17 +160,30 @@ mod tests {
         assert!(!is_old(&verified("a.b", 1, Some(u64::MAX)), now));
     }
 
-    #[test]
-    fn who_is_not_named_in_to_or_cc_is_not_addressed() {
-        let header = b"To: A <a@example.org>,\r\n\tb@example.org\r\nCC: (x) C@Example.org;\r\nFrom: f@e.f\r\n";
+    fn unaddressed(header: &[u8], verified: &Verified, recipients: &[&str]) -> usize {
         let fields: Vec<Field<'_>> = Fields::new(header).collect();
-        let index = FieldIndex::new(&fields);
-        for named in ["a@example.org", "B@example.org", "c@example.org"] {
-            assert!(is_addressed(&index, named.as_bytes()), "{named}");
+        let recipients: Vec<&[u8]> = recipients.iter().map(|r| r.as_bytes()).collect();
+        let results = std::slice::from_ref(verified);
+        let seen = &mut Seen::default();
+        signs(results, &FieldIndex::new(&fields), &recipients, 0, seen).unaddressed
+    }
+
+    #[test]
+    fn who_is_not_named_in_a_signed_to_or_cc_is_not_addressed() {
+        let header = b"To: A <a@example.org>,\r\n\tb@example.org, \"x y\"@example.org\r\n\
+            CC: (x) C@Example.org;\r\nFrom: f@e.f\r\n";
+        let signed = verified("a.b", 1, None);
+        for named in ["a@example.org", "B@example.org", "c@example.org", "\"X Y\"@example.org"] {
+            assert_eq!(unaddressed(header, &signed, &[named]), 0, "{named}");
         }
         for other in ["f@e.f", "z@example.org", "a@example.or", "@example.org", ""] {
-            assert!(!is_addressed(&index, other.as_bytes()), "{other}");
+            assert_eq!(unaddressed(header, &signed, &[other, "a@example.org"]), 1, "{other}");
         }
+        let neither = Verified { signed_to: 0, signed_cc: 0, ..signed.clone() };
+        assert_eq!(unaddressed(header, &neither, &["a@example.org", "c@example.org"]), 2);
+        // A To that was put on top is not the signed one.
+        let added = [b"To: victim@example.net\r\n", &header[..]].concat();
+        assert_eq!(unaddressed(&added, &signed, &["victim@example.net", "a@example.org"]), 1);
     }
 
     #[test]
@@ -145,6 +199,20 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_a_signature_that_passes_has_no_sign_and_is_not_noted() {
+        let index = FieldIndex::new(&[]);
+        let mut seen = Seen::default();
+        let failed = Verified { verdict: Verdict::Fail, ..verified("a.b", 1, Some(0)) };
+        let rcpt: &[&[u8]] = &[b"a@example.org"];
+        assert_eq!(signs(&[failed], &index, rcpt, 10_000_000, &mut seen), Signs::default());
+        assert!(seen.is_empty());
+        let both = [verified("a.b", 1, Some(0)), verified("c.d", 1, None)];
+        let first = signs(&both, &index, rcpt, 10_000_000, &mut seen);
+        assert_eq!(first, Signs { old: true, unaddressed: 1, copies: 0 });
+        assert_eq!(signs(&both, &index, rcpt, 10_000_000, &mut seen).copies, 1);
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded_and_the_latest_stay() {
         let mut seen = Seen::default();
         let most = limits::DKIM_SEEN.size();
@@ -154,5 +222,15 @@ mod tests {
             assert!(seen.len() <= most);
         }
         assert_eq!(seen.note(&verified("kept.example", 1, None), 1) as usize, most * 3);
+    }
+
+    #[test]
+    fn time_doubles_with_the_recipients_and_with_the_field() {
+        let signed = verified("a.b", 1, None);
+        assert_linear(|n| {
+            let header = format!("To: {}\r\n", "a@b.c, ".repeat(n / 7));
+            let recipients = vec!["x@y.z"; n / 16];
+            std::hint::black_box(unaddressed(header.as_bytes(), &signed, &recipients));
+        });
     }
 }

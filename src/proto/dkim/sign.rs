@@ -5,8 +5,7 @@
 //! and which are signed once more than they occur so that nobody can add one,
 //! is decided here ([`fields_to_sign`]).  No `l=` and no `z=` is ever written.
 
-use super::canon::push_field;
-use super::signature::FieldIndex;
+use super::signature::{digest, FieldIndex};
 use super::{Algorithm, Canon, Sha256};
 use crate::proto::text::base64;
 
@@ -126,22 +125,6 @@ pub fn sign<D: Sha256, E>(
     push_folded(&mut field, &base64::encode(&signer(&digest)?));
     field.extend_from_slice(b"\r\n");
     Ok(field)
-}
-
-/// The digest of canonical fields, then of a signature field without its value.
-pub fn digest<D: Sha256>(canon: Canon, fields: &[&[u8]], own: &[u8]) -> [u8; 32] {
-    let mut digest = D::new();
-    let mut text = Vec::new();
-    for raw in fields {
-        text.clear();
-        push_field(canon, raw, &mut text);
-        text.extend_from_slice(b"\r\n");
-        digest.update(&text);
-    }
-    text.clear();
-    push_field(canon, own, &mut text);
-    digest.update(&text);
-    digest.finish()
 }
 
 const LINE: usize = 76;

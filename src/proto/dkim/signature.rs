@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
-use super::canon::push_field;
+use super::canon::{push_field, CRLF};
 use super::tag::{without_space, TagList};
 use super::{Algorithm, Canon, Sha256, Verdict};
 use crate::proto::cursor::Cursor;
@@ -300,23 +300,32 @@ impl Signature {
     /// `own` is the field's raw bytes; it is not among `fields` for this
     /// purpose, wherever it stands.
     pub fn header_digest<D: Sha256>(&self, fields: &FieldIndex<'_>, own: &Field<'_>) -> [u8; 32] {
-        let mut digest = D::new();
-        let mut text = Vec::with_capacity(TEXT);
-        for raw in fields.select(self.names(), own.at) {
-            text.clear();
-            push_field(self.header_canon, raw, &mut text);
-            text.extend_from_slice(b"\r\n");
-            digest.update(&text);
-        }
-        text.clear();
-        push_field(self.header_canon, &without_b(own.raw), &mut text);
-        digest.update(&text);
-        digest.finish()
+        let selected = fields.select(self.names(), own.at);
+        digest::<D>(self.header_canon, &selected, &without_b(own.raw))
     }
 }
 
-/// Most fields are no longer than this.
-const TEXT: usize = 1024;
+/// The digest of canonical fields, then of a signature field without its value.
+/// RFC 6376 3.7.
+pub fn digest<D: Sha256>(canon: Canon, fields: &[&[u8]], own: &[u8]) -> [u8; 32] {
+    let mut digest = D::new();
+    let mut text = Vec::with_capacity(TEXT);
+    for raw in fields {
+        // Short ones go together: a digest takes long to take little.
+        if text.len() > TEXT / 2 {
+            digest.update(&text);
+            text.clear();
+        }
+        push_field(canon, raw, &mut text);
+        text.extend_from_slice(CRLF);
+    }
+    push_field(canon, own, &mut text);
+    digest.update(&text);
+    digest.finish()
+}
+
+/// Most headers are no longer than this.
+const TEXT: usize = 2048;
 
 /// A signature field's raw bytes with the value of `b=` removed.
 pub fn without_b(raw: &[u8]) -> Vec<u8> {
@@ -466,23 +475,29 @@ fn parse_labels(value: &[u8]) -> Result<(Name, String), Fault> {
 /// `h=`: names between colons; in DKIM From must be among them, and none empty.
 fn parse_headers(value: &[u8], kind: Kind) -> Result<Vec<u8>, Fault> {
     let headers = without_space(value);
+    let (mut count, mut from, mut empty) = (0_usize, false, false);
+    for name in headers.split(|b| *b == b':') {
+        count = count.saturating_add(1);
+        from |= name.eq_ignore_ascii_case(b"from");
+        empty |= name.is_empty();
+    }
     if kind == Kind::Dkim {
-        if headers.split(|b| *b == b':').any(<[u8]>::is_empty) {
+        if empty {
             return Err(Fault::Syntax);
         }
-        if !names(&headers).any(|n| n.eq_ignore_ascii_case(b"from")) {
+        if !from {
             return Err(Fault::NoFrom);
         }
     }
     let most = limits::DKIM_NAMES.size();
-    if names(&headers).count() > most {
+    if count > most {
         // One name may well occur as often, each of an oversigned field.
         let different: HashSet<Vec<u8>> = names(&headers).map(<[u8]>::to_ascii_lowercase).collect();
         if different.len() > most {
             return Err(Fault::TooManyNames);
         }
     }
-    Ok(headers)
+    Ok(headers.into_owned())
 }
 
 /// What stands between colons.

@@ -8,6 +8,8 @@
 //! A duplicate name makes the whole list invalid; names and values keep their
 //! case.  Bytes of UTF-8 may stand in values (RFC 8616 6).  RFC 6376 3.2.
 
+use std::borrow::Cow;
+
 use crate::proto::limits;
 
 /// One `name=value`, in place.
@@ -92,12 +94,26 @@ fn parse_tag(spec: &[u8]) -> Option<Tag<'_>> {
 }
 
 /// A value without any white space: what base 64 and colon lists need.
-pub fn without_space(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    for word in value.split(u8::is_ascii_whitespace) {
-        out.extend_from_slice(word);
+///
+/// It is that of folding for the most part, after words as long as a line; a CR
+/// that ends no line is none.
+pub fn without_space(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr3(b' ', b'\t', b'\n', value).is_none() {
+        return Cow::Borrowed(value);
     }
-    out
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    loop {
+        let end = memchr::memchr3(b' ', b'\t', b'\n', rest).unwrap_or(rest.len());
+        let (word, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        let folds = after.first() == Some(&b'\n');
+        let word = if folds { word.strip_suffix(b"\r").unwrap_or(word) } else { word };
+        out.extend_from_slice(word);
+        match after.get(1..) {
+            Some(next) => rest = next,
+            None => return Cow::Owned(out),
+        }
+    }
 }
 
 /// The range of the `b=` value in a signature's field value: from the end of

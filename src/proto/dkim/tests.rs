@@ -350,7 +350,7 @@ fn limited(length: &str, tail: &str, names: &str) -> Vec<u8> {
     let header: Vec<Field<'_>> = Fields::new(MESSAGE.as_bytes()).collect();
     let index = FieldIndex::new(&header);
     let selected = index.select(names.split(':').map(str::as_bytes), usize::MAX);
-    let digest = sign::digest::<Sum>(Canon::Relaxed, &selected, field.as_bytes());
+    let digest = signature::digest::<Sum>(Canon::Relaxed, &selected, field.as_bytes());
     let b = String::from_utf8(crate::proto::text::base64::encode(&digest)).unwrap();
     format!("{field}{b}\r\n{MESSAGE}{tail}").into_bytes()
 }
@@ -541,11 +541,65 @@ fn tag_lists() {
     assert_eq!(get("a="), Ok(1));
     let many: String = (0..51).map(|i| format!("a{i}=1;")).collect();
     assert_eq!(get(&many), Err(TagError::TooMany));
-    for unit in ["a", "=", ";", " ", "a=1;", "a=;"] {
+    for unit in ["a", "=", ";", " ", "a=1;", "a=;", "b=", "\r\n ", "\n", ":"] {
         assert_linear(|n| {
-            let _ = std::hint::black_box(TagList::parse(unit.repeat(n / unit.len()).as_bytes()));
+            let text = unit.repeat(n / unit.len());
+            let _ = std::hint::black_box(TagList::parse(text.as_bytes()));
+            std::hint::black_box(tag::without_space(text.as_bytes()));
+            std::hint::black_box(b_value(text.as_bytes()));
+            std::hint::black_box(without_b(text.as_bytes()));
+            for canon in [Canon::Simple, Canon::Relaxed] {
+                canon::push_field(canon, text.as_bytes(), &mut Vec::new());
+            }
         });
     }
+}
+
+/// RFC 6376 3.2: FWS = [*WSP CRLF] 1*WSP; a CR alone is none.
+#[test]
+fn white_space_of_values_is_blanks_tabs_and_line_ends() {
+    let cut = |t: &str| String::from_utf8(tag::without_space(t.as_bytes()).into_owned()).unwrap();
+    assert_eq!(cut("a b\tc\r\n d\n\te  "), "abcde");
+    assert_eq!(cut(""), "");
+    assert_eq!(cut(" \r\n\t"), "");
+    assert_eq!(cut("a\rb\r \r\r\n"), "a\rb\r\r");
+}
+
+/// What opensmtpd's filter-dkimsign writes unless it is told otherwise:
+/// simple/simple, neither t= nor x=, and in h= only the fields that are there.
+#[test]
+fn a_signature_as_filter_dkimsign_makes_it_verifies() {
+    let (header, body) = split(MESSAGE.as_bytes());
+    let fields: Vec<Field<'_>> = Fields::new(header).collect();
+    let index = FieldIndex::new(&fields);
+    let mut hashes = canon::BodyHashes::<Sum>::default();
+    hashes.want(Canon::Simple, None);
+    hashes.feed(body);
+    let hash = hashes.finish().get(Canon::Simple, None).unwrap().digest;
+    let request = sign::Request {
+        header_canon: Canon::Simple,
+        body_canon: Canon::Simple,
+        signed_at: None,
+        expires: None,
+        ..request()
+    };
+    let names = ["from", "subject", "date"].map(str::to_string);
+    let mut m = sign::sign::<Sum, ()>(&index, &names, &hash, &request, |d| Ok(d.to_vec())).unwrap();
+    m.extend_from_slice(MESSAGE.as_bytes());
+    assert_eq!(outcome(&m), (Verdict::Pass, None));
+    // Nothing is signed once more than it is there: a second Subject changes
+    // nothing, since the lowest one is the signed one.
+    let twice = [&b"Subject: another\r\n"[..], &m].concat();
+    assert_eq!(outcome(&twice), (Verdict::Pass, None));
+}
+
+/// Which To and Cc are signed, for who looks for replays.  RFC 6376 5.4.2, 8.6.
+#[test]
+fn a_result_says_how_many_to_and_cc_are_signed() {
+    let v = verify(&signed(MESSAGE, &request()));
+    assert_eq!((v[0].signed_to, v[0].signed_cc), (1, 1), "oversigned as missing");
+    let m = signed(&format!("To: a@b.c\r\nTO: d@e.f\r\n{MESSAGE}"), &request());
+    assert_eq!(verify(&m)[0].signed_to, 3);
 }
 
 /// RFC 6376 3.5 (b), 3.7.

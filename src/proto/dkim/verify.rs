@@ -45,6 +45,11 @@ pub struct Verified {
     pub signed_at: Option<u64>,
     /// `bh=`: with domain and selector what tells a replay.
     pub body_hash: Option<[u8; 32]>,
+    /// How many To fields are signed, the lowest of them; `h=` may name more
+    /// than there are.
+    pub signed_to: usize,
+    /// The same of Cc.
+    pub signed_cc: usize,
 }
 
 /// Most headers have no more fields than this.
@@ -78,8 +83,9 @@ impl<'a, D: Sha256> Verifier<'a, D> {
     ) -> Verifier<'a, D> {
         let most = limits::HEADER_FIELDS.size();
         let mut fields: Vec<Field<'a>> = Vec::with_capacity(FIELDS);
-        fields.extend(Fields::new(header).take(most));
-        let cut = Fields::new(header).nth(most).is_some();
+        fields.extend(Fields::new(header).take(most.saturating_add(1)));
+        let cut = fields.len() > most;
+        fields.truncate(most);
         let index = FieldIndex::new(&fields);
         let mut entries: Vec<Entry<'a>> = index
             .named(b"dkim-signature")
@@ -189,6 +195,11 @@ fn describe(entry: &Entry<'_>) -> Verified {
         String::from_utf8_lossy(value).to_ascii_lowercase()
     };
     let parsed = entry.parsed.as_ref().ok();
+    let (mut signed_to, mut signed_cc) = (0_usize, 0_usize);
+    for name in parsed.iter().flat_map(|s| s.names()).filter(|n| n.len() == 2) {
+        signed_to = signed_to.saturating_add(usize::from(name.eq_ignore_ascii_case(b"to")));
+        signed_cc = signed_cc.saturating_add(usize::from(name.eq_ignore_ascii_case(b"cc")));
+    }
     let b = tags.get(b"b").unwrap_or_default().iter().filter(|b| !b.is_ascii_whitespace());
     let b_prefix = b.take(8).take_while(|b| b.is_ascii_graphic()).map(|b| char::from(*b));
     Verified {
@@ -201,6 +212,8 @@ fn describe(entry: &Entry<'_>) -> Verified {
         key_bits: None,
         signed_at: parsed.and_then(|s| s.signed_at),
         body_hash: parsed.map(|s| s.body_hash),
+        signed_to,
+        signed_cc,
     }
 }
 
