@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("report-dmarc", proto::dmarc::report::fuzz_report),
     ("report-tls", proto::tlsrpt::fuzz_report),
     ("report-unpack", proto::unpack::fuzz_unpack),
+    ("report-zip", proto::zip::fuzz_list),
     ("sieve-script", proto::sieve::fuzz::fuzz_script),
     ("sieve-run", proto::sieve::fuzz::fuzz_run),
     ("channel-message", ipc::fuzz::fuzz_message),

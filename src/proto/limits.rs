@@ -321,12 +321,18 @@ pub const REPORT_ADDRESSES: Limit =
 /// Rows of one aggregate report.
 pub const REPORT_ROWS: Limit =
     limit("report-rows", 10_000, Unit::Count, "memory", "the report is refused");
+/// Domains about which reports are written, or of which a summary speaks.
+pub const REPORT_DOMAINS: Limit =
+    limit("report-domains", 10_000, Unit::Count, "memory", "the rest has no report");
 /// A report, unpacked.
 pub const REPORT_OCTETS: Limit =
     limit("report-octets", 20 << 20, Unit::Octets, "memory", "the report is refused");
 /// How many times longer a report may become by unpacking.
 pub const REPORT_RATIO: Limit =
     limit("report-ratio", 100, Unit::Count, "memory", "the report is refused");
+/// Entries of a zip archive that are listed.
+pub const ZIP_ENTRIES: Limit =
+    limit("zip-entries", 1000, Unit::Count, "memory", "the rest is not listed");
 /// A policy of MTA-STS.
 pub const STS_POLICY: Limit =
     limit("sts-policy", 64 << 10, Unit::Octets, "RFC 8461 3.3", "the policy is not used");
@@ -662,8 +668,10 @@ pub const ALL: &[&Limit] = &[
     &DMARC_WALK,
     &REPORT_ADDRESSES,
     &REPORT_ROWS,
+    &REPORT_DOMAINS,
     &REPORT_OCTETS,
     &REPORT_RATIO,
+    &ZIP_ENTRIES,
     &STS_POLICY,
     &STS_HOSTS,
     &SIEVE_SCRIPT,

@@ -1,12 +1,17 @@
 //! Reports come packed: gzip, or a zip with one file.
 //!
-//! One level is unpacked, to at most [`limits::REPORT_OCTETS`] and at most
+//! Of a zip with more the report is found by its name: some senders put it into
+//! a directory, or beside what their system adds.  One level is unpacked, to at most [`limits::REPORT_OCTETS`] and at most
 //! [`limits::REPORT_RATIO`] times what came; what goes beyond either is a bomb
 //! and refused, not cut.  RFC 1952; RFC 1951; APPNOTE.TXT 4.3.7.
 
-use std::io::Read;
+use std::io::{Read, Write};
+
+use flate2::write::GzEncoder;
+use flate2::Compression;
 
 use crate::proto::limits;
+use crate::proto::zip::{self, Entry};
 
 /// Why nothing was unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +22,20 @@ pub enum Refused {
     Damaged,
 }
 
-/// The content: of a gzip, of the first file of a zip, or the bytes themselves.
+/// The content: of a gzip, of the report in a zip, or the bytes themselves.
 pub fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Refused> {
     let ratio = limits::REPORT_RATIO.size().saturating_mul(bytes.len().max(1024));
     let most = limits::REPORT_OCTETS.size().min(ratio);
     if bytes.starts_with(&[0x1f, 0x8b]) {
         return read_within(flate2::read::GzDecoder::new(bytes), most);
     }
-    if bytes.starts_with(b"PK\x03\x04") {
-        return unzip(bytes, most);
+    // A local header, or the end of an archive without any.
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        return match zip::list(bytes) {
+            Ok(directory) => unzip(bytes, &directory.entries, most),
+            // An archive whose end is missing still has its first file.
+            Err(zip::NotZip) => unzip_first(bytes, most),
+        };
     }
     if bytes.len() > most {
         Err(Refused::TooLong)
@@ -34,8 +44,30 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Refused> {
     }
 }
 
-/// A local file header and its data.
-fn unzip(bytes: &[u8], most: usize) -> Result<Vec<u8>, Refused> {
+/// The first file that is named as a report is, else the first file.
+fn unzip(bytes: &[u8], entries: &[Entry<'_>], most: usize) -> Result<Vec<u8>, Refused> {
+    let mut files = entries.iter().filter(|e| !e.is_directory());
+    let is_report = |e: &&Entry<'_>| {
+        let ending = e.name.rsplit(|b| *b == b'.').next().unwrap_or_default();
+        let resource = e.name.starts_with(b"__MACOSX/");
+        !resource && [&b"xml"[..], b"json"].iter().any(|r| ending.eq_ignore_ascii_case(r))
+    };
+    let first = files.clone().next();
+    let entry = files.find(is_report).or(first).ok_or(Refused::Damaged)?;
+    if entry.encrypted {
+        return Err(Refused::Damaged);
+    }
+    let data = entry.data(bytes).ok_or(Refused::Damaged)?;
+    match entry.method {
+        8 => read_within(flate2::read::DeflateDecoder::new(data), most),
+        0 if data.len() > most => Err(Refused::TooLong),
+        0 => Ok(data.to_vec()),
+        _ => Err(Refused::Damaged),
+    }
+}
+
+/// The first local file header and its data.
+fn unzip_first(bytes: &[u8], most: usize) -> Result<Vec<u8>, Refused> {
     let u16_at = |at: usize| -> Result<usize, Refused> {
         let octets = bytes.get(at..at.saturating_add(2)).and_then(|b| b.try_into().ok());
         octets.map(|o| usize::from(u16::from_le_bytes(o))).ok_or(Refused::Damaged)
@@ -65,6 +97,14 @@ fn unzip(bytes: &[u8], most: usize) -> Result<Vec<u8>, Refused> {
     }
 }
 
+/// Packs a report to be sent.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to a vector does not fail.
+    let _ = packed.write_all(bytes);
+    packed.finish().unwrap_or_default()
+}
+
 fn read_within(from: impl Read, most: usize) -> Result<Vec<u8>, Refused> {
     let cap = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let mut out = Vec::new();
@@ -86,13 +126,6 @@ pub fn fuzz_unpack(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut z = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        z.write_all(bytes).unwrap();
-        z.finish().unwrap()
-    }
 
     fn zip(method: u8, flags: u8, data: &[u8]) -> Vec<u8> {
         let mut out = b"PK\x03\x04\x14\0".to_vec();
@@ -122,6 +155,49 @@ mod tests {
         // One level only: what is inside stays packed.
         let inner = gzip(b"<a/>");
         assert_eq!(unpack(&gzip(&inner)).unwrap(), inner);
+    }
+
+    /// APPNOTE.TXT 4.3.6.
+    #[test]
+    fn the_report_of_a_zip_is_found_beside_directories_and_other_files() {
+        use crate::proto::zip::tests::{archive, file, File};
+        let packed = {
+            let mut z = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+            z.write_all(b"<report/>").unwrap();
+            z.finish().unwrap()
+        };
+        let deflated = |name| File { method: 8, ..file(name, &packed) };
+        let unpacked = |files: &[File<'_>]| unpack(&archive(files)).map(|b| b.len());
+        assert_eq!(unpacked(&[file("reports/", b""), deflated("reports/a.XML")]), Ok(9));
+        let mac = file("__MACOSX/._a.xml", b"?");
+        assert_eq!(unpacked(&[mac, file("readme", b"hello"), deflated("a.xml")]), Ok(9));
+        assert_eq!(unpacked(&[file("no-ending", b"<a/>")]), Ok(4));
+        assert_eq!(unpacked(&[file("only/", b"")]), Err(Refused::Damaged), "no file at all");
+        assert_eq!(unpacked(&[]), Err(Refused::Damaged));
+        let secret = File { flags: 1, ..file("a.xml", b"<a/>") };
+        assert_eq!(unpacked(&[secret]), Err(Refused::Damaged), "encrypted");
+        // What the archive claims of the size does not count.
+        let zeros = {
+            let mut z = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+            z.write_all(&vec![0; 1 << 20]).unwrap();
+            z.finish().unwrap()
+        };
+        let bomb = File { method: 8, size: 1, ..file("a.xml", &zeros) };
+        assert_eq!(unpacked(&[bomb]), Err(Refused::TooLong));
+    }
+
+    #[test]
+    fn time_doubles_with_the_input() {
+        use crate::proto::zip::tests::{archive, file, File};
+        crate::proto::testing::assert_linear(|n| {
+            let text: Vec<u8> =
+                (0..n).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            let _ = std::hint::black_box(unpack(&gzip(&text)));
+        });
+        crate::proto::testing::assert_linear(|n| {
+            let files: Vec<File<'_>> = (0..n / 64).map(|_| file("d/", b"")).collect();
+            let _ = std::hint::black_box(unpack(&archive(&files)));
+        });
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //!
 //! *Runs in* filter and in `rmailctl auth check`; input is hostile.  [`author`]
 //! finds the Author Domain, [`record`] reads policy records, [`report`] writes
-//! and reads aggregate reports, [`walk`] is the
-//! DNS tree walk that replaced the public suffix list, [`evaluate`] puts SPF and
+//! and reads aggregate reports, [`tally`] adds up what they say of messages and
+//! [`summary`] what they say to us, [`walk`] is the DNS tree walk that replaced
+//! the public suffix list, [`evaluate`] puts SPF and
 //! DKIM beside it.  No list of suffixes is needed, and none is used.
 //!
 //! RFC 9989 (obsoletes 7489 and 9091); RFC 9990 (aggregate reports).
@@ -13,6 +14,8 @@ pub mod author;
 pub mod evaluate;
 pub mod record;
 pub mod report;
+pub mod summary;
+pub mod tally;
 pub mod walk;
 pub mod xml;
 

@@ -24,7 +24,12 @@ pub struct Metadata {
     pub begin: u64,
     /// Seconds since 1970.
     pub end: u64,
+    /// `error`: what the report leaves out, for people.
+    pub errors: Vec<String>,
 }
+
+/// Texts of `error` that are read.
+const ERRORS: usize = 16;
 
 /// The policy that was found.  Empty texts are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +53,7 @@ pub struct Published {
 }
 
 /// Result of DKIM or SPF in a row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Auth {
     /// `domain`
     pub domain: String,
@@ -59,7 +64,7 @@ pub struct Auth {
 }
 
 /// Messages that are alike.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// `source_ip`
     pub source: String,
@@ -111,6 +116,9 @@ impl Report {
         w.always("begin", &m.begin.to_string());
         w.always("end", &m.end.to_string());
         w.close("date_range");
+        for error in &m.errors {
+            w.always("error", error);
+        }
         w.close("report_metadata");
         let p = &self.published;
         w.open("policy_published");
@@ -207,6 +215,7 @@ fn metadata(m: &mut Metadata, path: &[&str], text: String) {
         ["email"] => m.email = text,
         ["extra_contact_info"] => m.contact = text,
         ["report_id"] => m.id = text,
+        ["error"] if m.errors.len() < ERRORS => m.errors.push(text),
         ["date_range", "begin"] => m.begin = number(&text),
         ["date_range", "end"] => m.end = number(&text),
         _ => {}
