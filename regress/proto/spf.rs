@@ -1,7 +1,7 @@
 //! The RFC 7208 test suite.
 
 use rmail::proto::dns::{Answer, Answers, Data, Failure, Name, Query, Status, Type};
-use rmail::proto::spf::{check, Identity, Outcome as Spf, Sender};
+use rmail::proto::spf::{check, Identity, Outcome as Spf, Policy, Sender};
 
 use super::yaml::{self, Yaml};
 use crate::{Env, Outcome};
@@ -56,8 +56,10 @@ fn run(case: &Yaml, zone: &Yaml) -> Spf {
         receiver: b"unknown".to_vec(),
         now: 0,
     };
-    Answers::new()
-        .run(|answers| check(Identity::MailFrom, &sender, answers), |query| answer(zone, query, 0))
+    Answers::new().run(
+        |answers| check(Identity::MailFrom, &sender, Policy::default(), answers),
+        |query| answer(zone, query, 0),
+    )
 }
 
 /// The answer of the suite's zone data.

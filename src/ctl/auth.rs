@@ -12,7 +12,7 @@ use crate::base::clock::{self, Deadline};
 use crate::base::crypto::dkim::OpenSsl;
 use crate::base::dns::{parse_resolv_conf, Budget, Resolver, TRY_TIME};
 use crate::base::exits::sysexits;
-use crate::proto::assess::{Findings, Reader};
+use crate::proto::assess::{Findings, Policy, Reader};
 use crate::proto::dkim::{self, Crypto};
 use crate::proto::dmarc::{self, dispose, Disposition, Exception};
 use crate::proto::dns::zone::Zone;
@@ -114,7 +114,7 @@ fn run(request: &Request) -> Result<Report, (String, u8)> {
     }
     let (sender, mut notes) = sender(request, &fields, now);
     let mut reader =
-        Reader::<<OpenSsl as Crypto>::Digest>::new(header, sender, dkim::Policy::default(), now);
+        Reader::<<OpenSsl as Crypto>::Digest>::new(header, sender, Policy::default(), now);
     reader.feed(body);
     let message = reader.finish();
     let mut answers = Answers::new();

@@ -10,6 +10,8 @@ use crate::proto::arc;
 use crate::proto::authres::{Method, Results};
 use crate::proto::dkim::signature::FieldIndex;
 use crate::proto::dkim::{self, Crypto, Sha256};
+use crate::proto::dmarc::report::{Auth, Published, Row};
+use crate::proto::dmarc::tally::Counted;
 use crate::proto::dmarc::{self, AuthorFault};
 use crate::proto::dns::{Answers, Name, Need, Step};
 use crate::proto::mime::Fields;
@@ -32,9 +34,19 @@ const SINGLE: &[&[u8]] = &[
     b"mime-version",
 ];
 
+/// What the operator decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Of SPF.
+    pub spf: spf::Policy,
+    /// Of DKIM.
+    pub dkim: dkim::Policy,
+}
+
 /// A message whose body is being read.
 pub struct Reader<'a, D> {
     sender: Option<spf::Sender>,
+    policy: Policy,
     author: Result<Name, AuthorFault>,
     duplicates: bool,
     index: FieldIndex<'a>,
@@ -48,18 +60,18 @@ impl<'a, D: Sha256> Reader<'a, D> {
     pub fn new(
         header: &'a [u8],
         sender: Option<spf::Sender>,
-        policy: dkim::Policy,
+        policy: Policy,
         now: u64,
     ) -> Reader<'a, D> {
         let most = crate::proto::limits::HEADER_FIELDS.size();
         let fields: Vec<_> = Fields::new(header).take(most).collect();
         let author = dmarc::author_domain(&fields);
-        let mut verifier = dkim::Verifier::new(header, author.as_ref().ok(), policy, now);
+        let mut verifier = dkim::Verifier::new(header, author.as_ref().ok(), policy.dkim, now);
         let index = FieldIndex::new(&fields);
         let chain = arc::Chain::new(&index);
         chain.want(verifier.hashes());
         let duplicates = SINGLE.iter().any(|name| index.named(name).len() > 1);
-        Reader { sender, author, duplicates, index, chain, dkim: verifier }
+        Reader { sender, policy, author, duplicates, index, chain, dkim: verifier }
     }
 
     /// Takes the next bytes of the body.
@@ -71,14 +83,15 @@ impl<'a, D: Sha256> Reader<'a, D> {
     pub fn finish(self) -> Message {
         let (dkim, body) = self.dkim.finish();
         let arc = self.chain.check::<D>(&self.index, &body);
-        let Reader { sender, author, duplicates, .. } = self;
-        Message { sender, author, duplicates, dkim, arc }
+        let Reader { sender, policy, author, duplicates, .. } = self;
+        Message { sender, policy: policy.spf, author, duplicates, dkim, arc }
     }
 }
 
 /// A message that was read: what is left asks the DNS.
 pub struct Message {
     sender: Option<spf::Sender>,
+    policy: spf::Policy,
     author: Result<Name, AuthorFault>,
     duplicates: bool,
     dkim: dkim::Checked,
@@ -130,7 +143,8 @@ impl Message {
         }
         let spf = match &self.sender {
             Some(sender) => {
-                let mail_from = spf::check(Identity::MailFrom, sender, answers).done()?;
+                let check = |identity| spf::check(identity, sender, self.policy, answers);
+                let mail_from = check(Identity::MailFrom).done()?;
                 // RFC 9989 4.4.2: MAIL FROM counts, HELO only for the null path,
                 // for which the check of MAIL FROM was one of HELO.
                 match mail_from.verdict {
@@ -138,7 +152,7 @@ impl Message {
                     spf::Verdict::TempError => identifiers.spf_unknown = domain(&mail_from.domain),
                     _ => {}
                 }
-                Some((spf::check(Identity::Helo, sender, answers).done()?, mail_from))
+                Some((check(Identity::Helo).done()?, mail_from))
             }
             None => None,
         };
@@ -215,6 +229,51 @@ impl Findings {
     }
 }
 
+impl Findings {
+    /// The message as an aggregate report counts it; `None` if no policy was
+    /// applied, its owner wants no report that we send, or the client is not
+    /// known.  RFC 9990 3.1.
+    pub fn counted(
+        &self,
+        disposition: dmarc::Disposition,
+        exception: Option<dmarc::Exception>,
+    ) -> Option<Counted> {
+        let evaluated = matches!(self.dmarc.verdict, dmarc::Verdict::Pass | dmarc::Verdict::Fail);
+        let (name, record) = self.dmarc.policy.as_ref().filter(|_| evaluated)?;
+        let ((_, mail_from), sender) = self.spf.as_ref().zip(self.sender.as_ref())?;
+        let author = self.author.as_ref().ok().filter(|_| record.takes_reports())?;
+        let aligned = |yes| if yes { "pass" } else { "fail" }.to_string();
+        let signatures =
+            self.dkim.iter().filter(|v| !v.domain.is_empty() && !v.selector.is_empty());
+        let at = memchr::memrchr(b'@', &sender.mail_from).map(|at| at.saturating_add(1));
+        let envelope = at.and_then(|at| sender.mail_from.get(at..)).unwrap_or_default();
+        let row = Row {
+            source: sender.ip.to_canonical().to_string(),
+            count: 1,
+            disposition: disposition.word().into(),
+            dkim_aligned: aligned(self.dmarc.dkim),
+            spf_aligned: aligned(self.dmarc.spf),
+            reasons: exception.iter().map(|e| (e.word().into(), String::new())).collect(),
+            header_from: author.to_string(),
+            envelope_from: String::from_utf8_lossy(envelope).into_owned(),
+            dkim: signatures
+                .map(|v| Auth {
+                    domain: v.domain.clone(),
+                    which: v.selector.clone(),
+                    result: v.verdict.word().into(),
+                })
+                .collect(),
+            // 3.1.1: that of MAIL FROM alone, once.
+            spf: vec![Auth {
+                domain: mail_from.domain.clone(),
+                which: "mfrom".into(),
+                result: mail_from.verdict.word().into(),
+            }],
+        };
+        Some(Counted { published: Published::of(name, record), row })
+    }
+}
+
 fn spf_method(outcome: &spf::Outcome) -> Method {
     let reason = outcome
         .problem
@@ -243,7 +302,7 @@ pub fn fuzz_message(bytes: &[u8]) {
         now: 1_000_000,
     };
     let read = |step: usize| {
-        let policy = dkim::Policy::default();
+        let policy = Policy::default();
         let mut reader = Reader::<Zeros>::new(header, Some(sender.clone()), policy, sender.now);
         body.chunks(step).for_each(|piece| reader.feed(piece));
         let message = reader.finish();

@@ -9,7 +9,7 @@
 pub mod seal;
 pub mod verify;
 
-pub use verify::{Chain, Checked, Outcome};
+pub use verify::{Chain, Checked, Fault, Outcome};
 
 /// The state of a chain: `cv=`.  RFC 8617 4.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

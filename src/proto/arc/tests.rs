@@ -197,6 +197,18 @@ fn the_results_of_a_set_are_our_own() {
     assert_eq!(results, "mx.example.org; spf=pass; dkim=fail");
 }
 
+/// RFC 8617 5.2.1: all failures are permanent, those of the DNS too; that it was
+/// the DNS is said.
+#[test]
+fn a_chain_whose_keys_are_not_answered_fails_and_says_why() {
+    let slow = validate_with(&chain(2), |q| Answer::failed(&q.name, Failure::Timeout));
+    assert_eq!(slow.validation, Validation::Fail);
+    assert!(slow.fault.unwrap().is_temporary());
+    assert_eq!(slow.fault.unwrap().to_string(), "i=2: message signature: the DNS did not answer");
+    let gone = validate_with(&chain(2), |q| Answer::found(&q.name, 1, vec![]));
+    assert!(!gone.fault.unwrap().is_temporary());
+}
+
 /// A key that is missing or not answered is no pass.
 #[test]
 fn a_chain_without_its_keys_fails() {
@@ -204,6 +216,18 @@ fn a_chain_without_its_keys_fails() {
     assert_eq!(slow.fault, Some(Fault::Message(2, DkimFault::Dns)));
     let gone = validate_with(&chain(2), |q| Answer::found(&q.name, 1, vec![Data::txt(b"x")]));
     assert_eq!(gone.fault, Some(Fault::Message(2, DkimFault::NoKey)));
+}
+
+#[test]
+fn sealing_takes_linear_time() {
+    for unit in ["X: y\r\n", "ARC-Seal: i=1; cv=pass\r\n", "ARC-Seal: i=1;;;;\r\n"] {
+        assert_linear(|n| {
+            std::hint::black_box(sealed(
+                &(unit.repeat(n / unit.len()) + MESSAGE),
+                Validation::Pass,
+            ));
+        });
+    }
 }
 
 #[test]

@@ -36,6 +36,15 @@ pub enum Fault {
     Seal(u32, DkimFault),
 }
 
+impl Fault {
+    /// True if the DNS did not answer.  The chain fails all the same, and for
+    /// ever once it is sealed: RFC 8617 5.2.1 has no temporary result.  Who can
+    /// have the message come again, or tells a person, may want to know.
+    pub const fn is_temporary(self) -> bool {
+        matches!(self, Fault::Message(_, DkimFault::Dns) | Fault::Seal(_, DkimFault::Dns))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -238,6 +247,9 @@ fn instance_of_tags(value: &[u8]) -> Option<u64> {
 
 /// ARC-Message-Signature: a DKIM signature without `v=` that must not cover
 /// the seals.  RFC 8617 4.1.2.
+///
+/// It must not cover results either, says 4.1.2 to who signs; that one does is no
+/// failure to who reads, as the public test suite has it.
 fn read_message(value: &[u8]) -> Option<Signature> {
     let tags = read_tags(value).ok()?;
     let signature = Signature::from_tags(&tags, signature::Kind::Arc).ok()?;

@@ -30,7 +30,7 @@ fn run(
     mut answer: impl FnMut(&Query) -> Answer,
 ) -> (Findings, Vec<String>) {
     let (header, body) = split(message);
-    let mut reader = Reader::<Sum>::new(header, sender, dkim::Policy::default(), NOW);
+    let mut reader = Reader::<Sum>::new(header, sender, Policy::default(), NOW);
     reader.feed(body);
     let message = reader.finish();
     let mut asked = Vec::new();
@@ -239,4 +239,69 @@ fn a_broken_arc_chain_is_reported_and_no_more() {
     assert_eq!(found.dmarc.verdict, Verdict::Pass);
     let field = String::from_utf8(found.results("mx", Disposition::None).write(false)).unwrap();
     assert!(field.contains("arc=fail reason=\"the sets are not complete\""), "{field}");
+}
+
+/// RFC 9990 3.1: the source, what was done and why, and each result.
+#[test]
+fn a_message_is_counted_for_the_report_of_its_policy() {
+    let policy = "_dmarc.example.org TXT \"v=DMARC1; p=reject; rua=mailto:d@example.org\"\n";
+    let zone =
+        format!("{policy}example.org TXT \"v=spf1 -all\"\nmail.example.net TXT \"v=spf1 +all\"\n");
+    let message = signed(MESSAGE, &request());
+    let found = find(&message, "bounce@example.org", &zone);
+    let counted = found.counted(Disposition::None, None).unwrap();
+    let row = &counted.row;
+    assert_eq!(counted.published.domain, "example.org");
+    assert_eq!((row.source.as_str(), row.count), ("192.0.2.1", 1));
+    assert_eq!((row.dkim_aligned.as_str(), row.spf_aligned.as_str()), ("pass", "fail"));
+    assert_eq!(
+        (row.header_from.as_str(), row.envelope_from.as_str()),
+        ("example.org", "example.org")
+    );
+    assert_eq!(row.dkim.len(), 1);
+    assert_eq!((row.dkim[0].which.as_str(), row.dkim[0].result.as_str()), ("s", "pass"));
+    assert_eq!(row.spf.len(), 1, "MAIL FROM alone, though HELO passed");
+    assert_eq!((row.spf[0].which.as_str(), row.spf[0].result.as_str()), ("mfrom", "fail"));
+
+    let forged = find(MESSAGE.as_bytes(), "bounce@example.org", &zone);
+    let list = Some(dmarc::Exception::MailingList);
+    let (disposition, exception) = dispose(&forged.dmarc, list);
+    let row = forged.counted(disposition, exception).unwrap().row;
+    assert_eq!((row.disposition.as_str(), row.dkim.len()), ("quarantine", 0));
+    assert_eq!(row.reasons, [("mailing_list".to_string(), String::new())]);
+}
+
+#[test]
+fn a_message_without_policy_address_or_client_is_not_counted() {
+    let counted = |message: &str, zone: &str| {
+        find(message.as_bytes(), "", zone).counted(Disposition::None, None).is_some()
+    };
+    let with = |tags: &str| format!("_dmarc.example.org TXT \"v=DMARC1; p=none; {tags}\"\n");
+    assert!(counted(MESSAGE, &with("rua=mailto:d@example.org")));
+    assert!(!counted(MESSAGE, &with("rua=https://example.org/d")), "mailto only");
+    assert!(!counted(MESSAGE, &with("ruf=mailto:d@example.org")));
+    assert!(!counted(MESSAGE, ""));
+    assert!(!counted(MESSAGE, "_dmarc.example.org FAIL\n"), "it could not be evaluated");
+    let two = format!("From: b@example.net\r\n{MESSAGE}");
+    assert!(!counted(&two, &with("rua=mailto:d@example.org")));
+    let zone = zone(&with("rua=mailto:d@example.org"));
+    let (found, _) = run(MESSAGE.as_bytes(), None, |q| zone.answer(q));
+    assert_eq!(found.counted(Disposition::None, None), None);
+}
+
+/// All of it together, header and body.
+#[test]
+fn time_doubles_with_the_message() {
+    use crate::proto::testing::assert_linear;
+    let zone = zone("example.org TXT \"v=spf1 exists:%{l}.%{h}.e.example -all\"\n");
+    let one = String::from_utf8(signed(MESSAGE, &request())).unwrap();
+    let signature = &one[..one.len() - MESSAGE.len()];
+    for unit in ["X: y\r\n", "From: a@b.c,\r\n", signature, "ARC-Seal: i=1\r\n", " \t\r\n", "("] {
+        assert_linear(|n| {
+            let header = unit.repeat(n / unit.len());
+            let message = format!("{signature}Subject: x\r\n{header}\r\n{MESSAGE}");
+            let found = run(message.as_bytes(), Some(sender("a@example.org")), |q| zone.answer(q));
+            std::hint::black_box(found.0.results("mx", Disposition::None).write(true));
+        });
+    }
 }

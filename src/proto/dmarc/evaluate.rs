@@ -59,6 +59,9 @@ pub enum Problem {
     Alignment,
     /// A check of SPF or DKIM that might have passed, aligned, was not finished.
     Identifier,
+    /// The DNS did not say whether the Author Domain exists, and the record asks
+    /// for something else if it does not.
+    Existence,
 }
 
 impl std::fmt::Display for Problem {
@@ -67,6 +70,7 @@ impl std::fmt::Display for Problem {
             Problem::Policy => "the DNS did not answer about the policy",
             Problem::Alignment => "the DNS did not answer about the alignment",
             Problem::Identifier => "SPF or DKIM of the domain could not be checked",
+            Problem::Existence => "the DNS did not answer whether the domain exists",
         })
     }
 }
@@ -188,10 +192,10 @@ fn evaluation(
     };
     let none = || Outcome { organization: organization.clone(), ..Outcome::without(Verdict::None) };
     let Some((name, record)) = walked.policy() else { return Ok(none()) };
-    let Some((requested, tag)) = requested(author, name, record, answers)? else {
+    let Some(asked) = asked(author, name, record, answers)? else {
         return Ok(none());
     };
-    let mut problem = None;
+    let mut problem = asked.doubtful.then_some(Problem::Existence);
     let mut any = |identifiers: &[Name], mode| -> Result<bool, Need> {
         let mut found = false;
         for identifier in identifiers {
@@ -224,37 +228,52 @@ fn evaluation(
         problem: problem.filter(|_| verdict == Verdict::TempError),
         policy: Some((name.clone(), record.clone())),
         organization,
-        requested,
-        tag,
+        requested: asked.request,
+        tag: asked.tag,
         spf,
         dkim,
     })
 }
 
+/// What a record asks for at a name.
+struct Asked {
+    request: Request,
+    tag: Tag,
+    /// `np` asks for something else, and the DNS did not say whether it applies.
+    doubtful: bool,
+}
+
 /// What the record asks for at the Author Domain.  RFC 9989 4.7, 4.10.1.
 ///
 /// `None` if it asks for nothing and wants no reports: no DMARC then.
-fn requested(
+fn asked(
     author: &Name,
     at: &Name,
     record: &Record,
     answers: &Answers,
-) -> Result<Option<(Request, Tag)>, Need> {
+) -> Result<Option<Asked>, Need> {
+    let found = |request, tag| Ok(Some(Asked { request, tag, doubtful: false }));
     // Without a valid p, or with an sp or np that is none, a record that names
-    // somebody for reports is p=none, and any other is as if it were not there.
+    // somebody for reports is p=none and nothing else, and any other is as if it
+    // were not there.  4.7 says p=none of every record without p, but refers to
+    // 4.10.1 for it, which tells the two apart.
     let p = match record.p.filter(|_| !record.bad_policy) {
         Some(p) => p,
-        None if record.wants_reports => return Ok(Some((Request::None, Tag::P))),
+        None if record.wants_reports => return found(Request::None, Tag::P),
         None => return Ok(None),
     };
     if at == author {
-        return Ok(Some((p, Tag::P)));
+        return found(p, Tag::P);
     }
-    let inherited = record.sp.map_or((p, Tag::P), |sp| (sp, Tag::Sp));
-    let Some(np) = record.np else { return Ok(Some(inherited)) };
+    let (inherited, tag) = record.sp.map_or((p, Tag::P), |sp| (sp, Tag::Sp));
+    let Some(np) = record.np else { return found(inherited, tag) };
     // np is for names that do not exist: NXDOMAIN, and nothing else.
     let answer = answers.get(&Query::new(author.clone(), Type::A))?;
-    Ok(Some(if answer.status == Status::NxDomain { (np, Tag::Np) } else { inherited }))
+    match answer.status {
+        Status::NxDomain => found(np, Tag::Np),
+        Status::Failed(_) => Ok(Some(Asked { request: inherited, tag, doubtful: np != inherited })),
+        Status::Found | Status::NoData => found(inherited, tag),
+    }
 }
 
 /// RFC 9989 4.4, 4.10.2.

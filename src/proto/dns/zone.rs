@@ -291,4 +291,31 @@ mod tests {
         assert_eq!(broken, ZoneError { line: 2, what: "not an IPv4 address" });
         assert_eq!(error(b"a MX 10").what, "the record is too short");
     }
+
+    #[test]
+    fn time_doubles_with_the_input() {
+        for unit in [
+            "a A 192.0.2.1\n",
+            "(",
+            ")",
+            "\"",
+            ";",
+            " ",
+            "\n",
+            "a",
+            "a.",
+            "a TXT x \"y z\"\n",
+            "\\",
+        ] {
+            crate::proto::testing::assert_linear(|n| {
+                let _ = std::hint::black_box(Zone::parse(unit.repeat(n / unit.len()).as_bytes()));
+            });
+        }
+        // Names without number, each with all those above it.
+        crate::proto::testing::assert_linear(|n| {
+            let lines = (0..n / 30).map(|i| format!("h{i}.a.b.c.example A 192.0.2.1\n"));
+            let zone = Zone::parse(lines.collect::<String>().as_bytes()).unwrap();
+            std::hint::black_box(zone);
+        });
+    }
 }

@@ -8,14 +8,12 @@ use std::net::IpAddr;
 
 use super::macros::{self, MacroString, NeverMatches, Values};
 use super::record::{self, Cidr, Mechanism, Qualifier, Record};
-use super::{Outcome, Problem, Sender, Signals, Verdict};
+use super::{Outcome, Policy, Problem, Sender, Signals, Verdict};
 use crate::proto::dns::{Answer, Answers, Data, Name, Need, Query, Status, Type};
 use crate::proto::limits;
 
 /// Terms that ask the DNS.  4.6.4.
 const TERMS: usize = limits::SPF_TERMS.size();
-/// Lookups that found nothing.  4.6.4.
-const VOID_LOOKUPS: usize = limits::SPF_VOID_LOOKUPS.size();
 /// Exchanges of one `mx`, names of one `ptr`.  4.6.4.
 const NAMES: usize = limits::SPF_NAMES.size();
 
@@ -54,6 +52,7 @@ struct Check<'a> {
     local: &'a [u8],
     /// The domain of the identity, to which `s` and `o` refer throughout.
     sender_domain: &'a [u8],
+    policy: Policy,
     terms: usize,
     voids: usize,
     signals: Signals,
@@ -66,6 +65,7 @@ pub fn check_host(
     local: &[u8],
     domain: &[u8],
     sender: &Sender,
+    policy: Policy,
     answers: &Answers,
 ) -> Result<Outcome, Need> {
     let mut check = Check {
@@ -74,6 +74,7 @@ pub fn check_host(
         ip: sender.ip.to_canonical(),
         local,
         sender_domain: domain,
+        policy,
         terms: 0,
         voids: 0,
         signals: Signals::default(),
@@ -298,7 +299,7 @@ impl Check<'_> {
         }
         if answer.is_void() {
             self.voids = self.voids.saturating_add(1);
-            if self.voids > VOID_LOOKUPS {
+            if self.voids > self.policy.void_lookups {
                 return perm(Problem::TooManyVoid);
             }
         }

@@ -16,6 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::proto::dns::{Answers, Step};
+use crate::proto::limits;
 use crate::proto::text::idna;
 
 /// Which name is checked.  RFC 7208 2.3, 2.4.
@@ -104,7 +105,7 @@ pub enum Problem {
     Syntax,
     /// More than 10 terms ask the DNS.  4.6.4.
     TooManyTerms,
-    /// More than 2 lookups found nothing.  4.6.4.
+    /// More lookups found nothing than [`Policy::void_lookups`].  4.6.4.
     TooManyVoid,
     /// More than 10 exchanges at one `mx`.  4.6.4.
     TooManyMx,
@@ -124,7 +125,7 @@ impl fmt::Display for Problem {
             Problem::NotAscii => "the record has a byte that is not printable ASCII",
             Problem::Syntax => "the record has a syntax error",
             Problem::TooManyTerms => "the record needs more than 10 DNS lookups",
-            Problem::TooManyVoid => "more than 2 DNS lookups found nothing",
+            Problem::TooManyVoid => "too many DNS lookups found nothing",
             Problem::TooManyMx => "a domain has more than 10 mail exchanges",
             Problem::NoTarget => "an included domain has no SPF record",
             Problem::Dns => "the DNS did not answer",
@@ -142,6 +143,20 @@ pub struct Signals {
     pub wide: bool,
     /// `ptr` is used, which RFC 7208 5.5 says not to.
     pub ptr: bool,
+}
+
+/// What the operator decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Lookups of one check that may find nothing: more are a permerror.  4.6.4
+    /// says two, and lets the receiver choose another number.
+    pub void_lookups: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { void_lookups: limits::SPF_VOID_LOOKUPS.size() }
+    }
 }
 
 /// The result of a check.
@@ -163,7 +178,12 @@ pub struct Outcome {
 }
 
 /// Evaluates one identity.
-pub fn check(identity: Identity, sender: &Sender, answers: &Answers) -> Step<Outcome> {
+pub fn check(
+    identity: Identity,
+    sender: &Sender,
+    policy: Policy,
+    answers: &Answers,
+) -> Step<Outcome> {
     let (local, domain) = match identity {
         Identity::Helo => (&b"postmaster"[..], sender.helo.as_slice()),
         Identity::MailFrom if sender.mail_from.is_empty() => {
@@ -181,7 +201,7 @@ pub fn check(identity: Identity, sender: &Sender, answers: &Answers) -> Step<Out
         }
     };
     let domain = idna::to_ascii(domain).unwrap_or_default();
-    eval::check_host(local, &domain, sender, answers).into()
+    eval::check_host(local, &domain, sender, policy, answers).into()
 }
 
 /// Fuzz target: a record and the rest of an evaluation with it.
@@ -207,7 +227,9 @@ pub fn fuzz_record(bytes: &[u8]) {
         };
         Answer::found(&query.name, 60, records)
     };
-    let outcome = Answers::new().run(|answers| check(Identity::MailFrom, &sender, answers), ask);
+    let policy = Policy::default();
+    let outcome =
+        Answers::new().run(|answers| check(Identity::MailFrom, &sender, policy, answers), ask);
     if let Some(explanation) = outcome.explanation {
         assert!(explanation.bytes().all(|b| (0x20..0x7f).contains(&b)));
     }

@@ -20,7 +20,7 @@ fn sender(ip: &str, from: &str) -> Sender {
 fn run(sender: &Sender, zone: &[(&str, Data)]) -> (Outcome, usize) {
     let mut lookups = 0;
     let outcome = Answers::new().run(
-        |a| check(Identity::MailFrom, sender, a),
+        |a| check(Identity::MailFrom, sender, Policy::default(), a),
         |q: &Query| {
             lookups += 1;
             let here: Vec<&(&str, Data)> = zone.iter().filter(|(n, _)| name(n) == q.name).collect();
@@ -155,6 +155,26 @@ fn a_third_void_lookup_is_an_error() {
     assert_eq!(problem(&[("example.org", txt(three))]), Some(Problem::TooManyVoid));
 }
 
+/// RFC 7208 4.6.4: "defaulting to two", and up to the receiver.
+#[test]
+fn how_many_void_lookups_are_an_error_is_the_operator_s_choice() {
+    let s = sender("192.0.2.1", "a@example.org");
+    let problem = |void_lookups| {
+        let record = txt("v=spf1 a:x.e.org mx:y.e.org exists:z.e.org -all");
+        let ask = |q: &Query| match q.rtype {
+            Type::TXT => Answer::found(&q.name, 1, vec![record.clone()]),
+            _ => Answer::negative(&q.name, crate::proto::dns::Status::NoData, 1),
+        };
+        let policy = Policy { void_lookups };
+        Answers::new().run(|a| check(Identity::MailFrom, &s, policy, a), ask).problem
+    };
+    assert_eq!(problem(3), None);
+    for fewer in [0, 1, 2] {
+        assert_eq!(problem(fewer), Some(Problem::TooManyVoid), "{fewer}");
+    }
+    assert_eq!(Policy::default().void_lookups, 2);
+}
+
 /// RFC 7208 4.6.4, 5.4.
 #[test]
 fn more_than_ten_exchanges_are_an_error_before_any_address_is_asked() {
@@ -252,8 +272,10 @@ fn an_explanation_with_line_ends_is_dropped() {
 #[test]
 fn a_failure_of_the_dns_is_temporary() {
     let s = sender("192.0.2.1", "a@example.org");
-    let outcome = Answers::new()
-        .run(|a| check(Identity::MailFrom, &s, a), |q| Answer::failed(&q.name, Failure::Timeout));
+    let outcome = Answers::new().run(
+        |a| check(Identity::MailFrom, &s, Policy::default(), a),
+        |q| Answer::failed(&q.name, Failure::Timeout),
+    );
     assert_eq!(outcome.verdict, Verdict::TempError);
     assert_eq!(outcome.verdict.reply(), Some((451, "4.4.3")));
     assert_eq!(Verdict::Fail.reply(), Some((550, "5.7.23")));
@@ -281,6 +303,25 @@ fn a_giant_record_takes_linear_time() {
             std::hint::black_box(verdict(&record));
         });
     }
+    // One term of many macros, and an explanation of as many.
+    for unit in ["%{l1r-}", "%{i}.", "%%", "%{d100r.-+,/_=}", "a."] {
+        assert_linear(|n| {
+            let many = unit.repeat(n / unit.len());
+            std::hint::black_box(verdict(&format!("v=spf1 exists:{many}.e.example -all")));
+        });
+        assert_linear(|n| {
+            let text = txt(&unit.repeat(n / unit.len()));
+            let zone =
+                [("example.org", txt("v=spf1 -all exp=e.example.org")), ("e.example.org", text)];
+            std::hint::black_box(run(&sender("192.0.2.1", "a@example.org"), &zone));
+        });
+    }
+    // Long values for short macros.
+    assert_linear(|n| {
+        let s = sender("192.0.2.1", &format!("{}@example.org", "a-".repeat(n / 2)));
+        let zone = [("example.org", txt("v=spf1 exists:%{l1r-}.%{lr-}.%{s}.e.example -all"))];
+        std::hint::black_box(run(&s, &zone));
+    });
 }
 
 #[test]
@@ -382,7 +423,7 @@ fn what_an_include_gives_for_each_result_of_its_record() {
     }
     let s = sender("192.0.2.1", "a@example.org");
     let slow = Answers::new().run(
-        |a| check(Identity::MailFrom, &s, a),
+        |a| check(Identity::MailFrom, &s, Policy::default(), a),
         |q| match q.name.to_string().as_str() {
             "example.org" => {
                 Answer::found(&q.name, 1, vec![txt("v=spf1 include:i.example.org ?all")])
@@ -418,7 +459,7 @@ fn a_failing_lookup_is_temporary_but_for_ptr() {
             Type::TXT => Answer::found(&q.name, 1, vec![txt(&record)]),
             _ => Answer::failed(&q.name, Failure::Timeout),
         };
-        Answers::new().run(|a| check(Identity::MailFrom, &s, a), ask).verdict
+        Answers::new().run(|a| check(Identity::MailFrom, &s, Policy::default(), a), ask).verdict
     };
     for term in ["a", "mx", "exists:x.example"] {
         assert_eq!(at(term), Verdict::TempError, "{term}");
@@ -435,7 +476,7 @@ fn exists_asks_for_a_and_others_for_the_client_s_family() {
         let s = sender(ip, "a@example.org");
         let record = format!("v=spf1 {term} ?all");
         Answers::new().run(
-            |a| check(Identity::MailFrom, &s, a),
+            |a| check(Identity::MailFrom, &s, Policy::default(), a),
             |q| {
                 types.push(q.rtype);
                 let records = match q.rtype {
