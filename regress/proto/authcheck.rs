@@ -1,7 +1,9 @@
 //! `rmailctl auth check` with a zone in a file.
 
 use std::io::Write;
+use std::net::UdpSocket;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::{Env, Outcome};
 
@@ -149,6 +151,11 @@ pub fn faults(env: &Env) -> Outcome {
         wanted(&rmailctl(&[]), 64, &["one file with one message", "usage: rmailctl"])?;
         wanted(&rmailctl(&["-c", "nonsense", "x"]), 64, &["-c nonsense: not an IP address"])?;
         wanted(&rmailctl(&["-x", "x"]), 64, &["Unrecognized option"])?;
+        wanted(&rmailctl(&["a", "b"]), 64, &["one file with one message"])?;
+        wanted(&rmailctl(&["--resolver", "ns.x", "x"]), 64, &["--resolver ns.x: write address"])?;
+        let both = ["--resolver", "::1", "--zone", "z", "x"];
+        wanted(&rmailctl(&both), 64, &["with a zone file no name server is asked"])?;
+        wanted(&rmailctl(&["--zone", "-", "-"]), 64, &["the message or the zone file"])?;
         wanted(&rmailctl(&["/nonexistent/message"]), 66, &["/nonexistent/message: No such file"])?;
         wanted(
             &rmailctl(&["--zone", "/nonexistent/zone", "/dev/null"]),
@@ -162,9 +169,18 @@ pub fn faults(env: &Env) -> Outcome {
         ] {
             wanted(&run_in(env, "message", zone, MESSAGE, &[]), 65, &[text])?;
         }
-        for junk in [&b""[..], b"\r\nno header\r\n", b"\x7fELF\0\0\xff\xfe", b"no colon at all\n"] {
-            wanted(&run(env, "junk", junk, &[]), 65, &["not a message"])?;
+        wanted(&rmailctl(&["/"]), 66, &["rmailctl: /: Is a directory\n"])?;
+        for (junk, why) in [
+            (&b""[..], "it is empty"),
+            (b"\r\nno header\r\n", "begins with an empty line"),
+            (b"\x7fELF\0\0\xff\xfe", "it has no header field"),
+            (b"no colon at all\n", "it has no header field"),
+            (b"From: a@example.org\rSubject: x\r\rbody\r", "its lines end in CR alone"),
+        ] {
+            wanted(&run(env, "junk", junk, &[]), 65, &["not a message: ", why])?;
         }
+        let endless = b"Subject: ".iter().chain(&[b'x'; 1 << 20]).copied().collect::<Vec<u8>>();
+        wanted(&run(env, "endless", &endless, &[]), 65, &["the header is longer than 1048576"])?;
         // A message that is all wrong is still one, and says so.
         let hostile =
             b"From: <a@b.c> <d@e.f>\r\nDKIM-Signature: v=1; d=x\x1b[2J; b\r\nARC-Seal: i=9\r\n\r\n";
@@ -210,6 +226,120 @@ pub fn failing_dns(env: &Env) -> Outcome {
                 "1 failed:\n    test._domainkey.football.example.com TXT: the name server reports a failure",
             ],
         )
+    };
+    outcome(checked())
+}
+
+/// The first message of a mailbox file is what is checked, whatever stands
+/// around it; other oddities of a file are said.
+pub fn files_as_met(env: &Env) -> Outcome {
+    let dir = match env.suites("dkim") {
+        Ok(dir) => dir,
+        Err(skipped) => return skipped,
+    };
+    let message = std::fs::read(dir.join("rfc6376.signed.msg")).expect("read the suite");
+    let text = String::from_utf8(message).expect("text");
+    let (crlf, lf) = (text.replace("\r\n", "\n").replace('\n', "\r\n"), text.replace("\r\n", "\n"));
+    let passes = "dkim: pass by football.example.com, selector brisbane";
+    let checked = || {
+        for (name, whole) in [("crlf", crlf.clone()), ("lf", lf.clone())] {
+            let end = if name == "lf" { "\n" } else { "\r\n" };
+            let from = format!("From joe Fri Nov 28 10:00:00 2026{end}");
+            let second = format!("{end}{from}From: x@y.z{end}{end}Another.{end}");
+            wanted(&run(env, name, whole.as_bytes(), &[]), 0, &[passes])?;
+            let one = run(env, name, format!("{from}{whole}{end}").as_bytes(), &[]);
+            wanted(&one, 0, &[passes, "note: the file is a mailbox"])?;
+            if one.0.contains("more messages") {
+                return Err(format!("there is one message: {}", one.0));
+            }
+            let two = run(env, name, format!("{from}{whole}{second}").as_bytes(), &[]);
+            wanted(&two, 0, &[passes, "note: the mailbox has more messages"])?;
+            // Without the first line it is no mailbox, and all is the body.
+            let body = run(env, name, format!("{whole}{second}").as_bytes(), &[]);
+            wanted(&body, 0, &["body hash did not verify"])?;
+        }
+        let mark = run(env, "mark", format!("\u{feff}{lf}").as_bytes(), &[]);
+        wanted(&mark, 0, &["note: a byte order mark stands before"])?;
+        let cut = lf.split("\n\n").next().unwrap_or_default();
+        wanted(&run(env, "header", cut.as_bytes(), &[]), 0, &["body hash did not verify"])?;
+        Ok(())
+    };
+    outcome(checked())
+}
+
+/// A message of any length goes by in pieces: with less memory than it has octets.
+pub fn long_message(env: &Env) -> Outcome {
+    let file = env.dir.join("long");
+    let zone = env.dir.join("zone");
+    std::fs::write(&zone, ZONE).expect("write the zone");
+    std::fs::write(&file, "From: joe@football.example.com\n\n").expect("write");
+    let long = std::fs::OpenOptions::new().write(true).open(&file).expect("open");
+    long.set_len(1 << 30).expect("a file with a hole");
+    // 512 MB of addresses, shared libraries included.
+    let script = "ulimit -v 524288; exec \"$0\" auth check --zone \"$1\" \"$2\"";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]).arg(env.rmailctl()).arg(&zone).arg(&file);
+    let got = finish(&mut command);
+    std::fs::remove_file(&file).expect("remove");
+    outcome(wanted(&got, 0, &["dmarc: fail for football.example.com"]))
+}
+
+/// A name server that is dead, closed or mad: the command ends within its time,
+/// says which server did not answer what, and that another try may help.
+pub fn dead_name_servers(env: &Env) -> Outcome {
+    let dir = match env.suites("dkim") {
+        Ok(dir) => dir,
+        Err(skipped) => return skipped,
+    };
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let mad = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let closed = UdpSocket::bind("127.0.0.1:0").expect("bind").local_addr().expect("an address");
+    let address = |socket: &UdpSocket| socket.local_addr().expect("an address").to_string();
+    let servers = [address(&silent), address(&mad), closed.to_string()];
+    mad.set_read_timeout(Some(Duration::from_millis(100))).expect("set the time-out");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let check = |server: &str| {
+        let begun = Instant::now();
+        let mut command = Command::new(env.rmailctl());
+        command.args(["auth", "check", "--resolver", server, "-c", "192.0.2.1"]);
+        command.args(["-h", "mx.example.net", "-m", "joe@football.example.com"]);
+        (finish(command.arg(dir.join("rfc6376.signed.msg"))), begun.elapsed())
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut question = [0; 1500];
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let Ok((n, from)) = mad.recv_from(&mut question) else { continue };
+                // Not an answer; the question as an answer to itself; and a header
+                // that promises what does not come.
+                let mut promise = question[..n].to_vec();
+                promise[2..8].copy_from_slice(&[0x81, 0x80, 0, 1, 0xff, 0xff]);
+                for answer in [&b"nonsense"[..], &question[..n], &promise] {
+                    // Who asked may have gone.
+                    let _ = mad.send_to(answer, from);
+                }
+            }
+        });
+        let running: Vec<_> = servers.iter().map(|server| scope.spawn(|| check(server))).collect();
+        let results = running.into_iter().map(|t| t.join().expect("a check")).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        results
+    });
+    let checked = || {
+        for (server, (got, time)) in servers.iter().zip(&results) {
+            let named = format!("note: the name servers are {server}");
+            wanted(
+                got,
+                75,
+                &["dmarc: temperror for football.example.com", "reply: 451 4.4.3", &named],
+            )?;
+            if *time > Duration::from_secs(30) {
+                return Err(format!("{server}: {time:?}"));
+            }
+        }
+        let (silent, mad) = (&results[0].0, &results[1].0);
+        wanted(silent, 75, &["TXT: no answer in time", "the DNS took longer than 20 s"])?;
+        wanted(mad, 75, &["TXT: the answer cannot be read"])
     };
     outcome(checked())
 }

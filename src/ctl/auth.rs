@@ -6,28 +6,34 @@
 //! said where it comes from.  What the message and the DNS say goes to a
 //! terminal: no control character of theirs does.
 
+use super::input::{self, Message, Wrong};
 use super::json::Json;
-use super::{fail, print, Options};
+use super::{fail, print, printable, Options};
 use crate::base::clock::{self, Deadline};
 use crate::base::crypto::dkim::OpenSsl;
 use crate::base::dns::{parse_resolv_conf, Budget, Resolver, TRY_TIME};
 use crate::base::exits::sysexits;
+use crate::proto::arc;
 use crate::proto::assess::{Findings, Policy, Reader};
 use crate::proto::dkim::{self, Crypto};
 use crate::proto::dmarc::{self, dispose, Disposition, Exception};
-use crate::proto::dns::zone::Zone;
-use crate::proto::dns::{Answer, Answers, Query};
-use crate::proto::mime::{split, Field, Fields};
+use crate::proto::dns::zone::{Zone, ZoneError};
+use crate::proto::dns::{Answer, Answers, Name, Query};
+use crate::proto::mime::{Field, Fields};
 use crate::proto::spf::{self, Sender};
 use std::ffi::OsString;
-use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// As for a message that comes in: questions, and time for all of them.
 const QUERIES: u32 = 60;
 const TIME: Duration = Duration::from_secs(20);
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Octets of a zone file.
+const ZONE: usize = 16 << 20;
 
 /// Failed lookups that are named.
 const FAILURES: usize = 10;
@@ -37,6 +43,7 @@ struct Request {
     client: Option<IpAddr>,
     helo: Option<String>,
     mail_from: Option<String>,
+    resolver: Option<SocketAddr>,
     zone: Option<String>,
     json: bool,
     file: String,
@@ -66,7 +73,7 @@ pub fn check(options: &Options, args: &[OsString]) -> ExitCode {
 fn parse(options: &Options, args: &[OsString]) -> Result<Request, String> {
     let mut opts = getopts::Options::new();
     opts.optopt("c", "", "", "").optopt("h", "", "", "").optopt("m", "", "", "");
-    opts.optopt("", "zone", "", "").optflag("j", "", "");
+    opts.optopt("", "resolver", "", "").optopt("", "zone", "", "").optflag("j", "", "");
     let matches = opts.parse(args).map_err(|e| e.to_string())?;
     let [file] = matches.free.as_slice() else {
         return Err("one file with one message is wanted".into());
@@ -75,72 +82,126 @@ fn parse(options: &Options, args: &[OsString]) -> Result<Request, String> {
         Some(text) => Some(text.parse().map_err(|_| format!("-c {text}: not an IP address"))?),
         None => None,
     };
+    let resolver = match matches.opt_str("resolver") {
+        Some(text) => Some(server(&text).ok_or_else(|| {
+            format!("--resolver {text}: write address, address:port or [address]:port")
+        })?),
+        None => None,
+    };
+    let zone = matches.opt_str("zone");
+    if resolver.is_some() && zone.is_some() {
+        return Err("--resolver and --zone: with a zone file no name server is asked".into());
+    }
+    if zone.as_deref() == Some("-") && file == "-" {
+        return Err("standard input is the message or the zone file, not both".into());
+    }
     Ok(Request {
         client,
+        resolver,
         helo: matches.opt_str("h"),
         mail_from: matches.opt_str("m"),
-        zone: matches.opt_str("zone"),
+        zone,
         json: options.json || matches.opt_present("j"),
         file: file.clone(),
     })
 }
 
-/// Reads a file, or standard input for `-`.
-fn read(path: &str) -> Result<Vec<u8>, (String, u8)> {
-    let read = if path == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
-    };
-    read.map_err(|e| (format!("{path}: {e}"), sysexits::NOINPUT))
+/// A name server's address, at port 53 unless it says otherwise.
+fn server(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Some(SocketAddr::new(ip, 53)),
+        Err(_) => text.parse().ok().filter(|s: &SocketAddr| s.port() != 0),
+    }
 }
 
-fn run(request: &Request) -> Result<Report, (String, u8)> {
-    let message = read(&request.file)?;
-    let zone = match &request.zone {
-        Some(path) => Some(
-            Zone::parse(&read(path)?)
-                .map_err(|e| (format!("{path}:{}: {}", e.line, e.what), sysexits::DATAERR))?,
-        ),
-        None => None,
-    };
-    let now = u64::try_from(clock::now().secs).unwrap_or(0);
-    let (header, body) = split(&message);
-    let fields: Vec<Field<'_>> = Fields::new(header).collect();
-    if fields.iter().all(|f| f.name.is_empty()) {
-        let why = format!("{}: not a message: it has no header field", request.file);
-        return Err((why, sysexits::DATAERR));
+/// Where the DNS is.
+enum Dns {
+    Zone(Zone),
+    Servers {
+        servers: Vec<SocketAddr>,
+        resolver: Resolver,
+        /// From the first question on.
+        budget: Option<Budget>,
+    },
+}
+
+impl Dns {
+    fn new(request: &Request) -> Result<Dns, Wrong> {
+        if let Some(path) = &request.zone {
+            let zone = Zone::parse(&input::whole(path, ZONE)?);
+            let wrong =
+                |e: ZoneError| (format!("{path}:{}: {}", e.line, e.what), sysexits::DATAERR);
+            return zone.map(Dns::Zone).map_err(wrong);
+        }
+        let servers = match request.resolver {
+            Some(server) => vec![server],
+            // Without the file the name server is the one on this machine.
+            None => parse_resolv_conf(&std::fs::read(RESOLV_CONF).unwrap_or_default()),
+        };
+        let resolver = Resolver::new(servers.clone(), TRY_TIME);
+        Ok(Dns::Servers { servers, resolver, budget: None })
     }
+
+    fn ask(&mut self, query: &Query) -> Answer {
+        match self {
+            Dns::Zone(zone) => zone.answer(query),
+            Dns::Servers { resolver, budget, .. } => {
+                let new = || Budget { queries: QUERIES, deadline: Deadline::after(TIME) };
+                resolver.ask_within(query, budget.get_or_insert_with(new))
+            }
+        }
+    }
+
+    /// What is to be said of name servers that did not answer everything.
+    fn notes(&self, notes: &mut Vec<String>) {
+        let Dns::Servers { servers, budget: Some(budget), .. } = self else { return };
+        let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        notes.push(format!("the name servers are {}", names.join(", ")));
+        if budget.deadline.expired() {
+            let secs = TIME.as_secs();
+            notes.push(format!("the DNS took longer than {secs} s: the rest was not asked"));
+        } else if budget.queries == 0 {
+            notes.push(format!("{QUERIES} questions were asked: the rest was not"));
+        }
+    }
+}
+
+fn run(request: &Request) -> Result<Report, Wrong> {
+    let mut dns = Dns::new(request)?;
+    let mut file = Message::open(&request.file)?;
+    let header = std::mem::take(&mut file.header);
+    let now = u64::try_from(clock::now().secs).unwrap_or(0);
+    let fields: Vec<Field<'_>> = Fields::new(&header).collect();
     let (sender, mut notes) = sender(request, &fields, now);
+    if file.mailbox {
+        notes.push("the file is a mailbox: its \"From \" line is no part of the message".into());
+    }
+    if header.starts_with("\u{feff}".as_bytes()) {
+        notes.push("a byte order mark stands before the name of the first field".into());
+    }
     let mut reader =
-        Reader::<<OpenSsl as Crypto>::Digest>::new(header, sender, Policy::default(), now);
-    reader.feed(body);
+        Reader::<<OpenSsl as Crypto>::Digest>::new(&header, sender, Policy::default(), now);
+    if file.body(|piece| reader.feed(piece))? {
+        notes.push("the mailbox has more messages, which were not looked at".into());
+    }
     let message = reader.finish();
     let mut answers = Answers::new();
     let openssl = OpenSsl::new();
     let mut failures = Vec::new();
-    let mut note_failure = |query: &Query, answer: Answer| {
-        if let Some(why) = answer.failure() {
-            failures.push(format!("{} {}: {why}", query.name, query.rtype));
-        }
-        answer
-    };
-    let findings = match &zone {
-        Some(zone) => {
-            answers.run(|a| message.evaluate(&openssl, a), |q| note_failure(q, zone.answer(q)))
-        }
-        None => {
-            // Without the file the name server is the one on this machine.
-            let conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-            let resolver = Resolver::new(parse_resolv_conf(&conf), TRY_TIME);
-            let mut budget = Budget { queries: QUERIES, deadline: Deadline::after(TIME) };
-            answers.run(
-                |a| message.evaluate(&openssl, a),
-                |q| note_failure(q, resolver.ask_within(q, &mut budget)),
-            )
-        }
-    };
+    let findings = answers.run(
+        |answers| message.evaluate(&openssl, answers),
+        |query| {
+            let answer = dns.ask(query);
+            if let Some(why) = answer.failure() {
+                failures.push(format!("{} {}: {why}", query.name, query.rtype));
+            }
+            answer
+        },
+    );
+    if !failures.is_empty() {
+        dns.notes(&mut notes);
+    }
     if findings.duplicates {
         notes.push("a header field that may occur once occurs more often".into());
     }
@@ -215,11 +276,6 @@ fn from_clause(received: &[u8]) -> Option<(Vec<u8>, IpAddr)> {
     Some((helo.as_bytes().to_vec(), address.parse().ok()?))
 }
 
-/// What comes from outside goes to a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 /// All that is said about a message.
 struct Report {
     findings: Findings,
@@ -240,6 +296,7 @@ impl Report {
         f.dmarc.verdict == dmarc::Verdict::TempError
             || spf.any(|o| o.verdict == spf::Verdict::TempError)
             || f.dkim.iter().any(|v| v.verdict == dkim::Verdict::TempError)
+            || f.arc.fault.is_some_and(arc::Fault::is_temporary)
     }
 
     fn text(&self) -> String {
@@ -273,7 +330,8 @@ impl Report {
         for note in &self.notes {
             out += &format!("note: {note}\n");
         }
-        out += &format!("{} DNS lookups", self.lookups);
+        let s = if self.lookups == 1 { "" } else { "s" };
+        out += &format!("{} DNS lookup{s}", self.lookups);
         if !self.failures.is_empty() {
             out += &format!(", {} failed:", self.failures.len());
         }
@@ -309,15 +367,24 @@ impl Report {
         if let Some(problem) = dmarc.problem {
             out += &format!(": {problem}");
         }
-        let Some((name, record)) = &dmarc.policy else {
-            if dmarc.verdict == dmarc::Verdict::None {
-                out += &format!(": no policy at _dmarc.{author} or above it");
+        match &dmarc.policy {
+            Some((name, record)) => out += &self.policy_text(name, record),
+            None if dmarc.verdict == dmarc::Verdict::None => {
+                out += &format!(": no policy at _dmarc.{author} or above it\n");
             }
-            return out + "\n";
-        };
+            None => out.push('\n'),
+        }
+        if let Some((code, enhanced, text)) = dmarc.reply(author, self.disposition) {
+            out += &format!("    reply: {code} {enhanced} {text}\n");
+        }
+        out
+    }
+
+    fn policy_text(&self, name: &Name, record: &dmarc::Record) -> String {
+        let dmarc = &self.findings.dmarc;
         let test = if record.testing { ", in test (t=y)" } else { "" };
         let (requested, tag) = (dmarc.requested.word(), dmarc.tag.word());
-        out += &format!(": _dmarc.{name} asks for {requested} ({tag}){test}");
+        let mut out = format!(": _dmarc.{name} asks for {requested} ({tag}){test}");
         out += match (dmarc.dkim, dmarc.spf) {
             (true, true) => "; DKIM and SPF are aligned",
             (true, false) => "; DKIM is aligned",
@@ -331,11 +398,7 @@ impl Report {
         if let Some(exception) = self.exception {
             out += &format!(" ({})", exception.word());
         }
-        out.push('\n');
-        if let Some((code, enhanced, text)) = dmarc.reply(author, self.disposition) {
-            out += &format!("    reply: {code} {enhanced} {text}\n");
-        }
-        out
+        out + "\n"
     }
 
     fn json(&self) -> Json {

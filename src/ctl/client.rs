@@ -1,7 +1,7 @@
 //! rmailctl's side of the control socket.
 
 use super::json::Json;
-use super::{fail, Options};
+use super::{fail, reason, Options};
 use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
 use crate::ipc::ctl::{Reply, Request, ADMIN};
@@ -32,11 +32,11 @@ impl Client {
         let path = options.socket.display();
         let mut stream = UnixStream::connect(&options.socket).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
-                format!("{path}: {e}: is rmaild running?")
+                format!("{path}: {}: is rmaild running?", reason(&e))
             }
-            _ => format!("{path}: {e}"),
+            _ => format!("{path}: {}", reason(&e)),
         })?;
-        stream.write_all(&[ADMIN]).map_err(|e| format!("{path}: {e}"))?;
+        stream.write_all(&[ADMIN]).map_err(|e| format!("{path}: {}", reason(&e)))?;
         let sender = Sender::new(OwnedFd::from(stream)).map_err(|e| format!("{path}: {e}"))?;
         Ok(Client { sender, receiver: Receiver::new(MESSAGE), next: 0 })
     }

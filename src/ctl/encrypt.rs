@@ -19,7 +19,9 @@ pub fn run(_: &Options, args: &[OsString]) -> ExitCode {
             for line in std::io::stdin().lock().lines() {
                 let hashed = match line {
                     Ok(line) => hash(line.as_bytes()),
-                    Err(e) => return fail(&format!("stdin: {e}"), sysexits::IOERR),
+                    Err(e) => {
+                        return fail(&format!("stdin: {}", super::reason(&e)), sysexits::IOERR)
+                    }
                 };
                 match hashed {
                     Ok(hash) => out.extend_from_slice(format!("{hash}\n").as_bytes()),

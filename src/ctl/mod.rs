@@ -9,6 +9,7 @@ mod auth;
 pub mod client;
 mod daemon;
 mod encrypt;
+mod input;
 pub mod json;
 mod queue;
 mod show;
@@ -52,7 +53,7 @@ const fn command(
 pub const COMMANDS: &[Command] = &[
     command(
         &["auth", "check"],
-        "[-j] [-c address] [-h helo] [-m sender] [--zone file] file",
+        "[-j] [-c address] [-h helo] [-m sender] [--resolver address | --zone file] file",
         auth::check,
     ),
     command(&["check"], "", daemon::check),
@@ -195,7 +196,21 @@ pub fn print(text: &[u8]) -> ExitCode {
     match out.write_all(text).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(e) => fail(&format!("stdout: {e}"), sysexits::IOERR),
+        Err(e) => fail(&format!("stdout: {}", reason(&e)), sysexits::IOERR),
+    }
+}
+
+/// What comes from outside goes to a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// What went wrong, as strerror(3) says it.
+pub fn reason(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_string(),
+        None => text,
     }
 }
 

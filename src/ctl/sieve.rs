@@ -62,7 +62,7 @@ pub fn test(_: &Options, args: &[OsString]) -> ExitCode {
     };
     let bytes = match std::fs::read(message) {
         Ok(bytes) => crlf(bytes),
-        Err(e) => return fail(&format!("{message}: {e}"), sysexits::NOINPUT),
+        Err(e) => return fail(&format!("{message}: {}", super::reason(&e)), sysexits::NOINPUT),
     };
     let path = |name: &str| {
         let text = given.opt_str(name)?;
@@ -96,8 +96,8 @@ pub fn test(_: &Options, args: &[OsString]) -> ExitCode {
 
 /// Reads and compiles a script; its errors have been printed if there is none.
 fn load(file: &str, global: Option<String>) -> Result<(Vec<u8>, Script), ExitCode> {
-    let source =
-        std::fs::read(file).map_err(|e| fail(&format!("{file}: {e}"), sysexits::NOINPUT))?;
+    let source = std::fs::read(file)
+        .map_err(|e| fail(&format!("{file}: {}", super::reason(&e)), sysexits::NOINPUT))?;
     let dir = Path::new(file).parent().unwrap_or(Path::new("")).to_path_buf();
     let mut library = Directories { personal: dir, global: global.map(PathBuf::from) };
     match compile(&source, &Language::default(), &mut library) {
