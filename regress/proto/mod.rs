@@ -24,6 +24,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "auth-check-suite-messages", run: authcheck::suite_messages },
     Test { name: "auth-check-trace-fields", run: authcheck::trace_fields },
     Test { name: "aggregate-reports", run: reports::aggregate },
+    Test { name: "dmarc-summary", run: reports::summary },
+    Test { name: "dmarc-summary-hostile", run: reports::hostile },
     Test { name: "auth-fuzz-seeds", run: fuzz::seeds },
     Test { name: "tls-reports", run: reports::tls },
     Test { name: "dkim-both-algorithms", run: dkim::both_algorithms },

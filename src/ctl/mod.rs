@@ -8,6 +8,7 @@
 mod auth;
 pub mod client;
 mod daemon;
+mod dmarc;
 mod encrypt;
 mod input;
 pub mod json;
@@ -57,6 +58,7 @@ pub const COMMANDS: &[Command] = &[
         auth::check,
     ),
     command(&["check"], "", daemon::check),
+    command(&["dmarc"], "[-j] file ...", dmarc::run),
     command(&["encrypt"], "[password]", encrypt::run),
     command(&["hold"], "qid | envelope | all", queue::hold),
     command(&["log", "brief"], "", daemon::brief),
@@ -140,7 +142,7 @@ pub fn main() -> ExitCode {
 impl Command {
     /// Runs it.  `-j` may stand behind a command that has no options of its own.
     fn call(&self, options: &mut Options, args: &[OsString]) -> ExitCode {
-        if matches!(self.words, ["auth" | "sieve", ..]) {
+        if matches!(self.words, ["auth" | "dmarc" | "sieve", ..]) {
             return (self.run)(options, args);
         }
         let mut args = args.to_vec();

@@ -155,3 +155,10 @@ mod tests {
         }
     }
 }
+
+/// Gives the process so many seconds of the processor; when they are used up
+/// SIGXCPU ends it.  Before the sandbox: setrlimit(2) needs more than "stdio".
+pub fn cpu(seconds: u64) -> Result<()> {
+    let hard = seconds.saturating_add(1);
+    setrlimit(Resource::RLIMIT_CPU, seconds, hard).map_err(|e| SysError::new("setrlimit", e as i32))
+}
