@@ -136,7 +136,11 @@ fn domain_text(name: &str, domain: &Domain) -> String {
             out += &format!(" {tag}={}", printable(value));
         }
     }
-    let reporters: Vec<String> = domain.reporters.iter().map(|r| printable(r)).collect();
+    let named = domain.reporters.iter().filter(|r| !r.is_empty());
+    let mut reporters: Vec<String> = named.map(|r| printable(r)).collect();
+    if reporters.len() < domain.reporters.len() {
+        reporters.push("somebody without a name".into());
+    }
     let (s, by) = (plural(domain.reports), reporters.join(", "));
     let (begin, end) = (day(domain.begin), day(domain.end));
     out += &format!("\n    {} report{s} by {by}, {begin} to {end}\n", domain.reports);

@@ -250,7 +250,11 @@ impl Findings {
         let row = Row {
             source: sender.ip.to_canonical().to_string(),
             count: 1,
-            disposition: disposition.word().into(),
+            // "none" is what was done with a failure.
+            disposition: match self.dmarc.verdict {
+                dmarc::Verdict::Pass => "pass".into(),
+                _ => disposition.word().into(),
+            },
             dkim_aligned: aligned(self.dmarc.dkim),
             spf_aligned: aligned(self.dmarc.spf),
             reasons: exception.iter().map(|e| (e.word().into(), String::new())).collect(),

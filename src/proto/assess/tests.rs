@@ -253,6 +253,7 @@ fn a_message_is_counted_for_the_report_of_its_policy() {
     let row = &counted.row;
     assert_eq!(counted.published.domain, "example.org");
     assert_eq!((row.source.as_str(), row.count), ("192.0.2.1", 1));
+    assert_eq!(row.disposition, "pass", "nothing was asked for");
     assert_eq!((row.dkim_aligned.as_str(), row.spf_aligned.as_str()), ("pass", "fail"));
     assert_eq!(
         (row.header_from.as_str(), row.envelope_from.as_str()),

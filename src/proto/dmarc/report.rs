@@ -70,7 +70,7 @@ pub struct Row {
     pub source: String,
     /// `count`
     pub count: u64,
-    /// `disposition`
+    /// `disposition`: `none`, `quarantine` or `reject`; `pass` for what passed.
     pub disposition: String,
     /// `policy_evaluated/dkim`
     pub dkim_aligned: String,
