@@ -262,7 +262,7 @@ impl<D: Sha256> Body<D> {
         let (mut space, mut cr) = (self.space, self.cr);
         let mut quiet = 0_usize;
         let mut left = bytes.iter();
-        while let Some(b) = left.next() {
+        for b in left.by_ref() {
             quiet = quiet.saturating_add(1);
             if *b == b'\n' {
                 if space || !cr {
