@@ -80,7 +80,7 @@ impl Options {
             };
             match letter {
                 "b" => o.mode = mode(rest)?,
-                "f" | "r" => o.from = Some(value()?),
+                "f" | "r" => o.from = Some(one_line(value()?)?),
                 "F" => o.full_name = Some(value()?),
                 "N" => o.notify = Some(notify(&value()?)?),
                 "R" => o.ret = Some(ret(&value()?)?),
@@ -152,6 +152,14 @@ fn mode(rest: &str) -> Result<Mode, String> {
     })
 }
 
+/// What becomes part of a command must be no more than that.
+fn one_line(value: String) -> Result<String, String> {
+    if value.chars().any(char::is_control) {
+        return Err(format!("a control character in an address: {}", value.escape_debug()));
+    }
+    Ok(value)
+}
+
 /// notify-esmtp-value of RFC 3461 4.1.
 fn notify(value: &str) -> Result<String, String> {
     let value = value.to_ascii_uppercase();
@@ -179,6 +187,10 @@ fn addresses(list: &[u8]) -> Result<Vec<String>, String> {
         let (local, domain) = (text(m.local)?, text(m.domain)?);
         if local.is_empty() {
             return Err("an address without a local part".to_string());
+        }
+        if local.chars().chain(domain.chars()).any(char::is_control) {
+            let shown = format!("{local}@{domain}");
+            return Err(format!("an address with a control character: {}", shown.escape_debug()));
         }
         let local = quoted(&local);
         Ok(if domain.is_empty() { local } else { format!("{local}@{domain}") })
@@ -255,6 +267,18 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Options, String> {
         Options::parse(&args.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_address_is_one_word_of_a_command() {
+        let o = parse(&["-t"]).unwrap();
+        for to in ["\"a\0b\"@c.example", "\"\\\u{1b}\"@b.example"] {
+            assert!(o.all_recipients(format!("To: {to}\n").as_bytes()).is_err(), "{to:?}");
+            assert!(parse(&[to]).unwrap().all_recipients(b"").is_err(), "{to:?}");
+        }
+        let two = parse(&["\"a\r\nDATA\"@b.example"]).unwrap().all_recipients(b"");
+        assert!(two.is_err() || !two.unwrap().concat().contains(['\r', '\n']));
+        assert!(parse(&["-f", "a>\r\nRSET", "b@c.example"]).is_err());
     }
 
     #[test]
