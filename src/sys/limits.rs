@@ -143,6 +143,13 @@ mod platform {
     }
 }
 
+/// Gives the process so many seconds of the processor; when they are used up
+/// SIGXCPU ends it.  Before the sandbox: setrlimit(2) needs more than "stdio".
+pub fn cpu(seconds: u64) -> Result<()> {
+    let hard = seconds.saturating_add(1);
+    setrlimit(Resource::RLIMIT_CPU, seconds, hard).map_err(|e| SysError::new("setrlimit", e as i32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,11 +161,4 @@ mod tests {
             assert!(!raised_by(of).is_empty());
         }
     }
-}
-
-/// Gives the process so many seconds of the processor; when they are used up
-/// SIGXCPU ends it.  Before the sandbox: setrlimit(2) needs more than "stdio".
-pub fn cpu(seconds: u64) -> Result<()> {
-    let hard = seconds.saturating_add(1);
-    setrlimit(Resource::RLIMIT_CPU, seconds, hard).map_err(|e| SysError::new("setrlimit", e as i32))
 }

@@ -48,7 +48,8 @@ impl fmt::Display for BadName {
 pub struct Name(String);
 
 impl Name {
-    /// Checks a name.  `INBOX` in any case is the inbox.  RFC 9051 5.1.
+    /// Checks a name.  `INBOX` in any case is the inbox, also as the first part of
+    /// a name below it.  RFC 9051 5.1.
     pub fn new(text: &str) -> Result<Name, BadName> {
         if text.eq_ignore_ascii_case("INBOX") {
             return Ok(Name::inbox());
@@ -65,7 +66,12 @@ impl Name {
         if text.starts_with('~') || is_reserved(text.as_bytes()) {
             return Err(BadName::Reserved);
         }
-        let name = Name(text.to_string());
+        let name = match text.split_once(SEPARATOR) {
+            Some((top, rest)) if top.eq_ignore_ascii_case("INBOX") => {
+                Name(format!("INBOX{SEPARATOR}{rest}"))
+            }
+            _ => Name(text.to_string()),
+        };
         // The dot in front counts; so would the suffix of a lock or a temporary directory.
         if text.len() > limits::MAILBOX_NAME.size() || name.dir().len() > DIR_NAME_MAX {
             return Err(BadName::TooLong);
@@ -91,7 +97,7 @@ impl Name {
     /// The mailbox above, if this one is not at the top.
     pub fn parent(&self) -> Option<Name> {
         let (above, _) = self.0.rsplit_once(SEPARATOR)?;
-        Some(if above.eq_ignore_ascii_case("INBOX") { Name::inbox() } else { Name(above.into()) })
+        Some(Name(above.to_string()))
     }
 
     /// True if this mailbox is below `other` in the hierarchy.
@@ -183,6 +189,15 @@ pub fn fuzz_name(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_inbox_is_one_in_whatever_case_it_is_written() {
+        let sub = Name::new("inBox.sub").unwrap();
+        assert_eq!(sub, Name::new("INBOX.sub").unwrap());
+        assert_eq!((sub.dir(), sub.parent()), (b".INBOX.sub".to_vec(), Some(Name::inbox())));
+        assert_eq!(Name::from_dir(b".inbox.sub"), None, "nobody could name it");
+        assert_eq!(Name::new("Inboxes.x").unwrap().as_str(), "Inboxes.x");
+    }
 
     #[test]
     fn a_name_and_its_directory() {

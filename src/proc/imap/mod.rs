@@ -48,6 +48,9 @@ impl Wake {
     }
 }
 
+/// A socket of parent's, with the options of its statement.
+type Listening = (Socket, Arc<OwnedFd>, Arc<Listener>);
+
 /// What all threads share.
 pub struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
@@ -56,7 +59,7 @@ pub struct Shared {
     logins: Logins,
     gate: Arc<Gate>,
     listeners: Listeners<Arc<Listener>>,
-    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>, Arc<Listener>)>>,
+    sockets: Mutex<Vec<Listening>>,
     hostname: String,
     /// What wakes each connection when the process stops.
     wakes: Mutex<HashMap<u64, Wake>>,

@@ -44,6 +44,9 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// How long running sessions are waited for when the daemon stops.
 const STOP: Duration = Duration::from_secs(30);
 
+/// A socket of parent's, with the options of its statement.
+type Listening = (Socket, Arc<OwnedFd>, Arc<Listener>);
+
 /// What all threads share.
 pub struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
@@ -53,7 +56,7 @@ pub struct Shared {
     gate: Arc<Gate>,
     listeners: Listeners<Arc<Listener>>,
     /// What parent gave, by the number of the statement; kept for `resume smtp`.
-    sockets: Mutex<Vec<(Socket, Arc<OwnedFd>, Arc<Listener>)>>,
+    sockets: Mutex<Vec<Listening>>,
     paused: AtomicBool,
     stopping: AtomicBool,
     hostname: String,

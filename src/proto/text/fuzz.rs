@@ -30,7 +30,10 @@ pub fn fuzz_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     assert_eq!(mutf7::decode(&mutf7::encode(text)).as_deref(), Some(text));
     let folded = casemap::fold(text.as_bytes());
-    assert_eq!(casemap::fold(&folded), folded, "folding twice is folding once");
+    // RFC 5051 2 maps to title case before it decomposes, so that what only the
+    // decomposition brings (U+02E0: a small gamma) is mapped by a second time.
+    let twice = casemap::fold(&folded);
+    assert_eq!(casemap::fold(&twice), twice, "folding thrice is folding twice");
     let (left, right) = text.split_once('\n').unwrap_or((text, ""));
     let wanted = tries_everything(
         left.to_ascii_lowercase().as_bytes(),
