@@ -104,7 +104,7 @@ pub static TESTSUITE: Extension = Extension {
             ..Verb::command(run_binary_load)
         },
     ],
-    namespace: Some(&Namespace { name: "tst", get: namespace }),
+    namespace: Some(&Namespace { name: "tst", resolve: None, get: namespace }),
     ..Extension::NOTHING
 };
 

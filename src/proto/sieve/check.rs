@@ -16,8 +16,8 @@ use super::ast::Node;
 use super::code::{Noted, Op, Script, Unit, Variable};
 use super::compare::Matching;
 use super::fault::{Error, Pos};
-use super::language::{Kind, Language, Tests};
-use super::parse::parse;
+use super::language::{Extension, Kind, Language, Tests, Verb};
+use super::parse::Parser;
 use super::surroundings::{Library, Location};
 use super::template::Name;
 use crate::proto::limits;
@@ -65,8 +65,10 @@ pub fn compile(
             break;
         }
     }
-    circles(&shared.units, &units, &mut errors);
-    missing(&units, &mut shared.warnings);
+    if units.len() > 1 {
+        circles(&shared.units, &units, &mut errors);
+        missing(&units, &mut shared.warnings);
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -95,29 +97,28 @@ fn unit(
     errors: &mut Vec<Error>,
 ) -> Unit {
     let number = shared.units.iter().position(|u| u.name == name).unwrap_or(0);
-    let nodes = parse(source, errors);
+    // Command by command: the tree of one is gone when the next is read.
+    let mut commands = Parser::new(source);
+    let enabled = (0..language.len()).filter_map(|i| language.extension(i));
     let mut check = Check {
         language,
         errors,
         shared,
-        enabled: vec![false; language.len()],
+        enabled: enabled.map(|e| e.name.is_empty()).collect(),
         locals: HashMap::new(),
         named: HashMap::new(),
         unit: number,
-        depth: 0,
         previous: None,
-        loops: Vec::new(),
+        enclosing: Vec::new(),
         only_require: true,
     };
-    let ops = check.block(nodes.into_iter());
+    let ops = check.block(&mut commands).into();
     let locals = check.locals.len();
-    let enabled = std::mem::take(&mut check.enabled);
-    let requires = enabled
-        .iter()
-        .enumerate()
-        .filter(|(_, on)| **on)
-        .filter_map(|(i, _)| language.extension(i).map(|e| e.name));
-    Unit { name: String::new(), ops, locals, requires: requires.collect(), missing: false }
+    let on = check.enabled.iter().enumerate().filter(|(_, on)| **on);
+    let requires = on.filter_map(|(i, _)| language.extension(i).map(|e| e.name));
+    let requires = requires.filter(|name| !name.is_empty()).collect();
+    errors.extend(commands.errors);
+    Unit { name: String::new(), ops, locals, requires, missing: false }
 }
 
 /// Included scripts that are not there yet are worth a remark, once for each include.
@@ -194,14 +195,21 @@ pub struct Check<'c> {
     /// Names that the script has tied to global variables.  RFC 6609 3.4.
     named: HashMap<String, Variable>,
     unit: usize,
-    /// How many blocks are open.
-    pub depth: usize,
     /// The command before this one in the same block.
     pub previous: Option<&'static str>,
-    /// The names of the open `foreverypart` loops.
-    pub loops: Vec<Option<Vec<u8>>>,
+    /// The commands whose blocks are open, outermost first.
+    pub enclosing: Vec<Enclosing>,
     /// True as long as nothing but `require` has been seen.
     pub only_require: bool,
+}
+
+/// A command whose block is open.
+#[derive(Debug)]
+pub struct Enclosing {
+    /// What it is.
+    pub verb: &'static Verb,
+    /// The string after its tag `:name`.
+    pub name: Option<Vec<u8>>,
 }
 
 impl Check<'_> {
@@ -228,7 +236,17 @@ impl Check<'_> {
 
     /// True if an extension has been required.
     pub fn has(&self, extension: &str) -> bool {
-        self.language.find(extension.as_bytes()).is_some_and(|i| self.enabled.get(i) == Some(&true))
+        self.language.find(extension.as_bytes()).is_some_and(|i| self.is_on(i))
+    }
+
+    /// True if what the extension with this number brings may be used.
+    pub(super) fn is_on(&self, extension: usize) -> bool {
+        self.enabled.get(extension) == Some(&true)
+    }
+
+    /// An extension by its capability string, required or not.
+    pub fn extension(&self, name: &str) -> Option<&'static Extension> {
+        self.language.find(name.as_bytes()).and_then(|i| self.language.extension(i))
     }
 
     /// Requires an extension and what it implies; false if it is not offered.
@@ -263,9 +281,6 @@ impl Check<'_> {
                 None
             }
             Name::Plain(name) => self.plain(pos, name),
-            Name::Spaced(space, rest) if space == "global" && self.has("include") => {
-                self.global(pos, &rest)
-            }
             Name::Spaced(space, rest) => {
                 let mut enabled = self.enabled.iter().enumerate().filter(|(_, on)| **on);
                 let found = enabled.find_map(|(i, _)| {
@@ -275,7 +290,10 @@ impl Check<'_> {
                 if found.is_none() {
                     self.error(pos, format!("unknown variable namespace '{space}'"));
                 }
-                found.map(|namespace| Variable::Space(namespace, rest))
+                match found?.resolve {
+                    Some(resolve) => resolve(self, pos, &rest),
+                    None => found.map(|namespace| Variable::Space(namespace, rest)),
+                }
             }
         }
     }
@@ -334,13 +352,9 @@ impl Check<'_> {
         Some(self.shared.units.len().saturating_sub(1))
     }
 
-    /// Checks the commands of a block.  Those of the script itself are given up one by one: what
-    /// they took is there for the code.
-    fn block<'n>(
-        &mut self,
-        nodes: impl ExactSizeIterator<Item = impl Borrow<Node<'n>>>,
-    ) -> Vec<Op> {
-        let mut ops = Vec::with_capacity(nodes.len());
+    /// Checks the commands of a block.
+    fn block<'n>(&mut self, nodes: impl Iterator<Item = impl Borrow<Node<'n>>>) -> Vec<Op> {
+        let mut ops = Vec::with_capacity(nodes.size_hint().0);
         let outer = self.previous.take();
         // An `ihave` that is known to fail makes what it guards unreachable: it may be in a
         // language that we do not know.  RFC 5463 4.
@@ -371,8 +385,7 @@ impl Check<'_> {
     fn node(&mut self, node: &Node<'_>, as_command: bool) -> Option<Op> {
         if node.broken {
             // Its block may still be read, so that later errors do not hide.
-            let inner = node.block.as_deref().unwrap_or_default();
-            self.nested(inner);
+            self.inside(node);
             self.previous = self.language.verb(&node.name, true).map(|(_, verb)| verb.name);
             return None;
         }
@@ -382,15 +395,20 @@ impl Check<'_> {
     /// Reports a mistake in what a node is; its block is looked at all the same.
     fn wrong(&mut self, node: &Node<'_>, text: String) -> Option<Op> {
         self.error(node.pos, text);
-        self.nested(node.block.as_deref().unwrap_or_default());
+        self.inside(node);
         None
     }
 
-    fn nested(&mut self, nodes: &[Node<'_>]) -> Vec<Op> {
-        self.depth = self.depth.saturating_add(1);
-        let ops = self.block(nodes.iter());
-        self.depth = self.depth.saturating_sub(1);
-        ops
+    /// Looks for mistakes in the block of a command that is a mistake itself.
+    fn inside(&mut self, node: &Node<'_>) {
+        let block = node.block.as_deref().unwrap_or_default();
+        let verb = self.language.verb(&node.name, true).map(|(_, verb)| verb);
+        self.enclosing.extend(verb.map(|verb| Enclosing { verb, name: None }));
+        // Whatever it was meant to be: what stands in it is not at the beginning of the script.
+        let only_require = std::mem::take(&mut self.only_require);
+        self.block(block.iter());
+        self.only_require = only_require;
+        self.enclosing.truncate(self.enclosing.len().saturating_sub(usize::from(verb.is_some())));
     }
 
     fn known(&mut self, node: &Node<'_>, as_command: bool) -> Option<Op> {
@@ -400,8 +418,8 @@ impl Check<'_> {
             let kind = if as_command { "command" } else { "test" };
             return self.wrong(node, format!("unknown {kind} '{}'", node.name));
         };
-        let name = self.language.extension(extension).map_or("", |e| e.name);
-        if !name.is_empty() && self.enabled.get(extension) != Some(&true) {
+        if !self.is_on(extension) {
+            let name = self.language.extension(extension).map_or("", |e| e.name);
             return self.wrong(node, format!("{} needs require \"{name}\"", verb.title()));
         }
         if verb.is_command() != as_command {
@@ -412,27 +430,26 @@ impl Check<'_> {
         // `address is "from"`: what looks like a test is a tag.
         if let (Tests::None, Some(test)) = (verb.tests, node.tests.first()) {
             if self.tag_rule(verb, &test.name).is_some() {
-                self.error(
-                    test.pos,
-                    format!("missing colon before '{}', a tag of {}", test.name, verb.title()),
-                );
-                self.nested(node.block.as_deref().unwrap_or_default());
+                let text =
+                    format!("missing colon before '{}', a tag of {}", test.name, verb.title());
+                self.error(test.pos, text);
+                self.inside(node);
                 return None;
             }
         }
         let mut op = Op {
             pos: node.pos,
             verb,
-            args: Vec::with_capacity(verb.params.len()),
-            tags: Vec::new(),
+            args: Box::default(),
+            tags: Box::default(),
             matching: Matching { comparator: verb.comparator, ..Matching::default() },
-            tests: Vec::with_capacity(node.tests.len()),
-            block: Vec::new(),
+            tests: Box::default(),
+            block: Box::default(),
             noted: Noted::Nothing,
         };
         self.arguments(node, &mut op);
         let good = self.errors.len() == before;
-        self.tests(node, &mut op, good);
+        op.tests = self.tests(node, verb, good);
         if self.errors.len() == before {
             (verb.check)(self, &mut op);
         }
@@ -448,21 +465,17 @@ impl Check<'_> {
             Some(inner) if wants => {
                 let unreachable = truth_by_ihave(op.tests.first()) == Some(false);
                 if !unreachable {
-                    let is_loop = op.verb.name == "foreverypart";
-                    if is_loop {
-                        let name = op.tag("name").and_then(|n| n.constants().next());
-                        self.loops.push(name.map(<[u8]>::to_vec));
-                    }
-                    op.block = self.nested(inner);
-                    if is_loop {
-                        self.loops.pop();
-                    }
+                    let name = op.tag("name").and_then(|given| given.constants().next());
+                    let name = name.map(<[u8]>::to_vec);
+                    self.enclosing.push(Enclosing { verb: op.verb, name });
+                    op.block = self.block(inner.iter()).into();
+                    self.enclosing.pop();
                 }
             }
-            Some(inner) => {
+            Some(_) => {
                 let text = format!("{} takes no block", op.verb.title());
                 self.error(node.pos, text);
-                self.nested(inner);
+                self.inside(node);
             }
             None if wants => {
                 let text = format!("{} needs a block", op.verb.title());
@@ -472,9 +485,11 @@ impl Check<'_> {
         }
     }
 
-    fn tests(&mut self, node: &Node<'_>, op: &mut Op, good: bool) {
-        let title = op.verb.title();
-        match op.verb.tests {
+    /// The tests; what is wrong about their number is said only if all was `good` before.
+    fn tests(&mut self, node: &Node<'_>, verb: &Verb, good: bool) -> Box<[Op]> {
+        let title = verb.title();
+        let mut tests = Vec::with_capacity(node.tests.len());
+        match verb.tests {
             Tests::None if node.tests.is_empty() => {}
             Tests::None => {
                 if good {
@@ -483,7 +498,7 @@ impl Check<'_> {
                 }
             }
             Tests::One if node.tests.len() == 1 && !node.test_list => {
-                op.tests.extend(node.tests.iter().filter_map(|t| self.node(t, false)));
+                tests.extend(node.tests.iter().filter_map(|test| self.node(test, false)));
             }
             Tests::One => {
                 if good {
@@ -496,10 +511,12 @@ impl Check<'_> {
             }
             Tests::ListUntil(decided) if node.test_list => {
                 for test in &node.tests {
-                    if op.tests.iter().any(|t| truth_by_ihave(Some(t)) == Some(decided)) {
+                    let test = self.node(test, false);
+                    let last = truth_by_ihave(test.as_ref()) == Some(decided);
+                    tests.extend(test);
+                    if last {
                         break;
                     }
-                    op.tests.extend(self.node(test, false));
                 }
             }
             Tests::ListUntil(_) => {
@@ -508,6 +525,7 @@ impl Check<'_> {
                 }
             }
         }
+        tests.into()
     }
 }
 

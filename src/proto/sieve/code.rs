@@ -7,7 +7,8 @@ use std::fmt;
 
 use super::compare::Matching;
 use super::fault::{Error, Pos};
-use super::language::Verb;
+use super::language::{Tag, Verb};
+use super::octets::Octets;
 
 /// A compiled script with those it includes.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Unit {
     /// The name by which it was included; empty for the script itself.
     pub name: String,
     /// Its commands.
-    pub ops: Vec<Op>,
+    pub ops: Box<[Op]>,
     /// How many variables of its own it has.
     pub locals: usize,
     /// The names of the extensions that it uses.
@@ -43,15 +44,15 @@ pub struct Op {
     /// What it is.
     pub verb: &'static Verb,
     /// The positional arguments, one for each parameter of the verb.
-    pub args: Vec<Option<Given>>,
+    pub args: Box<[Option<Given>]>,
     /// The tags that were given, with their values.
-    pub tags: Vec<(&'static str, Option<Given>)>,
+    pub tags: Box<[(&'static Tag, Option<Given>)]>,
     /// Match type and comparator, for verbs that match.
     pub matching: Matching,
     /// Its tests.
-    pub tests: Vec<Op>,
+    pub tests: Box<[Op]>,
     /// Its block.
-    pub block: Vec<Op>,
+    pub block: Box<[Op]>,
     /// What the verb's own check has found out.
     pub noted: Noted,
 }
@@ -73,16 +74,16 @@ pub enum Value {
     /// One string; a list is wanted and one string given counts as a list.
     Text(Text),
     /// Several.
-    List(Vec<Text>),
+    List(Box<[Text]>),
 }
 
 /// A string, perhaps with variables in it.
 #[derive(Debug)]
 pub enum Text {
     /// Without variables.
-    Constant(Vec<u8>),
+    Constant(Octets),
     /// Parts to be put together.  RFC 5229 3.
-    Template(Vec<Part>),
+    Template(Box<[Part]>),
 }
 
 /// A part of a template.
@@ -114,7 +115,7 @@ pub enum Noted {
     #[default]
     Nothing,
     /// Variables, in the order of the arguments.
-    Variables(Vec<Variable>),
+    Variables(Box<[Variable]>),
     /// The index of a unit.
     Unit(usize),
     /// What the test gives whatever the message.
@@ -129,12 +130,12 @@ pub enum Noted {
 impl Op {
     /// The value of a tag; `None` if the tag is absent or takes no value.
     pub fn tag(&self, name: &str) -> Option<&Given> {
-        self.tags.iter().find(|(tag, _)| *tag == name).and_then(|(_, given)| given.as_ref())
+        self.tags.iter().find(|(tag, _)| tag.name == name).and_then(|(_, given)| given.as_ref())
     }
 
     /// True if the tag was given.
     pub fn has(&self, name: &str) -> bool {
-        self.tags.iter().any(|(tag, _)| *tag == name)
+        self.tags.iter().any(|(tag, _)| tag.name == name)
     }
 
     /// A positional argument, if given.
@@ -194,8 +195,8 @@ impl Text {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.verb.name)?;
-        for (name, given) in &self.tags {
-            write!(f, " :{name}")?;
+        for (tag, given) in &self.tags {
+            write!(f, " :{}", tag.name)?;
             if let Some(given) = given {
                 write!(f, " {}", given.value)?;
             }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::sync::OnceLock;
+use std::ops::Range;
 
 use super::code::Op;
 use super::ere::Ere;
@@ -30,7 +30,7 @@ pub enum Comparator {
 }
 
 /// How a match compares value and key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum MatchType {
     /// `:is`
     #[default]
@@ -45,8 +45,8 @@ pub enum MatchType {
     Value(Relation),
     /// `:regex`, draft-murchison-sieve-regex
     Regex,
-    /// `:list`, RFC 6134
-    List,
+    /// In the way of an extension: asked about a value and a key.  A match sets `${0}`.
+    Other(fn(&mut Run<'_>, &Op, &[u8], &[u8]) -> Result<bool, Ended>),
 }
 
 /// relational-match = DQUOTE ("gt" / "ge" / "lt" / "le" / "eq" / "ne") DQUOTE
@@ -162,14 +162,13 @@ impl Comparator {
     }
 
     /// A form in which equal means equal octets; not for numbers.
-    fn canonical<'t>(self, text: &'t [u8]) -> Cow<'t, [u8]> {
+    fn canonical<'t>(self, text: Cow<'t, [u8]>) -> Cow<'t, [u8]> {
         match self.fold() {
-            Fold::None => Cow::Borrowed(text),
             Fold::Ascii if text.iter().any(u8::is_ascii_uppercase) => {
                 Cow::Owned(text.to_ascii_lowercase())
             }
-            Fold::Ascii => Cow::Borrowed(text),
-            Fold::Unicode => Cow::Owned(casemap::fold(text)),
+            Fold::Unicode => Cow::Owned(casemap::fold(&text)),
+            Fold::None | Fold::Ascii => text,
         }
     }
 }
@@ -197,8 +196,30 @@ pub struct Matching {
     pub kind: MatchType,
     /// The comparator.
     pub comparator: Comparator,
-    /// Compiled when first used, one for each key that is constant.
-    pub compiled: Vec<OnceLock<Result<Compiled, String>>>,
+    /// The compiled keys of `:matches` and `:regex`, if all keys are constant.
+    pub compiled: Box<[Compiled]>,
+}
+
+impl Matching {
+    /// Matches in this way; for tags.
+    pub fn by(&mut self, kind: MatchType) -> Result<(), String> {
+        self.kind = kind;
+        Ok(())
+    }
+
+    /// True if keys are compiled before they are used.
+    pub fn compiles(&self) -> bool {
+        matches!(self.kind, MatchType::Matches | MatchType::Regex)
+    }
+
+    /// Compiles a key.
+    pub fn compile(&self, key: &[u8]) -> Result<Compiled, String> {
+        let fold = self.comparator.fold();
+        Ok(match self.kind {
+            MatchType::Regex => Compiled::Ere(Ere::new(key, fold)?),
+            _ => Compiled::Glob(Glob::new(key, fold)),
+        })
+    }
 }
 
 /// A compiled key.
@@ -220,11 +241,12 @@ pub struct Matcher<'a> {
     op: &'a Op,
     kind: MatchType,
     comparator: Comparator,
+    /// The keys; for `:contains` in canonical form.
     keys: Vec<Cow<'a, [u8]>>,
-    /// The keys in canonical form, for `:contains`.
-    canonical: Vec<Vec<u8>>,
-    /// True if the keys are constants, whose compiled forms are kept.
-    constant: bool,
+    /// The keys compiled, as far as the checker has done it.
+    compiled: &'a [Compiled],
+    /// A match sets the match variables.
+    sets: bool,
     count: u64,
 }
 
@@ -232,19 +254,21 @@ impl<'a> Matcher<'a> {
     /// Expands the keys in a parameter of the test.
     pub fn new(run: &mut Run<'a>, op: &'a Op, param: usize) -> Result<Self, Ended> {
         let keys = run.list(op, param)?;
-        Ok(Matcher { constant: op.is_constant(param), ..Matcher::of_keys(op, keys) })
+        Ok(Matcher { compiled: &op.matching.compiled, ..Matcher::of_keys(op, keys) })
     }
 
     /// Takes keys that the test has made itself.
-    pub fn of_keys(op: &'a Op, keys: Vec<Cow<'a, [u8]>>) -> Self {
+    pub fn of_keys(op: &'a Op, mut keys: Vec<Cow<'a, [u8]>>) -> Self {
         let (kind, comparator) = (op.matching.kind, op.matching.comparator);
-        let canonical = match kind {
-            MatchType::Contains => {
-                keys.iter().map(|key| comparator.canonical(key).into_owned()).collect()
-            }
-            _ => Vec::new(),
-        };
-        Matcher { op, kind, comparator, keys, canonical, constant: false, count: 0 }
+        if matches!(kind, MatchType::Contains) {
+            keys = keys.into_iter().map(|key| comparator.canonical(key)).collect();
+        }
+        Matcher { op, kind, comparator, keys, compiled: &[], sets: true, count: 0 }
+    }
+
+    /// Leaves the match variables alone.
+    pub fn without_match_values(self) -> Self {
+        Matcher { sets: false, ..self }
     }
 
     /// True for `:count`, which looks at the number of values and not at them.
@@ -263,8 +287,8 @@ impl<'a> Matcher<'a> {
             }
             MatchType::Contains => {
                 run.charge_bytes(value.len().saturating_mul(self.keys.len()))?;
-                let value = self.comparator.canonical(value);
-                Ok(self.canonical.iter().any(|k| memchr::memmem::find(&value, k).is_some()))
+                let value = self.comparator.canonical(Cow::Borrowed(value));
+                Ok(self.keys.iter().any(|key| memchr::memmem::find(&value, key).is_some()))
             }
             MatchType::Value(relation) => {
                 run.charge_bytes(value.len().saturating_mul(self.keys.len()))?;
@@ -272,12 +296,10 @@ impl<'a> Matcher<'a> {
                 Ok(self.keys.iter().any(|key| relation.holds(order(key))))
             }
             MatchType::Matches | MatchType::Regex => self.pattern(run, value),
-            MatchType::List => {
+            MatchType::Other(matches) => {
                 for key in &self.keys {
-                    run.charge_bytes(value.len())?;
-                    let answer = run.world.list_contains(key, value);
-                    if run.answer(self.op, answer)? {
-                        run.set_match_values(vec![value.to_vec()]);
+                    if matches(run, self.op, value, key)? {
+                        self.matched(run, value, vec![0..value.len()])?;
                         return Ok(true);
                     }
                 }
@@ -298,47 +320,55 @@ impl<'a> Matcher<'a> {
         let hay = Hay::new(value, fold);
         for (i, key) in self.keys.iter().enumerate() {
             let made;
-            let kept = self.op.matching.compiled.get(i).filter(|_| self.constant);
-            let compiled = match kept {
-                Some(slot) => slot.get_or_init(|| compile(self.kind, key, fold)),
+            let compiled = match self.compiled.get(i) {
+                Some(compiled) => compiled,
                 None => {
                     run.charge_bytes(key.len().saturating_mul(16))?;
-                    made = compile(self.kind, key, fold);
+                    made =
+                        self.op.matching.compile(key).map_err(|why| run.fault(self.op.pos, why))?;
                     &made
                 }
             };
             let found = match compiled {
-                Ok(Compiled::Glob(glob)) => {
+                Compiled::Glob(glob) => {
                     run.charge(glob.cost(value.len()))?;
                     let found =
                         if glob.needle.may_be_in(&hay) { glob.matches(value, fold) } else { None };
-                    Ok(found.map(|mut ranges| {
+                    found.map(|mut ranges| {
                         ranges.insert(0, 0..value.len());
                         ranges
-                    }))
+                    })
                 }
-                Ok(Compiled::Ere(ere)) => {
+                Compiled::Ere(ere) => {
                     run.charge(ere.cost(value.len()))?;
-                    ere.captures(value, &hay)
+                    if ere.needle.may_be_in(&hay) {
+                        run.charge(ere.cost_of_building())?;
+                        ere.captures(value).map_err(|why| run.fault(self.op.pos, why))?
+                    } else {
+                        None
+                    }
                 }
-                Err(why) => Err(why.clone()),
             };
-            let found = found.map_err(|why| run.fault(self.op.pos, why))?;
             if let Some(ranges) = found {
-                let take = |r: std::ops::Range<usize>| value.get(r).unwrap_or_default().to_vec();
-                run.set_match_values(ranges.into_iter().map(take).collect());
+                self.matched(run, value, ranges)?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
-}
 
-fn compile(kind: MatchType, key: &[u8], fold: Fold) -> Result<Compiled, String> {
-    if kind == MatchType::Regex {
-        return Ere::new(key, fold).map(Compiled::Ere);
+    /// Sets the match variables: the whole match, then what its parts have matched.
+    fn matched(
+        &self,
+        run: &mut Run<'a>,
+        value: &[u8],
+        ranges: Vec<Range<usize>>,
+    ) -> Result<(), Ended> {
+        if self.sets {
+            run.set_match_values(ranges.into_iter().map(|r| value.get(r).unwrap_or_default()))?;
+        }
+        Ok(())
     }
-    Ok(Compiled::Glob(Glob::new(key, fold)))
 }
 
 #[cfg(test)]

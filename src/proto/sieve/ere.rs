@@ -15,47 +15,46 @@
 //! Beyond POSIX: `\d \D \w \W \s \S \b \B` (ASCII), `(?:...)`, and a `?` after
 //! a repetition for the shortest one.  Back-references are refused.
 
-use std::fmt::Write;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::compare::Fold;
-use super::needle::{Hay, Needle};
+use super::needle::Needle;
 use crate::proto::limits;
 
 /// A checked expression; its automaton is built when a value may match.
 #[derive(Clone, Debug)]
 pub struct Ere {
     translated: String,
-    needle: Needle,
+    /// What every match contains.
+    pub needle: Needle,
     regex: OnceLock<Result<Regex, String>>,
     length: usize,
+    places: usize,
 }
 
 impl Ere {
     /// Checks and translates an expression.
     pub fn new(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
-        let (translated, needle) = translate(pattern, fold)?;
-        Ok(Ere { translated, needle, regex: OnceLock::new(), length: pattern.len() })
+        translate(pattern, fold)
     }
 
     /// The ranges of the whole match and its groups, at most `SIEVE_MATCH_VALUES`.
     ///
-    /// `hay` is the value, prepared.  The error is words for the script's author.
-    pub fn captures(
-        &self,
-        value: &[u8],
-        hay: &Hay<'_>,
-    ) -> Result<Option<Vec<Range<usize>>>, String> {
-        if !self.needle.may_be_in(hay) {
-            return Ok(None);
-        }
+    /// The error is words for the script's author.
+    pub fn captures(&self, value: &[u8]) -> Result<Option<Vec<Range<usize>>>, String> {
         let regex = self.regex.get_or_init(|| build(&self.translated)).as_ref();
         let Some(found) = regex.map_err(String::clone)?.captures(value) else { return Ok(None) };
         let groups = found.iter().take(limits::SIEVE_MATCH_VALUES.size());
         Ok(Some(groups.map(|group| group.map_or(0..0, |m| m.range())).collect()))
+    }
+
+    /// How much work is still to be done before a value can be looked at, in units of fuel.
+    pub fn cost_of_building(&self) -> u64 {
+        let places = if self.regex.get().is_some() { 0 } else { self.places };
+        u64::try_from(places).unwrap_or(u64::MAX).saturating_mul(PLACE_FUEL)
     }
 
     /// How much work a value of this length is, in units of fuel.
@@ -63,11 +62,6 @@ impl Ere {
         let factor = self.length.div_ceil(32).max(1);
         u64::try_from(value.saturating_mul(factor)).unwrap_or(u64::MAX)
     }
-}
-
-/// Checks an expression without keeping anything; for the checker.
-pub fn check(pattern: &[u8], fold: Fold) -> Result<(), String> {
-    translate(pattern, fold).map(drop)
 }
 
 fn build(translated: &str) -> Result<Regex, String> {
@@ -86,6 +80,9 @@ const TOO_BIG: &str = "the regular expression needs too much memory";
 
 /// Memory that one character of an expression takes when it is built, roughly.
 const PLACE_OCTETS: usize = 64;
+
+/// What building it costs.
+const PLACE_FUEL: u64 = 1024;
 
 struct Translator<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
@@ -107,8 +104,7 @@ struct Translator<'a> {
     atom_places: usize,
 }
 
-/// The expression in the crate's syntax, and what every match contains.
-fn translate(pattern: &[u8], fold: Fold) -> Result<(String, Needle), String> {
+fn translate(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
     if pattern.len() > limits::SIEVE_REGEX.size() {
         return Err(format!(
             "a regular expression of more than {} octets",
@@ -119,7 +115,7 @@ fn translate(pattern: &[u8], fold: Fold) -> Result<(String, Needle), String> {
     let mut t = Translator {
         chars: text.chars().peekable(),
         fold,
-        out: String::new(),
+        out: String::with_capacity(pattern.len().saturating_mul(4)),
         atom: false,
         run: Vec::new(),
         last: 0,
@@ -136,7 +132,13 @@ fn translate(pattern: &[u8], fold: Fold) -> Result<(String, Needle), String> {
     }
     t.cut();
     let runs = if t.alternatives { Vec::new() } else { t.runs };
-    Ok((t.out, Needle::longest(runs, fold)))
+    Ok(Ere {
+        translated: t.out,
+        needle: Needle::longest(runs, fold),
+        regex: OnceLock::new(),
+        length: pattern.len(),
+        places: t.places.iter().sum(),
+    })
 }
 
 impl Translator<'_> {
@@ -170,7 +172,9 @@ impl Translator<'_> {
                 let inner = self.places.pop().unwrap_or(0);
                 self.done(")", inner.saturating_add(1))?;
             }
-            '*' | '+' | '?' => self.repeat(&c.to_string(), 1)?,
+            '*' => self.repeat("*", 1)?,
+            '+' => self.repeat("+", 1)?,
+            '?' => self.repeat("?", 1)?,
             '{' if self.chars.peek().is_some_and(char::is_ascii_digit) => self.interval()?,
             '\\' => self.escape()?,
             c => self.literal(c)?,
@@ -292,38 +296,23 @@ impl Translator<'_> {
     }
 
     fn literal(&mut self, c: char) -> Result<(), String> {
-        let mut text = String::from("[");
-        self.variants(&mut text, c);
-        text.push(']');
         if self.depth() == 0 {
             self.last = self.run.len();
             self.run.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
-        self.write(&text, c.len_utf8())
-    }
-
-    /// The character and those that the comparator does not distinguish from it.
-    fn variants(&self, out: &mut String, c: char) {
-        class_char(out, c);
-        match self.fold {
-            Fold::None => {}
-            Fold::Ascii => {
-                if c.is_ascii_alphabetic() {
-                    out.push(char::from_u32(u32::from(c) ^ 0x20).unwrap_or(c));
-                }
-            }
-            Fold::Unicode => {
-                let one = |mut chars: Box<dyn Iterator<Item = char>>, out: &mut String| {
-                    if let (Some(other), None) = (chars.next(), chars.next()) {
-                        if other != c {
-                            class_char(out, other);
-                        }
-                    }
-                };
-                one(Box::new(c.to_lowercase()), out);
-                one(Box::new(c.to_uppercase()), out);
-            }
+        let several = match self.fold {
+            Fold::None => false,
+            Fold::Ascii => c.is_ascii_alphabetic(),
+            Fold::Unicode => true,
+        };
+        if several {
+            self.out.push('[');
+            variants(self.fold, &mut self.out, c);
+            self.out.push(']');
+        } else {
+            itself(&mut self.out, c);
         }
+        self.write("", c.len_utf8())
     }
 
     /// bracket expression: backslash is an ordinary character in it.  POSIX.1-2017 9.3.5.
@@ -350,7 +339,7 @@ impl Translator<'_> {
                         let high = self.element(c)?;
                         self.range(&mut set, low, high)?;
                     } else {
-                        self.variants(&mut set, low);
+                        variants(self.fold, &mut set, low);
                     }
                 }
             }
@@ -393,9 +382,9 @@ impl Translator<'_> {
         if low > high {
             return Err(format!("'{low}-{high}' is no range in a regular expression"));
         }
-        class_char(set, low);
+        itself(set, low);
         set.push('-');
-        class_char(set, high);
+        itself(set, high);
         if self.fold == Fold::None {
             return Ok(());
         }
@@ -410,7 +399,7 @@ impl Translator<'_> {
         }
         // Beyond ASCII one by one, as long as that stays small.
         if self.fold == Fold::Unicode && u32::from(high).saturating_sub(u32::from(low)) < 512 {
-            (low..=high).filter(|c| !c.is_ascii()).for_each(|c| self.variants(set, c));
+            (low..=high).filter(|c| !c.is_ascii()).for_each(|c| variants(self.fold, set, c));
         }
         Ok(())
     }
@@ -419,14 +408,36 @@ impl Translator<'_> {
 /// Places that a class beyond ASCII takes.
 const WIDE: usize = 20;
 
-/// A character inside a class of the crate's syntax.
-fn class_char(out: &mut String, c: char) {
-    if c.is_ascii_alphanumeric() || c > '\u{7f}' {
-        out.push(c);
-    } else {
-        // Writing to a String does not fail.
-        let _ = write!(out, r"\x{{{:x}}}", u32::from(c));
+/// A character and those that the comparator does not distinguish from it, inside a class.
+fn variants(fold: Fold, out: &mut String, c: char) {
+    itself(out, c);
+    match fold {
+        Fold::None => {}
+        Fold::Ascii => {
+            if c.is_ascii_alphabetic() {
+                out.push(char::from_u32(u32::from(c) ^ 0x20).unwrap_or(c));
+            }
+        }
+        Fold::Unicode => {
+            let one = |mut chars: Box<dyn Iterator<Item = char>>, out: &mut String| {
+                if let (Some(other), None) = (chars.next(), chars.next()) {
+                    if other != c {
+                        itself(out, other);
+                    }
+                }
+            };
+            one(Box::new(c.to_lowercase()), out);
+            one(Box::new(c.to_uppercase()), out);
+        }
     }
+}
+
+/// A character in the crate's syntax, inside a class or outside.
+fn itself(out: &mut String, c: char) {
+    if r"\.+*?()|[]{}^$#&-~".contains(c) {
+        out.push('\\');
+    }
+    out.push(c);
 }
 
 fn class(name: &str, fold: Fold) -> Result<&'static str, String> {
@@ -454,8 +465,7 @@ mod tests {
 
     fn run(pattern: &str, value: &str) -> Option<Vec<String>> {
         let ere = Ere::new(pattern.as_bytes(), Fold::Ascii).unwrap_or_else(|e| panic!("{e}"));
-        let hay = Hay::new(value.as_bytes(), Fold::Ascii);
-        let found = ere.captures(value.as_bytes(), &hay).unwrap()?;
+        let found = ere.captures(value.as_bytes()).unwrap()?;
         Some(found.into_iter().map(|r| value[r].to_string()).collect())
     }
 
@@ -498,7 +508,7 @@ mod tests {
 
     #[test]
     fn what_stands_literally_in_every_match_is_found() {
-        let needle = |pattern: &str| translate(pattern.as_bytes(), Fold::Ascii).unwrap().1;
+        let needle = |pattern: &str| translate(pattern.as_bytes(), Fold::Ascii).unwrap().needle;
         let want = |text: &str| Needle::longest([text.as_bytes().to_vec()], Fold::Ascii);
         for (pattern, text) in [
             ("^(re|aw): .*7x[0-9]+$", "7x"),
@@ -524,8 +534,7 @@ mod tests {
         let evil = Ere::new(b"^(a+)+$", Fold::None).unwrap();
         let value = format!("{}b", "a".repeat(1 << 20));
         let begun = std::time::Instant::now();
-        let hay = Hay::new(value.as_bytes(), Fold::None);
-        assert_eq!(evil.captures(value.as_bytes(), &hay), Ok(None));
+        assert_eq!(evil.captures(value.as_bytes()), Ok(None));
         assert!(begun.elapsed().as_secs() < 20);
     }
 }

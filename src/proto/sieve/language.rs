@@ -7,8 +7,9 @@
 //! from here and know no extension by name.
 
 use super::check::Check;
-use super::code::Op;
-use super::compare::Comparator;
+use super::code::{Op, Variable};
+use super::compare::{Comparator, Matching};
+use super::fault::Pos;
 use super::run::{Ended, Flow, Run};
 
 pub use super::ext::EXTENSIONS;
@@ -219,12 +220,18 @@ pub struct Tag {
     pub with: Option<&'static str>,
     /// The verbs or classes that take it; not looked at in a verb's own tags.
     pub on: &'static [&'static str],
+    /// What it makes of the match type or comparator of the test that it stands in.
+    pub sets: Option<Sets>,
 }
+
+/// Changes how a test matches, given the string after the tag; the error is words for the
+/// script's author.
+pub type Sets = fn(&Check<'_>, &mut Matching, &[u8]) -> Result<(), String>;
 
 impl Tag {
     /// A tag without a value.
     pub const fn new(name: &'static str) -> Tag {
-        Tag { name, value: None, group: name, with: None, on: &[] }
+        Tag { name, value: None, group: name, with: None, on: &[], sets: None }
     }
 
     /// A tag with a value.
@@ -242,6 +249,11 @@ impl Tag {
         Tag { with: Some(with), ..self }
     }
 
+    /// A match type or comparator, for every test that matches.
+    pub const fn sets(self, group: &'static str, sets: Sets) -> Tag {
+        Tag { group, on: &[MATCHES], sets: Some(sets), ..self }
+    }
+
     /// For verbs of other extensions.
     pub const fn on(self, on: &'static [&'static str]) -> Tag {
         Tag { on, ..self }
@@ -257,7 +269,9 @@ pub const ADDRESS_PARTS: &str = "(address)";
 pub struct Namespace {
     /// What stands before the dot, in lower case.
     pub name: &'static str,
-    /// The value of a variable; `None` is the empty string.
+    /// Where a variable lives that the script names; `None` if `get` answers it.
+    pub resolve: Option<fn(&mut Check<'_>, Pos, &str) -> Option<Variable>>,
+    /// The value of a [`Variable::Space`]; `None` is the empty string.
     pub get: fn(&mut Run<'_>, &str) -> Option<Vec<u8>>,
 }
 
@@ -275,13 +289,21 @@ impl PartialEq for Namespace {
 
 impl Eq for Namespace {}
 
-/// The extensions that may be used, indexed.
-///
-/// The index is sorted by name: for a hundred names that is faster than hashing.
+/// The extensions that may be used, indexed by the names that they bring.
 pub struct Language {
     extensions: Vec<&'static Extension>,
-    verbs: Vec<(usize, &'static Verb)>,
-    tags: Vec<(usize, &'static Tag)>,
+    verbs: Vec<Row<Verb>>,
+    tags: Vec<Row<Tag>>,
+}
+
+/// A row of the index: what an extension brings, by the beginning of its name.
+///
+/// Every word of a script is looked up here: comparing numbers and then one name is faster than
+/// comparing names, or hashing.
+struct Row<T: 'static> {
+    beginning: u64,
+    extension: usize,
+    brought: &'static T,
 }
 
 impl Default for Language {
@@ -297,13 +319,21 @@ impl Language {
         let extensions: Vec<_> = extensions.into_iter().collect();
         let mut verbs = Vec::with_capacity(128);
         let mut tags = Vec::with_capacity(128);
-        for (i, extension) in extensions.iter().enumerate() {
-            verbs.extend(extension.verbs.iter().map(|verb| (i, verb)));
-            tags.extend(extension.tags.iter().map(|tag| (i, tag)));
+        for (extension, rows) in extensions.iter().enumerate() {
+            verbs.extend(rows.verbs.iter().map(|verb| Row {
+                beginning: beginning(verb.name),
+                extension,
+                brought: verb,
+            }));
+            tags.extend(rows.tags.iter().map(|tag| Row {
+                beginning: beginning(tag.name),
+                extension,
+                brought: tag,
+            }));
         }
-        verbs.sort_by_key(|(_, verb)| (verb.name, verb.is_command()));
+        verbs.sort_by_key(|row| row.beginning);
         // Stable: the rows of one name stay in the order of the table.
-        tags.sort_by_key(|(_, tag)| tag.name);
+        tags.sort_by_key(|row| row.beginning);
         Language { extensions, verbs, tags }
     }
 
@@ -334,9 +364,9 @@ impl Language {
 
     /// A command or test by its name in lower case, with the number of its extension.
     pub fn verb(&self, name: &str, is_command: bool) -> Option<(usize, &'static Verb)> {
-        let key = (name, is_command);
-        let at = self.verbs.binary_search_by(|(_, verb)| (verb.name, verb.is_command()).cmp(&key));
-        self.verbs.get(at.ok()?).copied()
+        rows(&self.verbs, name)
+            .find(|row| row.brought.name == name && row.brought.is_command() == is_command)
+            .map(|row| (row.extension, row.brought))
     }
 
     /// The tags of this name that extensions add to a verb, with their extensions' numbers.
@@ -346,11 +376,23 @@ impl Language {
         name: &'l str,
     ) -> impl Iterator<Item = (usize, &'static Tag)> + 'l {
         let takes = |on: &&str| *on == verb.name || verb.classes.contains(on);
-        let first = self.tags.partition_point(|(_, tag)| tag.name < name);
-        let rows = self.tags.get(first..).unwrap_or_default().iter().copied();
-        let rows = rows.take_while(move |(_, tag)| tag.name == name);
-        rows.filter(move |(_, tag)| tag.on.iter().any(takes))
+        rows(&self.tags, name)
+            .filter(move |row| row.brought.name == name && row.brought.on.iter().any(takes))
+            .map(|row| (row.extension, row.brought))
     }
+}
+
+/// The rows whose names begin as this one does.
+fn rows<'l, T>(all: &'l [Row<T>], name: &str) -> impl Iterator<Item = &'l Row<T>> {
+    let wanted = beginning(name);
+    let first = all.partition_point(|row| row.beginning < wanted);
+    let rows = all.get(first..).unwrap_or_default().iter();
+    rows.take_while(move |row| row.beginning == wanted)
+}
+
+/// The first eight octets of a name, as a number.
+fn beginning(name: &str) -> u64 {
+    name.bytes().take(8).fold(0, |sum, b| sum << 8 | u64::from(b))
 }
 
 /// True if this is the name of a command of any extension.

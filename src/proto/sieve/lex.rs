@@ -148,8 +148,9 @@ impl<'a> Lexer<'a> {
             return Err(format!("a name of more than {} octets", limits::SIEVE_IDENTIFIER.default));
         }
         let lower = !name.iter().any(u8::is_ascii_uppercase);
-        let name = String::from_utf8_lossy(name);
-        Ok(if lower { name } else { Cow::Owned(name.to_ascii_lowercase()) })
+        // Letters, digits and underscores are UTF-8.
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        Ok(if lower { name.into() } else { name.to_ascii_lowercase().into() })
     }
 
     /// number = 1*DIGIT [ QUANTIFIER ]; QUANTIFIER = "K" / "M" / "G"

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::action::{Edited, Piece, Version};
 use super::html;
+use crate::proto::addr::list;
 use crate::proto::limits;
 use crate::proto::mime::{self, Encoding, Part, Structure};
 use crate::proto::text::{charset, encoded_word, transfer};
@@ -53,6 +54,8 @@ enum Field {
         value: Range<usize>,
         /// The value as [`decoded`] has it, kept for the next test.
         decoded: OnceCell<Arc<[u8]>>,
+        /// The value as [`addresses`] has it, likewise.
+        addresses: OnceCell<Arc<[Address]>>,
     },
     /// Added by the script.
     New {
@@ -63,6 +66,16 @@ enum Field {
         /// The whole field as it is written, with its CRLF.
         raw: Arc<[u8]>,
     },
+}
+
+/// An address of a field, as tests look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// What stands before the at sign, decoded; of half an address all of it.
+    pub local: Vec<u8>,
+    /// What stands behind it; `None` of half an address, of which only the text can match.
+    /// RFC 5228 5.1.
+    pub domain: Option<Vec<u8>>,
 }
 
 impl Message {
@@ -94,8 +107,8 @@ impl Message {
             let name = start..start.saturating_add(field.name.len());
             let first = start.saturating_add(tail.saturating_sub(field.value.len()));
             let value = first..start.saturating_add(tail);
-            let decoded = OnceCell::new();
-            self.fields.push(Field::Base { raw: start..end, name, value, decoded });
+            let (decoded, addresses) = Default::default();
+            self.fields.push(Field::Base { raw: start..end, name, value, decoded, addresses });
         }
         self.header_end = end;
         self.structure = OnceCell::new();
@@ -158,7 +171,7 @@ impl Message {
 
     /// The octets to which [`Message::parts`] refers: as they are now, added and deleted fields
     /// left aside.
-    pub fn base(&self) -> &[u8] {
+    pub fn base(&self) -> &Arc<Vec<u8>> {
         &self.base
     }
 
@@ -175,11 +188,12 @@ impl Message {
         self.header_end < self.base.len()
     }
 
-    /// The body of the message itself.
-    pub fn body(&self) -> &[u8] {
+    /// Where the body of the message itself begins, in the base.
+    pub fn body(&self) -> usize {
         let rest = self.base.get(self.header_end..).unwrap_or_default();
-        let rest = rest.strip_prefix(b"\r").unwrap_or(rest);
-        rest.strip_prefix(b"\n").unwrap_or(rest)
+        let body = rest.strip_prefix(b"\r").unwrap_or(rest);
+        let body = body.strip_prefix(b"\n").unwrap_or(body);
+        self.base.len().saturating_sub(body.len())
     }
 
     fn raw<'m>(&'m self, field: &'m Field) -> &'m [u8] {
@@ -196,10 +210,19 @@ impl Message {
         }
     }
 
+    /// How many fields there are.
+    pub fn fields(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The fields with this name, from the top.
+    fn named<'m>(&'m self, name: &'m [u8]) -> impl DoubleEndedIterator<Item = &'m Field> {
+        self.fields.iter().filter(move |field| self.name(field).eq_ignore_ascii_case(name))
+    }
+
     /// The values of the fields with this name, from the top, as written.
     pub fn values<'m>(&'m self, name: &'m [u8]) -> impl DoubleEndedIterator<Item = &'m [u8]> {
-        let named = self.fields.iter().filter(|f| self.name(f).eq_ignore_ascii_case(name));
-        named.map(|field| match field {
+        self.named(name).map(|field| match field {
             Field::Base { value, .. } => self.base.get(value.clone()).unwrap_or_default(),
             Field::New { value, .. } => value,
         })
@@ -207,13 +230,24 @@ impl Message {
 
     /// The same as [`decoded`] has them.
     pub fn decoded_values(&self, name: &[u8]) -> Vec<Arc<[u8]>> {
-        let named = self.fields.iter().filter(|f| self.name(f).eq_ignore_ascii_case(name));
-        let values = named.map(|field| match field {
+        let values = self.named(name).map(|field| match field {
             Field::Base { value, decoded: kept, .. } => {
                 let raw = || self.base.get(value.clone()).unwrap_or_default();
                 kept.get_or_init(|| decoded(raw()).into()).clone()
             }
             Field::New { value, .. } => decoded(value).into(),
+        });
+        values.collect()
+    }
+
+    /// The same as [`addresses`] has them.
+    pub fn addresses(&self, name: &[u8]) -> Vec<Arc<[Address]>> {
+        let values = self.named(name).map(|field| match field {
+            Field::Base { value, addresses: kept, .. } => {
+                let raw = || self.base.get(value.clone()).unwrap_or_default();
+                kept.get_or_init(|| addresses(raw())).clone()
+            }
+            Field::New { value, .. } => addresses(value),
         });
         values.collect()
     }
@@ -319,6 +353,19 @@ impl Message {
         let text = charset::decode(name.as_deref().unwrap_or(b"us-ascii"), &content, max);
         Some(text.into_bytes())
     }
+}
+
+/// The addresses in a field's value, groups opened up.
+pub fn addresses(value: &[u8]) -> Arc<[Address]> {
+    let addresses = list::mailboxes(value).map(|address| {
+        let local = decoded(&address.local);
+        match (address.local.is_empty(), address.domain.is_empty()) {
+            (false, false) => Address { local, domain: Some(address.domain) },
+            (_, true) => Address { local, domain: None },
+            (true, false) => Address { local: [b"@", &*address.domain].concat(), domain: None },
+        }
+    });
+    addresses.collect()
 }
 
 /// A field's value for comparing: one line, no blanks at the ends, encoded words decoded.

@@ -31,6 +31,7 @@ pub mod language;
 pub mod lex;
 pub mod message;
 pub mod needle;
+pub mod octets;
 pub mod parse;
 pub mod print;
 pub mod result;

@@ -19,31 +19,10 @@ use super::lex::{Lexer, Token};
 /// The tree is useful even then: nodes with an error in them are marked
 /// [`Node::broken`].
 pub fn parse<'a>(script: &'a [u8], errors: &mut Vec<Error>) -> Vec<Node<'a>> {
-    if script.len() > limits::SIEVE_SCRIPT.size() {
-        let text = format!("the script is larger than {} octets", limits::SIEVE_SCRIPT.default);
-        errors.push(Error { script: None, pos: Pos::default(), text });
-        return Vec::new();
-    }
-    if let Some(error) = not_utf8(script) {
-        errors.push(error);
-        return Vec::new();
-    }
-    let mut lexer = Lexer::new(script);
-    let (pos, token) = lexer.next_token();
-    let mut parser = Parser { lexer, pos, token, errors };
-    let mut nodes = Vec::new();
-    loop {
-        parser.commands(&mut nodes, 0);
-        match parser.token {
-            Token::End => return nodes,
-            // A stray '}' ends no block.
-            _ if parser.full() => return nodes,
-            _ => {
-                parser.error_here("this '}' closes nothing");
-                parser.advance();
-            }
-        }
-    }
+    let mut parser = Parser::new(script);
+    let nodes = parser.by_ref().collect();
+    errors.append(&mut parser.errors);
+    nodes
 }
 
 /// Scripts are UTF-8 (RFC 5228 2.1); the first octet that is not is an error.
@@ -57,14 +36,47 @@ fn not_utf8(script: &[u8]) -> Option<Error> {
     Some(Error { script: None, pos, text: "the script is not UTF-8".into() })
 }
 
-struct Parser<'a, 'e> {
+/// Reads a script, command by command.
+pub struct Parser<'a> {
     lexer: Lexer<'a>,
     pos: Pos,
     token: Token<'a>,
-    errors: &'e mut Vec<Error>,
+    /// What is wrong with what has been read.
+    pub errors: Vec<Error>,
 }
 
-impl<'a> Parser<'a, '_> {
+impl<'a> Iterator for Parser<'a> {
+    type Item = Node<'a>;
+
+    /// The next command of the script itself, with its block.
+    fn next(&mut self) -> Option<Node<'a>> {
+        loop {
+            let node = self.command(0);
+            if node.is_some() || self.full() || self.token == Token::End {
+                return node;
+            }
+            // A stray '}' ends no block.
+            self.error_here("this '}' closes nothing");
+            self.advance();
+        }
+    }
+}
+
+impl<'a> Parser<'a> {
+    /// Begins at the script's first octet.  Of a script that is too large or not UTF-8 nothing is
+    /// read.
+    pub fn new(script: &'a [u8]) -> Self {
+        let wrong = if script.len() > limits::SIEVE_SCRIPT.size() {
+            let text = format!("the script is larger than {} octets", limits::SIEVE_SCRIPT.default);
+            Some(Error { script: None, pos: Pos::default(), text })
+        } else {
+            not_utf8(script)
+        };
+        let mut lexer = Lexer::new(if wrong.is_some() { b"" } else { script });
+        let (pos, token) = lexer.next_token();
+        Parser { lexer, pos, token, errors: wrong.into_iter().collect() }
+    }
+
     fn advance(&mut self) -> Token<'a> {
         let (pos, token) = self.lexer.next_token();
         self.pos = pos;
@@ -101,27 +113,28 @@ impl<'a> Parser<'a, '_> {
 
     /// commands = *command
     ///
-    /// Ends before a `}` or at the end.
-    fn commands(&mut self, into: &mut Vec<Node<'a>>, depth: usize) {
+    /// The next one, if there is one before a `}` or the end.
+    fn command(&mut self, depth: usize) -> Option<Node<'a>> {
         while !self.full() {
             match &self.token {
-                Token::End | Token::Punct(b'}') => return,
+                Token::End | Token::Punct(b'}') => break,
                 // Harmless, but not in the grammar.
                 Token::Punct(b';') => {
                     self.error_here("a semicolon without a command");
                     self.advance();
                 }
-                Token::Identifier(_) => into.push(self.command(depth)),
+                Token::Identifier(_) => return Some(self.one_command(depth)),
                 _ => {
                     self.unexpected("a command");
                     self.recover();
                 }
             }
         }
+        None
     }
 
     /// command = identifier arguments (";" / block)
-    fn command(&mut self, depth: usize) -> Node<'a> {
+    fn one_command(&mut self, depth: usize) -> Node<'a> {
         let mut node = self.node(0);
         if node.broken && !self.at(b'{') {
             self.recover();
@@ -171,7 +184,9 @@ impl<'a> Parser<'a, '_> {
         let start = self.pos;
         self.advance();
         let mut inner = Vec::new();
-        self.commands(&mut inner, depth.saturating_add(1));
+        while let Some(node) = self.command(depth.saturating_add(1)) {
+            inner.push(node);
+        }
         if self.at(b'}') {
             self.advance();
         } else {
@@ -185,8 +200,7 @@ impl<'a> Parser<'a, '_> {
     /// arguments = *argument [ test / test-list ]
     fn node(&mut self, depth: usize) -> Node<'a> {
         let pos = self.pos;
-        // Most verbs have one or two arguments.
-        let mut node = Node { pos, args: Vec::with_capacity(2), ..Node::default() };
+        let mut node = Node { pos, ..Node::default() };
         if let Token::Identifier(name) = self.advance() {
             node.name = name;
         }

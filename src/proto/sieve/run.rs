@@ -7,6 +7,7 @@
 //!
 //! What commands and tests do is in the files of `ext`; this file knows none.
 
+use std::any::Any;
 use std::borrow::Cow;
 
 use super::action::{Action, Outcome, Store};
@@ -117,10 +118,8 @@ pub struct Run<'a> {
     pub world: &'a mut dyn Surroundings,
     /// What it has decided so far.
     pub results: Results,
-    /// Scripts that have been included once.  RFC 6609 3.2.
-    pub included: Vec<usize>,
-    /// The parts that open `foreverypart` loops are at, outermost first.  RFC 5703 3.
-    pub loops: Vec<super::ext::mime::Loop>,
+    /// What extensions keep, one value of a type of theirs.
+    kept: Vec<Box<dyn Any>>,
     frames: Vec<Frame<'a>>,
     scopes: Vec<Scope>,
     globals: Vec<Vec<u8>>,
@@ -144,24 +143,29 @@ pub struct Frame<'a> {
     pub taken: bool,
     /// The command whose block it is, if that command can be left or repeated.
     pub owner: Option<&'a Op>,
-    /// Asked at the block's end: true runs it once more.
-    again: Option<Again>,
+    /// How it is repeated, if it is.
+    repeat: Option<&'static Repeat>,
     /// It is a script of its own, with its own variables.
     is_unit: bool,
 }
 
-/// Decides at the end of a block whether it is run once more.
-pub type Again = fn(&mut Run<'_>) -> Result<bool, Ended>;
+/// How a block is repeated.
+pub struct Repeat {
+    /// Asked at the block's end: true runs it once more.
+    pub again: fn(&mut Run<'_>) -> Result<bool, Ended>,
+    /// Told when the block is left, at its end or before.
+    pub leave: fn(&mut Run<'_>),
+}
 
 impl<'a> Frame<'a> {
     /// A plain block.
     pub fn block(ops: &'a [Op]) -> Self {
-        Frame { ops, next: 0, taken: false, owner: None, again: None, is_unit: false }
+        Frame { ops, next: 0, taken: false, owner: None, repeat: None, is_unit: false }
     }
 
     /// A block that belongs to a command and may be repeated.
-    pub fn owned(op: &'a Op, again: Option<Again>) -> Self {
-        Frame { owner: Some(op), again, ..Frame::block(&op.block) }
+    pub fn owned(op: &'a Op, repeat: Option<&'static Repeat>) -> Self {
+        Frame { owner: Some(op), repeat, ..Frame::block(&op.block) }
     }
 }
 
@@ -197,8 +201,7 @@ impl<'a> Run<'a> {
             settings,
             world,
             results: Results::default(),
-            included: Vec::new(),
-            loops: Vec::new(),
+            kept: Vec::new(),
             frames: Vec::new(),
             scopes: Vec::new(),
             globals: vec![Vec::new(); script.globals],
@@ -212,9 +215,8 @@ impl<'a> Run<'a> {
         self.enter_unit(0);
         while let Some(frame) = self.frames.last_mut() {
             let Some(op) = frame.ops.get(frame.next) else {
-                let again = frame.again;
-                if let Some(again) = again {
-                    if again(self)? {
+                if let Some(repeat) = frame.repeat {
+                    if (repeat.again)(self)? {
                         if let Some(frame) = self.frames.last_mut() {
                             frame.next = 0;
                             frame.taken = false;
@@ -259,9 +261,8 @@ impl<'a> Run<'a> {
             if frame.is_unit {
                 self.scopes.pop();
             }
-            // What can be repeated is a loop over parts.
-            if frame.again.is_some() {
-                self.loops.pop();
+            if let Some(repeat) = frame.repeat {
+                (repeat.leave)(self);
             }
         }
     }
@@ -291,6 +292,23 @@ impl<'a> Run<'a> {
         self.frames.iter().rposition(|frame| frame.owner.is_some_and(&wanted))
     }
 
+    /// What an extension keeps while the script runs, if it has kept anything.
+    pub fn kept<T: 'static>(&self) -> Option<&T> {
+        self.kept.iter().find_map(|kept| kept.downcast_ref())
+    }
+
+    /// The same to be changed; at first the default.  The type tells whose it is.
+    pub fn keep<T: Default + 'static>(&mut self) -> &mut T {
+        let at = self.kept.iter().position(|kept| kept.is::<T>());
+        let at = at.unwrap_or_else(|| {
+            self.kept.push(Box::new(T::default()));
+            self.kept.len().saturating_sub(1)
+        });
+        let kept = self.kept.get_mut(at).and_then(|kept| kept.downcast_mut());
+        #[expect(clippy::expect_used, reason = "the place was found or made for this type")]
+        kept.expect("what is kept has the type that it was kept with")
+    }
+
     /// Decides a test.
     pub fn test(&mut self, op: &'a Op) -> Result<bool, Ended> {
         self.charge_at(op.pos, STEP)?;
@@ -303,8 +321,13 @@ impl<'a> Run<'a> {
 
     /// Takes fuel.
     pub fn charge(&mut self, amount: u64) -> Result<(), Ended> {
-        let pos = self.position();
-        self.charge_at(pos, amount)
+        match self.fuel.checked_sub(amount) {
+            Some(left) => {
+                self.fuel = left;
+                Ok(())
+            }
+            None => self.exhausted(self.position()),
+        }
     }
 
     /// Takes fuel for looking at octets.
@@ -313,16 +336,15 @@ impl<'a> Run<'a> {
     }
 
     fn charge_at(&mut self, pos: Pos, amount: u64) -> Result<(), Ended> {
-        match self.fuel.checked_sub(amount) {
-            Some(left) => {
-                self.fuel = left;
-                Ok(())
-            }
-            None => {
-                self.fuel = 0;
-                Err(self.fault(pos, "the script takes more CPU time than it may"))
-            }
+        match self.charge(amount) {
+            Err(_) => self.exhausted(pos),
+            charged => charged,
         }
+    }
+
+    fn exhausted<T>(&mut self, pos: Pos) -> Result<T, Ended> {
+        self.fuel = 0;
+        Err(self.fault(pos, "the script takes more CPU time than it may"))
     }
 
     /// The place of the command that is being run.
@@ -439,18 +461,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The match variables as they are, to be put back.
-    pub fn match_values(&self) -> Vec<Vec<u8>> {
-        self.scopes.last().map(|scope| scope.matches.clone()).unwrap_or_default()
-    }
-
-    /// Puts the match variables back.
-    pub fn restore_match_values(&mut self, values: Vec<Vec<u8>>) {
-        if let Some(scope) = self.scopes.last_mut() {
-            scope.matches = values;
-        }
-    }
-
     /// The time of the run: the same for all of a script.  RFC 5260 5.
     pub fn now(&mut self) -> i64 {
         let world = &mut self.world;
@@ -458,26 +468,35 @@ impl<'a> Run<'a> {
     }
 
     /// Sets the match variables: `${0}`, `${1}` and so on.  RFC 5229 3.2.
-    pub fn set_match_values(&mut self, mut values: Vec<Vec<u8>>) {
+    pub fn set_match_values<'v>(
+        &mut self,
+        values: impl Iterator<Item = &'v [u8]>,
+    ) -> Result<(), Ended> {
         if !self.unit().is_some_and(|unit| unit.requires.contains(&"variables")) {
-            return;
+            return Ok(());
         }
-        values.truncate(limits::SIEVE_MATCH_VALUES.size());
-        values.iter_mut().for_each(|value| cut(value, limits::SIEVE_STRING.size()));
+        let max = limits::SIEVE_STRING.size();
+        let values = values.take(limits::SIEVE_MATCH_VALUES.size());
+        let values: Vec<Vec<u8>> = values.map(|value| start(value, max).to_vec()).collect();
+        self.charge_bytes(values.iter().map(Vec::len).sum())?;
         if let Some(scope) = self.scopes.last_mut() {
             scope.matches = values;
         }
+        Ok(())
     }
 }
 
-/// Cuts a text to a length, at the beginning of a character.
-pub fn cut(text: &mut Vec<u8>, max: usize) {
-    if text.len() > max {
-        let mut at = max;
-        while at > 0 && max.saturating_sub(at) < 4 && text.get(at).is_some_and(|b| b & 0xc0 == 0x80)
-        {
-            at = at.saturating_sub(1);
-        }
-        text.truncate(at);
+/// The beginning of a text, cut before a character.
+fn start(text: &[u8], max: usize) -> &[u8] {
+    let mut at = max;
+    while at > 0 && max.saturating_sub(at) < 4 && text.get(at).is_some_and(|b| b & 0xc0 == 0x80) {
+        at = at.saturating_sub(1);
     }
+    text.get(..at).unwrap_or(text)
+}
+
+/// Cuts a text to a length, before a character.
+pub fn cut(text: &mut Vec<u8>, max: usize) {
+    let len = start(text, max).len();
+    text.truncate(len);
 }

@@ -60,8 +60,8 @@ fn name(c: &mut Cursor<'_>) -> Option<Name> {
 
 /// Makes the text of a string as it stands in the script.
 pub fn text(check: &mut Check<'_>, pos: Pos, raw: &[u8]) -> Text {
-    if memchr::memmem::find(raw, b"${").is_none() {
-        return Text::Constant(raw.to_vec());
+    if memchr::memchr(b'$', raw).is_none() {
+        return Text::Constant(raw.into());
     }
     let decoded = match check.has("encoded-character") {
         true => match decode(raw) {
@@ -74,7 +74,7 @@ pub fn text(check: &mut Check<'_>, pos: Pos, raw: &[u8]) -> Text {
         false => raw.to_vec(),
     };
     if !check.has("variables") {
-        return Text::Constant(decoded);
+        return Text::Constant(decoded.as_slice().into());
     }
     let mut parts = Vec::new();
     let mut plain = Vec::new();
@@ -96,12 +96,12 @@ pub fn text(check: &mut Check<'_>, pos: Pos, raw: &[u8]) -> Text {
         plain.push(b);
     }
     if parts.is_empty() {
-        return Text::Constant(plain);
+        return Text::Constant(plain.as_slice().into());
     }
     if !plain.is_empty() {
         parts.push(Part::Text(plain));
     }
-    Text::Template(parts)
+    Text::Template(parts.into())
 }
 
 /// encoded-arb-octets / encoded-unicode-char; what is neither stays as it is.

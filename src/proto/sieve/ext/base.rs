@@ -53,7 +53,7 @@ pub const ENCODED_CHARACTER: Extension =
 
 /// RFC 5228 3.2
 fn check_require(check: &mut Check<'_>, op: &mut Op) {
-    if !check.only_require || check.depth > 0 {
+    if !check.only_require || !check.enclosing.is_empty() {
         let text = "require must stand at the beginning of the script, before other commands";
         return check.error(op.pos, text);
     }

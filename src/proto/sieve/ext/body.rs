@@ -28,15 +28,17 @@ pub const BODY: Extension = Extension {
 
 /// RFC 5173 4; the default transform is `:text`.
 fn test_body<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
-    let mut matcher = Matcher::new(run, op, 0)?;
-    let kept = run.match_values();
-    let mut held = false;
+    // RFC 5173 6: a body test does not set match variables.
+    let mut matcher = Matcher::new(run, op, 0)?.without_match_values();
     if !run.message.has_body() {
         // RFC 5173 4: nothing matches, not even the empty string.
     } else if op.has("raw") {
         // RFC 5173 5.1: the octets of the body, nothing decoded.
-        let body = run.message.body().to_vec();
-        held = matcher.value(run, &body)?;
+        let base = run.message.base().clone();
+        let body = base.get(run.message.body()..).unwrap_or_default();
+        if matcher.value(run, body)? {
+            return Ok(true);
+        }
     } else {
         let types = run.tag_list(op, "content")?;
         for part in 0..run.message.parts().len() {
@@ -53,16 +55,10 @@ fn test_body<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
             };
             if let Some(value) = value {
                 if matcher.value(run, &value)? {
-                    held = true;
-                    break;
+                    return Ok(true);
                 }
             }
         }
-    }
-    // RFC 5173 6: a body test does not set match variables.
-    run.restore_match_values(kept);
-    if held {
-        return Ok(true);
     }
     matcher.finish(run)
 }

@@ -21,7 +21,11 @@ pub const DEBUG: Extension = Extension {
 pub const ENVIRONMENT: Extension = Extension {
     name: "vnd.dovecot.environment",
     implies: &["environment"],
-    namespace: Some(&Namespace { name: "env", get: |run, name| item(run, &named(name)) }),
+    namespace: Some(&Namespace {
+        name: "env",
+        resolve: None,
+        get: |run, name| item(run, &named(name)),
+    }),
     ..Extension::NOTHING
 };
 

@@ -1,5 +1,7 @@
 //! The `envelope` test.  RFC 5228 5.4, RFC 6009 3 and 4.
 
+use std::borrow::Cow;
+
 use super::super::check::Check;
 use super::super::code::Op;
 use super::super::compare::Matcher;
@@ -75,7 +77,7 @@ fn test_envelope<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
             };
             subaddress::part(run, op, local, domain)
         } else {
-            Some(value)
+            Some(Cow::Borrowed(&value[..]))
         };
         let Some(text) = text else { continue };
         if matcher.counts() && text.is_empty() {

@@ -8,10 +8,9 @@ use super::super::check::Check;
 use super::super::code::Op;
 use super::super::compare::Matcher;
 use super::super::language::{Extension, Param, Verb, ADDRESS_PARTS, MATCHES};
-use super::super::message::decoded;
+use super::super::message::{addresses, decoded};
 use super::super::run::{Ended, Run};
 use super::{date, mime, subaddress};
-use crate::proto::addr::list;
 
 /// What is always there.
 pub const CORE: Extension = Extension {
@@ -44,9 +43,11 @@ pub const CORE: Extension = Extension {
 fn test_header<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let names = run.list(op, 0)?;
     let mut matcher = Matcher::new(run, op, 1)?;
+    let option = mime::has_option(op);
     for part in mime::parts(run, op)? {
         for name in &names {
-            if part == 0 && !mime::has_option(op) {
+            look(run, part)?;
+            if part == 0 && !option {
                 for value in date::indexed(op, run.message.decoded_values(name)) {
                     if matcher.value(run, &value)? {
                         return Ok(true);
@@ -57,18 +58,10 @@ fn test_header<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
             let values = run.message.part_values(part, name);
             for value in date::indexed(op, values) {
                 run.charge_bytes(value.len())?;
-                match mime::field_option(run, op, &value)? {
-                    Some(values) => {
-                        for value in values {
-                            if matcher.value(run, &value)? {
-                                return Ok(true);
-                            }
-                        }
-                    }
-                    None => {
-                        if matcher.value(run, &decoded(&value))? {
-                            return Ok(true);
-                        }
+                let options = mime::field_option(run, op, &value)?;
+                for value in options.unwrap_or_else(|| vec![decoded(&value)]) {
+                    if matcher.value(run, &value)? {
+                        return Ok(true);
                     }
                 }
             }
@@ -83,20 +76,20 @@ fn test_address<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let mut matcher = Matcher::new(run, op, 1)?;
     for part in mime::parts(run, op)? {
         for name in &names {
-            let values = run.message.part_values(part, name);
-            for value in date::indexed(op, values) {
-                run.charge_bytes(value.len())?;
-                for address in list::mailboxes(&value) {
-                    // Half an address is none: only its text can match.  RFC 5228 5.1.
-                    let whole = !address.local.is_empty() && !address.domain.is_empty();
-                    let domain = Some(&*address.domain).filter(|_| whole);
-                    let mut local = decoded(&address.local);
-                    if !whole && !address.domain.is_empty() {
-                        local = [&local, &b"@"[..], &address.domain].concat();
-                    }
-                    let Some(text) = subaddress::part(run, op, &local, domain) else { continue };
-                    if matcher.value(run, &text)? {
-                        return Ok(true);
+            look(run, part)?;
+            let fields = match part {
+                0 => run.message.addresses(name),
+                _ => run.message.part_values(part, name).iter().map(|v| addresses(v)).collect(),
+            };
+            for field in date::indexed(op, fields) {
+                run.charge_bytes(field.len())?;
+                for address in field.iter() {
+                    let domain = address.domain.as_deref();
+                    let text = subaddress::part(run, op, &address.local, domain);
+                    if let Some(text) = text {
+                        if matcher.value(run, &text)? {
+                            return Ok(true);
+                        }
                     }
                 }
             }
@@ -110,12 +103,30 @@ fn test_exists<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<bool, Ended> {
     let names = run.list(op, 0)?;
     let parts = mime::parts(run, op)?;
     for name in &names {
-        run.charge_bytes(parts.len().saturating_mul(64))?;
-        if !parts.iter().any(|part| !run.message.part_values(*part, name).is_empty()) {
+        let mut found = false;
+        for part in parts.clone() {
+            look(run, part)?;
+            found = found
+                || match part {
+                    0 => run.message.has(name),
+                    _ => !run.message.part_values(part, name).is_empty(),
+                };
+        }
+        if !found {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Charges for finding the fields of a name in the header of a part.
+fn look(run: &mut Run<'_>, part: usize) -> Result<(), Ended> {
+    let work = match part {
+        0 => run.message.fields(),
+        // It is read anew each time.
+        _ => run.message.part(part).map_or(0, |part| part.header.octets().try_into().unwrap_or(0)),
+    };
+    run.charge_bytes(work)
 }
 
 fn check_header(check: &mut Check<'_>, op: &mut Op) {

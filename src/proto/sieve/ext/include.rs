@@ -5,7 +5,7 @@
 
 use super::super::check::Check;
 use super::super::code::{Noted, Op};
-use super::super::language::{Extension, Param, Shape, Tag, Verb};
+use super::super::language::{Extension, Namespace, Param, Shape, Tag, Verb};
 use super::super::run::{Ended, Flow, Run};
 use super::super::surroundings::Location;
 use super::super::template::{self, Name};
@@ -35,6 +35,12 @@ pub const INCLUDE: Extension = Extension {
             ..Verb::command(|_, _| Ok(Flow::Next))
         },
     ],
+    // RFC 6609 3.4
+    namespace: Some(&Namespace {
+        name: "global",
+        resolve: Some(|check, pos, name| check.global(pos, name)),
+        get: |_, _| None,
+    }),
     ..Extension::NOTHING
 };
 
@@ -57,11 +63,15 @@ pub fn is_script_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 256 && !name.starts_with('.') && !name.contains(bad)
 }
 
+/// Scripts that have been included.
+#[derive(Default)]
+struct Included(Vec<usize>);
+
 /// RFC 6609 3.2
 fn run_include<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
     let Noted::Unit(number) = op.noted else { return Ok(Flow::Next) };
     let Some(unit) = run.script.units.get(number) else { return Ok(Flow::Next) };
-    if op.has("once") && run.included.contains(&number) {
+    if op.has("once") && run.kept().is_some_and(|Included(units)| units.contains(&number)) {
         return Ok(Flow::Next);
     }
     if unit.missing {
@@ -74,8 +84,9 @@ fn run_include<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
         let max = run.settings.include_nesting;
         return Err(run.fault(op.pos, format!("includes are nested deeper than {max}")));
     }
-    if !run.included.contains(&number) {
-        run.included.push(number);
+    let Included(units) = run.keep();
+    if !units.contains(&number) {
+        units.push(number);
     }
     run.charge(1024)?;
     Ok(Flow::Include(number))

@@ -1,13 +1,14 @@
 //! MIME parts: `:mime` and its companions, `foreverypart`, `break`,
 //! `extracttext`.  RFC 5703 3, 4, 7.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::super::check::Check;
+use super::super::check::{Check, Enclosing};
 use super::super::code::{Noted, Op};
 use super::super::language::{Extension, Param, Shape, Tag, Verb};
 use super::super::message::decoded;
-use super::super::run::{cut, Ended, Flow, Frame, Run};
+use super::super::run::{cut, Ended, Flow, Frame, Repeat, Run};
 use super::variables::{modified, note_variable};
 use crate::proto::limits;
 use crate::proto::mime::{ContentType, Disposition, Params};
@@ -59,37 +60,46 @@ pub const EXTRACTTEXT: Extension = Extension {
     ..Extension::NOTHING
 };
 
+/// The open `foreverypart` loops, outermost first.
+#[derive(Default)]
+struct Loops(Vec<Loop>);
+
 /// The parts that an open `foreverypart` goes through.
-#[derive(Clone, Debug)]
-pub struct Loop {
+struct Loop {
     parts: Vec<usize>,
     at: usize,
 }
 
+/// The loops around a command that is checked, outermost first.
+fn around<'c>(check: &'c Check<'_>) -> impl Iterator<Item = &'c Enclosing> {
+    check.enclosing.iter().filter(|outer| outer.verb.name == "foreverypart")
+}
+
 /// The part that the innermost loop is at; the message itself outside of loops.
 pub fn current(run: &Run<'_>) -> usize {
-    run.loops.last().and_then(|l| l.parts.get(l.at).copied()).unwrap_or(0)
+    let inner = run.kept().and_then(|Loops(loops)| loops.last());
+    inner.and_then(|inner| inner.parts.get(inner.at).copied()).unwrap_or(0)
 }
 
 /// The parts whose header a test looks at.
 ///
 /// Without `:mime` that is the message's own header, inside of loops too.  RFC 5703 4.1.
-pub fn parts(run: &mut Run<'_>, op: &Op) -> Result<Vec<usize>, Ended> {
+pub fn parts(run: &mut Run<'_>, op: &Op) -> Result<RangeInclusive<usize>, Ended> {
     if !op.has("mime") {
-        return Ok(vec![0]);
+        return Ok(0..=0);
     }
     let here = current(run);
     if !op.has("anychild") {
-        return Ok(vec![here]);
+        return Ok(here..=here);
     }
     within(run, here)
 }
 
 /// A part and all parts inside it, in the order of the message.
-fn within(run: &mut Run<'_>, top: usize) -> Result<Vec<usize>, Ended> {
+fn within(run: &mut Run<'_>, top: usize) -> Result<RangeInclusive<usize>, Ended> {
     let end = last_within(run, top);
     run.charge_bytes(end.saturating_sub(top).saturating_mul(16))?;
-    Ok((top..=end).collect())
+    Ok(top..=end)
 }
 
 /// True if the tags ask for something of a field's value rather than for the whole.
@@ -149,7 +159,8 @@ pub fn last_within(run: &Run<'_>, top: usize) -> usize {
 /// Gives the parts of open loops their new numbers after the message has changed; those that
 /// are gone (`None`) are not visited any more.
 pub fn renumber(run: &mut Run<'_>, new: impl Fn(usize) -> Option<usize>) {
-    for open in &mut run.loops {
+    let Loops(loops) = run.keep();
+    for open in loops {
         let passed = open.parts.iter().take(open.at).filter(|part| new(**part).is_some()).count();
         open.parts = open.parts.iter().filter_map(|part| new(*part)).collect();
         open.at = passed;
@@ -157,7 +168,7 @@ pub fn renumber(run: &mut Run<'_>, new: impl Fn(usize) -> Option<usize>) {
 }
 
 fn check_loop(check: &mut Check<'_>, op: &mut Op) {
-    if check.loops.len() >= limits::SIEVE_LOOP_NESTING.size() {
+    if around(check).count() >= limits::SIEVE_LOOP_NESTING.size() {
         let max = limits::SIEVE_LOOP_NESTING.default;
         check.error(op.pos, format!("foreverypart is nested deeper than {max}"));
     }
@@ -165,35 +176,41 @@ fn check_loop(check: &mut Check<'_>, op: &mut Op) {
 
 /// RFC 5703 3.1: all parts of the message, or inside a loop those within its part.
 fn run_loop<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
-    if run.loops.len() >= run.settings.loop_nesting {
+    let open = run.kept().map_or(0, |Loops(loops)| loops.len());
+    if open >= run.settings.loop_nesting {
         return Err(run.fault(op.pos, "foreverypart is nested too deep"));
     }
-    let parts = if run.loops.is_empty() {
-        within(run, 0)?
-    } else {
-        let here = current(run);
-        within(run, here)?.into_iter().skip(1).collect()
-    };
+    // RFC 5703 3: a loop inside of a loop goes through what is inside of the part.
+    let inside = usize::from(open > 0);
+    let here = current(run);
+    let parts: Vec<usize> = within(run, here)?.skip(inside).collect();
     if parts.is_empty() {
         return Ok(Flow::Next);
     }
-    run.loops.push(Loop { parts, at: 0 });
-    Ok(Flow::Enter(Frame::owned(op, Some(next_part))))
+    let Loops(loops) = run.keep();
+    loops.push(Loop { parts, at: 0 });
+    Ok(Flow::Enter(Frame::owned(op, Some(&Repeat { again: next_part, leave: leave_loop }))))
 }
 
 fn next_part(run: &mut Run<'_>) -> Result<bool, Ended> {
-    let Some(inner) = run.loops.last_mut() else { return Ok(false) };
+    let Loops(loops) = run.keep();
+    let Some(inner) = loops.last_mut() else { return Ok(false) };
     inner.at = inner.at.saturating_add(1);
     Ok(inner.at < inner.parts.len())
+}
+
+fn leave_loop(run: &mut Run<'_>) {
+    let Loops(loops) = run.keep();
+    loops.pop();
 }
 
 fn check_break(check: &mut Check<'_>, op: &mut Op) {
     let name = op.tag("name").and_then(|given| given.constants().next()).map(<[u8]>::to_vec);
     match name {
-        None if check.loops.is_empty() => {
+        None if around(check).next().is_none() => {
             check.error(op.pos, "break must stand inside of a foreverypart");
         }
-        Some(name) if !check.loops.iter().any(|l| l.as_ref() == Some(&name)) => {
+        Some(name) if !around(check).any(|outer| outer.name.as_ref() == Some(&name)) => {
             let name = String::from_utf8_lossy(&name);
             check.error(op.pos, format!("there is no foreverypart named '{name}' around break"));
         }
@@ -215,7 +232,7 @@ fn check_extracttext(check: &mut Check<'_>, op: &mut Op) {
     if !check.has("variables") {
         return check.error(op.pos, "extracttext needs require \"variables\"");
     }
-    if check.loops.is_empty() {
+    if around(check).next().is_none() {
         return check.error(op.pos, "extracttext must stand inside of a foreverypart");
     }
     note_variable(check, op, 0);

@@ -159,7 +159,7 @@ fn check_execute(check: &mut Check<'_>, op: &mut Op) {
         return check.error(pos, "':output' needs require \"variables\"");
     }
     if let Some(variable) = writable(check, pos, &name) {
-        op.noted = Noted::Variables(vec![variable]);
+        op.noted = Noted::Variables([variable].into());
     }
 }
 

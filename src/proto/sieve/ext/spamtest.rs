@@ -7,7 +7,6 @@ use super::super::code::Op;
 use super::super::compare::{Fold, Matcher};
 use super::super::ere::Ere;
 use super::super::language::{Extension, Param, Tag, Verb, MATCHES};
-use super::super::needle::Hay;
 use super::super::run::{Ended, Run};
 use super::super::settings::{Scale, Score};
 
@@ -116,8 +115,7 @@ fn extract(run: &Run<'_>, field: &str, expression: Option<&str>) -> Option<Strin
         None => 0..value.len(),
         Some(expression) => {
             let ere = Ere::new(expression.as_bytes(), Fold::Ascii).ok()?;
-            let hay = Hay::new(&value, Fold::Ascii);
-            let mut groups = ere.captures(&value, &hay).ok()??.into_iter();
+            let mut groups = ere.captures(&value).ok()??.into_iter();
             let whole = groups.next()?;
             groups.next().unwrap_or(whole)
         }

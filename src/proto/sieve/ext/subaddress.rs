@@ -1,5 +1,7 @@
 //! `:user` and `:detail`.  RFC 5233.  The parts of addresses in general are here too.
 
+use std::borrow::Cow;
+
 use super::super::code::Op;
 use super::super::language::{Extension, Tag, ADDRESS_PARTS};
 use super::super::run::Run;
@@ -27,26 +29,31 @@ pub const CORE: Extension = Extension {
 /// The part of an address that a test's tags name; `None` if the address has no such part.
 ///
 /// What is no address (`domain` is `None`) has only `:all`.  RFC 5228 5.1, RFC 5233 4.
-pub fn part(run: &Run<'_>, op: &Op, local: &[u8], domain: Option<&[u8]>) -> Option<Vec<u8>> {
+pub fn part<'t>(
+    run: &Run<'_>,
+    op: &Op,
+    local: &'t [u8],
+    domain: Option<&'t [u8]>,
+) -> Option<Cow<'t, [u8]>> {
     let detail = |local: &[u8]| {
         let delimiter = |b: &u8| run.settings.delimiters.as_bytes().contains(b);
         // The first delimiter counts; a detail may hold more of them.
         local.iter().position(delimiter)
     };
     if op.has("localpart") {
-        domain.map(|_| local.to_vec())
+        domain.map(|_| local.into())
     } else if op.has("domain") {
-        domain.map(<[u8]>::to_vec)
+        domain.map(Cow::Borrowed)
     } else if op.has("user") {
         domain?;
-        local.get(..detail(local).unwrap_or(local.len())).map(<[u8]>::to_vec)
+        local.get(..detail(local).unwrap_or(local.len())).map(Cow::Borrowed)
     } else if op.has("detail") {
         domain?;
-        local.get(detail(local)?.saturating_add(1)..).map(<[u8]>::to_vec)
+        local.get(detail(local)?.saturating_add(1)..).map(Cow::Borrowed)
     } else {
         Some(match domain {
-            Some(domain) => [local, b"@", domain].concat(),
-            None => local.to_vec(),
+            Some(domain) => [local, b"@", domain].concat().into(),
+            None => local.into(),
         })
     }
 }

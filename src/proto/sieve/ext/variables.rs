@@ -66,7 +66,7 @@ pub fn note_variable(check: &mut Check<'_>, op: &mut Op, param: usize) {
     let pos = given.pos;
     let name = given.constants().next().map(<[u8]>::to_vec).unwrap_or_default();
     if let Some(variable) = writable(check, pos, &name) {
-        op.noted = Noted::Variables(vec![variable]);
+        op.noted = Noted::Variables([variable].into());
     }
 }
 
