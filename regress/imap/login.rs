@@ -192,7 +192,8 @@ fn parentheses(env: &Env) -> Outcome {
     assert!(c.line().starts_with("a BAD "));
     c.send(format!("a ID {}\r\n", "(".repeat(1_000_000)).as_bytes());
     let line = c.line();
-    assert!(line.starts_with("* BAD ") || line.starts_with("* BYE "), "{line}");
+    // Its tag is known, whatever becomes of the rest.
+    assert!(line.starts_with("a BAD ") || line.starts_with("* BYE "), "{line}");
     Outcome::Passed
 }
 

@@ -70,7 +70,7 @@ fn ctl(env: &Env) -> Outcome {
                     more:1: size :over 1048576 is false\nmore:1: not is true\nmore:1: keep\nkeep\n";
     let failing = "rmailctl: failing.sieve:2:1: so not\n";
     let alone = "alone.sieve:2:1: there is no script 'nowhere' (warning)\n";
-    let gone = "rmailctl: gone: No such file or directory";
+    let gone = "rmailctl: gone: No such file or directory\n";
     for (args, code, out, err) in [
         ("check good.sieve", 0, "", ""),
         ("check bad.sieve", 65, "", bad),

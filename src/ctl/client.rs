@@ -1,12 +1,13 @@
 //! rmailctl's side of the control socket.
 
 use super::json::Json;
-use super::{fail, reason, Options};
+use super::{fail, Options};
 use crate::base::clock::Deadline;
 use crate::base::exits::sysexits;
 use crate::ipc::ctl::{Reply, Request, ADMIN};
 use crate::ipc::frame::{Broken, Kind, Receiver, Sender, MESSAGE};
 use crate::ipc::wire::Wire;
+use crate::sys::errno::reason;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;

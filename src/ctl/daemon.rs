@@ -4,6 +4,7 @@ use super::client::command;
 use super::{fail, usage_of, Options};
 use crate::base::exits::sysexits;
 use crate::ipc::ctl::{Event, Request};
+use crate::sys::errno::reason;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ pub fn check(options: &Options, _: &[OsString]) -> ExitCode {
             Some(code) => ExitCode::from(code),
             None => ExitCode::FAILURE,
         },
-        Err(e) => fail(&format!("rmaild: {e}"), sysexits::OSERR),
+        Err(e) => fail(&format!("rmaild: {}", reason(&e)), sysexits::OSERR),
     }
 }
 

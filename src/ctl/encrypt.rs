@@ -3,6 +3,7 @@
 use super::{fail, print, Options};
 use crate::base::exits::sysexits;
 use crate::sys::crypt;
+use crate::sys::errno::reason;
 use std::ffi::OsString;
 use std::io::BufRead;
 use std::process::ExitCode;
@@ -19,9 +20,7 @@ pub fn run(_: &Options, args: &[OsString]) -> ExitCode {
             for line in std::io::stdin().lock().lines() {
                 let hashed = match line {
                     Ok(line) => hash(line.as_bytes()),
-                    Err(e) => {
-                        return fail(&format!("stdin: {}", super::reason(&e)), sysexits::IOERR)
-                    }
+                    Err(e) => return fail(&format!("stdin: {}", reason(&e)), sysexits::IOERR),
                 };
                 match hashed {
                     Ok(hash) => out.extend_from_slice(format!("{hash}\n").as_bytes()),

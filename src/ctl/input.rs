@@ -5,9 +5,9 @@
 //! header is kept; the body goes by in pieces, so that a file of any length can
 //! be checked.
 
-use super::reason;
 use crate::base::exits::sysexits;
 use crate::proto::limits;
+use crate::sys::errno::reason;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 

@@ -17,6 +17,7 @@ mod show;
 mod sieve;
 
 use crate::base::exits::sysexits;
+use crate::sys::errno::reason;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -205,15 +206,6 @@ pub fn print(text: &[u8]) -> ExitCode {
 /// What comes from outside goes to a terminal.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-/// What went wrong, as strerror(3) says it.
-pub fn reason(e: &std::io::Error) -> String {
-    let text = e.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) => text.get(..at).unwrap_or(&text).to_string(),
-        None => text,
-    }
 }
 
 /// Prints an error and gives its exit status.

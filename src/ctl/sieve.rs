@@ -14,6 +14,7 @@ use crate::proto::sieve::surroundings::{
     Answer, Envelope, Library, Location, Ran, Surroundings, Trace, Unavailable,
 };
 use crate::proto::sieve::{parse, print as canonical, run as evaluator};
+use crate::sys::errno::reason;
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -62,7 +63,7 @@ pub fn test(_: &Options, args: &[OsString]) -> ExitCode {
     };
     let bytes = match std::fs::read(message) {
         Ok(bytes) => crlf(bytes),
-        Err(e) => return fail(&format!("{message}: {}", super::reason(&e)), sysexits::NOINPUT),
+        Err(e) => return fail(&format!("{message}: {}", reason(&e)), sysexits::NOINPUT),
     };
     let path = |name: &str| {
         let text = given.opt_str(name)?;
@@ -87,6 +88,8 @@ pub fn test(_: &Options, args: &[OsString]) -> ExitCode {
         // As above.
         let _ = writeln!(out, "remember for {} s", record.seconds);
     }
+    // The process ends here: nobody waits for memory that is given back piece by piece.
+    std::mem::forget(script);
     let printed = print(out.as_bytes());
     match &outcome {
         Outcome { fault: Some(fault), .. } => fail(&format!("{file}:{fault}"), sysexits::DATAERR),
@@ -97,7 +100,7 @@ pub fn test(_: &Options, args: &[OsString]) -> ExitCode {
 /// Reads and compiles a script; its errors have been printed if there is none.
 fn load(file: &str, global: Option<String>) -> Result<(Vec<u8>, Script), ExitCode> {
     let source = std::fs::read(file)
-        .map_err(|e| fail(&format!("{file}: {}", super::reason(&e)), sysexits::NOINPUT))?;
+        .map_err(|e| fail(&format!("{file}: {}", reason(&e)), sysexits::NOINPUT))?;
     let dir = Path::new(file).parent().unwrap_or(Path::new("")).to_path_buf();
     let mut library = Directories { personal: dir, global: global.map(PathBuf::from) };
     match compile(&source, &Language::default(), &mut library) {

@@ -24,6 +24,7 @@
 
 use crate::base::clock::Deadline;
 use crate::base::lock;
+use crate::sys::errno::reason;
 use crate::sys::fdpass::{self, Received};
 use crate::sys::{net, poll};
 use std::collections::VecDeque;
@@ -110,7 +111,7 @@ impl std::fmt::Display for Broken {
             Broken::Gone => f.write_str("peer is gone"),
             Broken::Timeout => f.write_str("deadline passed"),
             Broken::Protocol(why) => write!(f, "peer broke the channel: {why}"),
-            Broken::Io(e) => write!(f, "channel: {e}"),
+            Broken::Io(e) => write!(f, "channel: {}", reason(e)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod session;
 
 use crate::base::exits::sysexits;
 use crate::proto::mime::field::Fields;
+use crate::sys::errno::reason;
 use options::Options;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -60,7 +61,7 @@ fn rmailctl(socket: &Path, args: &[&str]) -> ExitCode {
     let program = program.unwrap_or_else(|| "rmailctl".into());
     match std::process::Command::new(program).arg("-s").arg(socket).args(args).status() {
         Ok(status) => ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1)),
-        Err(e) => fail(&format!("rmailctl: {e}"), sysexits::UNAVAILABLE),
+        Err(e) => fail(&format!("rmailctl: {}", reason(&e)), sysexits::UNAVAILABLE),
     }
 }
 
@@ -91,7 +92,7 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
     let mut message = Vec::new();
     let stdin = std::io::stdin();
     if let Err(e) = stdin.lock().take(LARGEST).read_to_end(&mut message) {
-        return fail(&format!("stdin: {e}"), sysexits::IOERR);
+        return fail(&format!("stdin: {}", reason(&e)), sysexits::IOERR);
     }
     let message = options::normalise(&message, options.dot_is_data);
     let recipients = match options.all_recipients(&message) {

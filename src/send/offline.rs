@@ -14,6 +14,7 @@ use crate::proto::date::DateTime;
 use crate::proto::dsn::{Action, Diagnostic, Recipient, Report};
 use crate::proto::smtp::command::Ret;
 use crate::proto::smtp::reply::Enhanced;
+use crate::sys::errno::reason;
 use std::path::Path;
 
 /// Where they are kept.
@@ -62,7 +63,8 @@ pub fn send(socket: &Path, path: &Path) -> Result<(), Failed> {
             report(socket, path, &mail, &refused)?;
         }
     }
-    std::fs::remove_file(path).map_err(|e| Failed::Temporary(format!("{}: {e}", path.display())))
+    std::fs::remove_file(path)
+        .map_err(|e| Failed::Temporary(format!("{}: {}", path.display(), reason(&e))))
 }
 
 /// Tells the sender whom the daemon refused, and why.  RFC 3464.

@@ -5,6 +5,7 @@ use crate::base::line::LineReader;
 use crate::base::stream::Stream;
 use crate::ipc::ctl::MAIL;
 use crate::proto::smtp::client::{RemoteReply, ReplyReader, Stuffer};
+use crate::sys::errno::reason;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -177,7 +178,8 @@ struct Session {
 
 impl Session {
     fn open(socket: &Path) -> Result<Session, Failed> {
-        let none = |e: std::io::Error| Failed::NoDaemon(format!("{}: {e}", socket.display()));
+        let none =
+            |e: std::io::Error| Failed::NoDaemon(format!("{}: {}", socket.display(), reason(&e)));
         let mut stream = UnixStream::connect(socket).map_err(none)?;
         stream.write_all(&[MAIL]).map_err(none)?;
         let stream =

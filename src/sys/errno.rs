@@ -121,6 +121,12 @@ pub fn errno_of(error: &io::Error) -> i32 {
     })
 }
 
+/// Why something failed, for people: as strerror(3) gives it, without the number that std adds.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), message)
+}
+
 /// The text of an error number, as strerror(3) gives it.
 #[must_use]
 pub fn message(errno: i32) -> String {

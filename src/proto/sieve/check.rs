@@ -112,7 +112,10 @@ fn unit(
         enclosing: Vec::new(),
         only_require: true,
     };
-    let ops = check.block(&mut commands).into();
+    // Space for more commands than there will be; what is not needed is given back.
+    let mut ops = Vec::with_capacity(source.len() / 64);
+    check.block(&mut commands, &mut ops);
+    let ops = ops.into();
     let locals = check.locals.len();
     let on = check.enabled.iter().enumerate().filter(|(_, on)| **on);
     let requires = on.filter_map(|(i, _)| language.extension(i).map(|e| e.name));
@@ -353,8 +356,7 @@ impl Check<'_> {
     }
 
     /// Checks the commands of a block.
-    fn block<'n>(&mut self, nodes: impl Iterator<Item = impl Borrow<Node<'n>>>) -> Vec<Op> {
-        let mut ops = Vec::with_capacity(nodes.size_hint().0);
+    fn block<'n>(&mut self, nodes: impl Iterator<Item = impl Borrow<Node<'n>>>, ops: &mut Vec<Op>) {
         let outer = self.previous.take();
         // An `ihave` that is known to fail makes what it guards unreachable: it may be in a
         // language that we do not know.  RFC 5463 4.
@@ -378,7 +380,6 @@ impl Check<'_> {
             }
         }
         self.previous = outer;
-        ops
     }
 
     /// Checks a command or test.
@@ -406,7 +407,7 @@ impl Check<'_> {
         self.enclosing.extend(verb.map(|verb| Enclosing { verb, name: None }));
         // Whatever it was meant to be: what stands in it is not at the beginning of the script.
         let only_require = std::mem::take(&mut self.only_require);
-        self.block(block.iter());
+        self.block(block.iter(), &mut Vec::new());
         self.only_require = only_require;
         self.enclosing.truncate(self.enclosing.len().saturating_sub(usize::from(verb.is_some())));
     }
@@ -468,7 +469,9 @@ impl Check<'_> {
                     let name = op.tag("name").and_then(|given| given.constants().next());
                     let name = name.map(<[u8]>::to_vec);
                     self.enclosing.push(Enclosing { verb: op.verb, name });
-                    op.block = self.block(inner.iter()).into();
+                    let mut ops = Vec::with_capacity(inner.len());
+                    self.block(inner.iter(), &mut ops);
+                    op.block = ops.into();
                     self.enclosing.pop();
                 }
             }

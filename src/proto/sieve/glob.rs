@@ -25,14 +25,11 @@ pub struct Glob {
     pub needle: Needle,
 }
 
-/// One place of a piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Glyph {
-    /// `?`
-    Any,
-    /// This character, folded.
-    Char(u32),
-}
+/// One place of a piece: a character, folded, or [`ANY`].
+type Glyph = u32;
+
+/// `?`; no character has this number, nor a stray octet.
+const ANY: Glyph = u32::MAX;
 
 /// A character of the value: folded, and where it came from.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +48,12 @@ impl Glob {
         while let Some((char, _)) = chars.next() {
             match char {
                 0x2a => pieces.push(std::mem::take(&mut piece)),
-                0x3f => piece.push(Glyph::Any),
+                0x3f => piece.push(ANY),
                 0x5c => {
                     let char = chars.next().map_or(char, |(char, _)| char);
-                    fold.each(char, &mut |c| piece.push(Glyph::Char(c)));
+                    fold.each(char, &mut |c| piece.push(c));
                 }
-                _ => fold.each(char, &mut |c| piece.push(Glyph::Char(c))),
+                _ => fold.each(char, &mut |c| piece.push(c)),
             }
         }
         pieces.push(piece);
@@ -105,13 +102,12 @@ impl Glob {
 
 /// The stretches of a piece between its `?`, as octets.
 fn literal(piece: &[Glyph]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    piece.split(|glyph| *glyph == Glyph::Any).map(|run| {
+    piece.split(|glyph| *glyph == ANY).map(|run| {
         let mut text = Vec::with_capacity(run.len());
         for glyph in run {
-            let Glyph::Char(c) = *glyph else { continue };
-            match char::from_u32(c) {
+            match char::from_u32(*glyph) {
                 Some(c) => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-                None => text.extend(u8::try_from(c.saturating_sub(0x11_0000))),
+                None => text.extend(u8::try_from(glyph.saturating_sub(0x11_0000))),
             }
         }
         text
@@ -121,12 +117,9 @@ fn literal(piece: &[Glyph]) -> impl Iterator<Item = Vec<u8>> + '_ {
 /// True if the piece stands at the beginning of `units`; adds what its `?` matched.
 fn holds(piece: &[Glyph], units: &[Unit], found: &mut Vec<Range<usize>>) -> bool {
     let Some(units) = units.get(..piece.len()) else { return false };
-    let equal = piece.iter().zip(units).all(|(glyph, unit)| match glyph {
-        Glyph::Any => true,
-        Glyph::Char(c) => *c == unit.folded,
-    });
+    let equal = piece.iter().zip(units).all(|(glyph, unit)| *glyph == ANY || *glyph == unit.folded);
     if equal {
-        let any = piece.iter().zip(units).filter(|(glyph, _)| **glyph == Glyph::Any);
+        let any = piece.iter().zip(units).filter(|(glyph, _)| **glyph == ANY);
         found.extend(any.map(|(_, unit)| unit.from..unit.to));
     }
     equal
@@ -148,9 +141,9 @@ fn search(piece: &[Glyph], units: &[Unit]) -> Option<usize> {
     let mut masks: HashMap<u32, Vec<u64>> = HashMap::new();
     for (i, glyph) in piece.iter().enumerate() {
         let bit = 1u64 << (i & 63);
-        let mask = match glyph {
-            Glyph::Any => &mut any,
-            Glyph::Char(c) => masks.entry(*c).or_insert_with(|| vec![0; words]),
+        let mask = match *glyph {
+            ANY => &mut any,
+            char => masks.entry(char).or_insert_with(|| vec![0; words]),
         };
         if let Some(word) = mask.get_mut(i >> 6) {
             *word |= bit;

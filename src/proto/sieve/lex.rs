@@ -48,6 +48,7 @@ impl Token<'_> {
 
 /// Reads tokens one by one.
 pub struct Lexer<'a> {
+    script: &'a str,
     c: Cursor<'a>,
     line: u32,
     line_start: usize,
@@ -55,10 +56,10 @@ pub struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     /// Begins at the script's first octet.
-    pub fn new(script: &'a [u8]) -> Self {
-        let mut c = Cursor::new(script);
+    pub fn new(script: &'a str) -> Self {
+        let mut c = Cursor::new(script.as_bytes());
         c.eat_exact(b"\xef\xbb\xbf"); // some editors write a byte order mark
-        Lexer { c, line: 1, line_start: 0 }
+        Lexer { script, c, line: 1, line_start: 0 }
     }
 
     /// The place of the next octet.
@@ -116,7 +117,10 @@ impl<'a> Lexer<'a> {
     fn skip_white(&mut self) -> Result<(), (Pos, Token<'a>)> {
         loop {
             match self.c.peek() {
-                Some(b' ' | b'\t' | b'\r' | b'\n') => {
+                Some(b' ' | b'\t' | b'\r') => {
+                    self.c.next_byte();
+                }
+                Some(b'\n') => {
                     self.bump();
                 }
                 Some(b'#') => {
@@ -140,17 +144,16 @@ impl<'a> Lexer<'a> {
     ///
     /// A digit in the first place is left to the number; after a colon it is an error.
     fn identifier(&mut self) -> Result<Cow<'a, str>, String> {
-        if self.c.peek().is_some_and(|b| b.is_ascii_digit()) {
-            return Ok(Cow::Borrowed(""));
+        let start = self.c.pos();
+        if !self.c.peek().is_some_and(|b| b.is_ascii_digit()) {
+            self.c.take_while(|b| b.is_ascii_alphanumeric() || b == b'_');
         }
-        let name = self.c.take_while(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let name = self.script.get(start..self.c.pos()).unwrap_or_default();
         if name.len() > limits::SIEVE_IDENTIFIER.size() {
             return Err(format!("a name of more than {} octets", limits::SIEVE_IDENTIFIER.default));
         }
-        let lower = !name.iter().any(u8::is_ascii_uppercase);
-        // Letters, digits and underscores are UTF-8.
-        let name = std::str::from_utf8(name).unwrap_or_default();
-        Ok(if lower { name.into() } else { name.to_ascii_lowercase().into() })
+        let upper = name.bytes().any(|b| b.is_ascii_uppercase());
+        Ok(if upper { name.to_ascii_lowercase().into() } else { name.into() })
     }
 
     /// number = 1*DIGIT [ QUANTIFIER ]; QUANTIFIER = "K" / "M" / "G"
@@ -262,7 +265,7 @@ mod tests {
     use super::*;
 
     fn all(script: &str) -> Vec<Token<'_>> {
-        let mut lexer = Lexer::new(script.as_bytes());
+        let mut lexer = Lexer::new(script);
         let mut tokens = Vec::new();
         loop {
             match lexer.next_token().1 {
@@ -289,7 +292,7 @@ mod tests {
 
     #[test]
     fn positions_count_lines_and_octets() {
-        let mut lexer = Lexer::new(b"/* a\n b */ keep\n  ;");
+        let mut lexer = Lexer::new("/* a\n b */ keep\n  ;");
         assert_eq!(lexer.next_token().0, Pos { line: 2, column: 7 });
         assert_eq!(lexer.next_token().0, Pos { line: 3, column: 3 });
     }

@@ -26,14 +26,21 @@ pub fn parse<'a>(script: &'a [u8], errors: &mut Vec<Error>) -> Vec<Node<'a>> {
 }
 
 /// Scripts are UTF-8 (RFC 5228 2.1); the first octet that is not is an error.
-fn not_utf8(script: &[u8]) -> Option<Error> {
-    let at = std::str::from_utf8(script).err()?.valid_up_to();
+fn text_of(script: &[u8]) -> Result<&str, Error> {
+    if script.len() > limits::SIEVE_SCRIPT.size() {
+        let text = format!("the script is larger than {} octets", limits::SIEVE_SCRIPT.default);
+        return Err(Error { script: None, pos: Pos::default(), text });
+    }
+    let at = match std::str::from_utf8(script) {
+        Ok(text) => return Ok(text),
+        Err(error) => error.valid_up_to(),
+    };
     let before = script.get(..at).unwrap_or_default();
     let line = before.iter().filter(|b| **b == b'\n').count().saturating_add(1);
     let column = before.rsplit(|b| *b == b'\n').next().map_or(0, <[u8]>::len).saturating_add(1);
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let pos = Pos { line: number(line), column: number(column) };
-    Some(Error { script: None, pos, text: "the script is not UTF-8".into() })
+    Err(Error { script: None, pos, text: "the script is not UTF-8".into() })
 }
 
 /// Reads a script, command by command.
@@ -66,15 +73,14 @@ impl<'a> Parser<'a> {
     /// Begins at the script's first octet.  Of a script that is too large or not UTF-8 nothing is
     /// read.
     pub fn new(script: &'a [u8]) -> Self {
-        let wrong = if script.len() > limits::SIEVE_SCRIPT.size() {
-            let text = format!("the script is larger than {} octets", limits::SIEVE_SCRIPT.default);
-            Some(Error { script: None, pos: Pos::default(), text })
-        } else {
-            not_utf8(script)
-        };
-        let mut lexer = Lexer::new(if wrong.is_some() { b"" } else { script });
+        let mut errors = Vec::new();
+        let script = text_of(script).unwrap_or_else(|wrong| {
+            errors.push(wrong);
+            ""
+        });
+        let mut lexer = Lexer::new(script);
         let (pos, token) = lexer.next_token();
-        Parser { lexer, pos, token, errors: wrong.into_iter().collect() }
+        Parser { lexer, pos, token, errors }
     }
 
     fn advance(&mut self) -> Token<'a> {
