@@ -404,6 +404,12 @@ pub const SIEVE_NOTIFIES: Limit =
 /// The work of one run: octets that tests look at, and 64 for each command and test.
 pub const SIEVE_FUEL: Limit =
     limit("sieve-fuel", 200_000_000, Unit::Count, "RFC 5228 10", "the script ends with an error");
+/// What each octet of the message adds to it: a test of the body looks at all of them.
+pub const SIEVE_FUEL_PER_OCTET: Limit =
+    limit("sieve-fuel-per-octet", 32, Unit::Count, "RFC 5228 10", "the script ends with an error");
+/// A key of `:matches`.
+pub const SIEVE_PATTERN: Limit =
+    limit("sieve-pattern", 16 << 10, Unit::Octets, "bounded memory", "the script is refused");
 /// foreverypart within foreverypart.
 pub const SIEVE_LOOP_NESTING: Limit =
     limit("sieve-loop-nesting", 4, Unit::Count, "RFC 5703 3", "the script is refused");
@@ -692,6 +698,8 @@ pub const ALL: &[&Limit] = &[
     &SIEVE_REDIRECTS,
     &SIEVE_NOTIFIES,
     &SIEVE_FUEL,
+    &SIEVE_FUEL_PER_OCTET,
+    &SIEVE_PATTERN,
     &SIEVE_LOOP_NESTING,
     &SIEVE_HEADER,
     &SIEVE_FLAGS,

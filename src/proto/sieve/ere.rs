@@ -31,7 +31,6 @@ pub struct Ere {
     /// What every match contains.
     pub needle: Needle,
     regex: OnceLock<Result<Regex, String>>,
-    length: usize,
     places: usize,
 }
 
@@ -59,7 +58,8 @@ impl Ere {
 
     /// How much work a value of this length is, in units of fuel.
     pub fn cost(&self, value: usize) -> u64 {
-        let factor = self.length.div_ceil(32).max(1);
+        // Without an automaton that fits into memory every place may have to be tried.
+        let factor = self.places.div_ceil(16).max(1);
         u64::try_from(value.saturating_mul(factor)).unwrap_or(u64::MAX)
     }
 }
@@ -136,7 +136,6 @@ fn translate(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
         translated: t.out,
         needle: Needle::longest(runs, fold),
         regex: OnceLock::new(),
-        length: pattern.len(),
         places: t.places.iter().sum(),
     })
 }

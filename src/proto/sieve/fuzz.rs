@@ -80,7 +80,7 @@ fn one_header(bytes: &[u8]) {
 }
 
 /// A world without anything in it.
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl Surroundings for Nowhere {
     fn now(&mut self) -> i64 {

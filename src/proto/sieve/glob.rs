@@ -31,14 +31,6 @@ type Glyph = u32;
 /// `?`; no character has this number, nor a stray octet.
 const ANY: Glyph = u32::MAX;
 
-/// A character of the value: folded, and where it came from.
-#[derive(Clone, Copy, Debug)]
-struct Unit {
-    folded: u32,
-    from: usize,
-    to: usize,
-}
-
 impl Glob {
     /// Compiles a key; a backslash takes the next character as it is.
     pub fn new(key: &[u8], fold: Fold) -> Glob {
@@ -70,33 +62,27 @@ impl Glob {
 
     /// The ranges of the value that the wildcards matched, in order; `None` if it does not match.
     pub fn matches(&self, value: &[u8], fold: Fold) -> Option<Vec<Range<usize>>> {
-        let mut units = Vec::with_capacity(value.len());
-        for (char, range) in (Characters { rest: value, at: 0 }) {
-            fold.each(char, &mut |folded| {
-                units.push(Unit { folded, from: range.start, to: range.end });
-            });
-        }
+        let mut units = Units::new(value, fold);
         let mut found = Vec::new();
         let (first, others) = self.pieces.split_first()?;
+        for glyph in first {
+            let unit = units.next()?;
+            match *glyph {
+                ANY => found.push(unit.from..unit.to),
+                char if char == unit.folded => {}
+                _ => return None,
+            }
+        }
         let Some((last, middle)) = others.split_last() else {
-            return (first.len() == units.len() && holds(first, &units, &mut found))
-                .then_some(found);
+            return units.next().is_none().then_some(found);
         };
-        let mut at = 0;
-        if !holds(first, &units, &mut found) {
-            return None;
-        }
-        at = first.len().max(at);
         for piece in middle {
-            let rest = units.get(at..)?;
-            let start = at.checked_add(search(piece, rest)?)?;
-            found.push(span(&units, at..start, value.len()));
-            holds(piece, units.get(start..)?, &mut found);
-            at = start.checked_add(piece.len())?;
+            let star = units.at();
+            units.find(piece, false, star, &mut found)?;
         }
-        let start = units.len().checked_sub(last.len()).filter(|start| *start >= at)?;
-        found.push(span(&units, at..start, value.len()));
-        holds(last, units.get(start..)?, &mut found).then_some(found)
+        let star = units.at();
+        units.find(last, true, star, &mut found)?;
+        Some(found)
     }
 }
 
@@ -114,59 +100,167 @@ fn literal(piece: &[Glyph]) -> impl Iterator<Item = Vec<u8>> + '_ {
     })
 }
 
-/// True if the piece stands at the beginning of `units`; adds what its `?` matched.
-fn holds(piece: &[Glyph], units: &[Unit], found: &mut Vec<Range<usize>>) -> bool {
-    let Some(units) = units.get(..piece.len()) else { return false };
-    let equal = piece.iter().zip(units).all(|(glyph, unit)| *glyph == ANY || *glyph == unit.folded);
-    if equal {
-        let any = piece.iter().zip(units).filter(|(glyph, _)| **glyph == ANY);
-        found.extend(any.map(|(_, unit)| unit.from..unit.to));
-    }
-    equal
+/// A character of the value: folded, and where it came from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unit {
+    folded: u32,
+    from: usize,
+    to: usize,
 }
 
-/// The octets of a run of units.
-fn span(units: &[Unit], range: Range<usize>, end: usize) -> Range<usize> {
-    let at = |i: usize| units.get(i).map_or(end, |unit| unit.from);
-    at(range.start)..at(range.end).max(at(range.start))
+/// The characters of a value, folded one after the other: a value may be a whole message, so that
+/// they are never there all at once.
+struct Units<'v> {
+    chars: Characters<'v>,
+    fold: Fold,
+    /// What the last character has become, backwards: RFC 5051 makes several of some.
+    ready: Vec<Unit>,
+    end: usize,
 }
 
-/// The first place in `units` where the piece stands: Shift-And over words of 64 places.
-fn search(piece: &[Glyph], units: &[Unit]) -> Option<usize> {
-    let words = piece.len().div_ceil(64);
-    if words == 0 {
-        return Some(0);
+impl<'v> Units<'v> {
+    fn new(value: &'v [u8], fold: Fold) -> Self {
+        let chars = Characters { rest: value, at: 0 };
+        Units { chars, fold, ready: Vec::new(), end: value.len() }
     }
-    let mut any = vec![0u64; words];
-    let mut masks: HashMap<u32, Vec<u64>> = HashMap::new();
-    for (i, glyph) in piece.iter().enumerate() {
-        let bit = 1u64 << (i & 63);
-        let mask = match *glyph {
-            ANY => &mut any,
-            char => masks.entry(char).or_insert_with(|| vec![0; words]),
+
+    /// Where the next one begins, in the value.
+    fn at(&mut self) -> usize {
+        match self.next() {
+            Some(unit) => {
+                self.ready.push(unit);
+                unit.from
+            }
+            None => self.end,
+        }
+    }
+
+    /// Goes behind the first place where a piece stands, or with `at_end` behind the last of the
+    /// value, where it has to stand then.  Adds what the star before it, which begins at `star`,
+    /// and its `?` have matched.
+    ///
+    /// Shift-And over words of 64 places.
+    fn find(
+        &mut self,
+        piece: &[Glyph],
+        at_end: bool,
+        star: usize,
+        found: &mut Vec<Range<usize>>,
+    ) -> Option<()> {
+        let Some(last) = piece.len().checked_sub(1) else {
+            found.push(star..if at_end { self.end } else { star });
+            return Some(());
         };
-        if let Some(word) = mask.get_mut(i >> 6) {
-            *word |= bit;
+        let masks = Masks::new(piece);
+        let mut state = vec![0u64; masks.words];
+        // The last units, as many as there are places in the piece.
+        let mut window = vec![Unit::default(); piece.len()];
+        let mut oldest = 0usize;
+        loop {
+            let unit = match self.next() {
+                Some(unit) => unit,
+                None if at_end => break,
+                None => return None,
+            };
+            *window.get_mut(oldest)? = unit;
+            oldest = if oldest == last { 0 } else { oldest.saturating_add(1) };
+            let mut carry = 1;
+            for (word, mask) in state.iter_mut().zip(masks.of(unit.folded)) {
+                let out = *word >> 63;
+                *word = (*word << 1 | carry) & mask;
+                carry = out;
+            }
+            if !at_end && stands(&state, last) {
+                break;
+            }
+        }
+        if !stands(&state, last) {
+            return None;
+        }
+        let (newer, older) = window.split_at_checked(oldest)?;
+        let window = older.iter().chain(newer);
+        found.push(star..window.clone().next()?.from);
+        let any = piece.iter().zip(window).filter(|(glyph, _)| **glyph == ANY);
+        found.extend(any.map(|(_, unit)| unit.from..unit.to));
+        Some(())
+    }
+}
+
+impl Iterator for Units<'_> {
+    type Item = Unit;
+
+    fn next(&mut self) -> Option<Unit> {
+        loop {
+            if let Some(unit) = self.ready.pop() {
+                return Some(unit);
+            }
+            let (char, range) = self.chars.next()?;
+            let ready = &mut self.ready;
+            self.fold.each(char, &mut |folded| {
+                ready.insert(0, Unit { folded, from: range.start, to: range.end });
+            });
         }
     }
-    for mask in masks.values_mut() {
-        mask.iter_mut().zip(&any).for_each(|(word, any)| *word |= any);
-    }
-    let last = piece.len().saturating_sub(1);
-    let mut state = vec![0u64; words];
-    for (i, unit) in units.iter().enumerate() {
-        let mask = masks.get(&unit.folded).unwrap_or(&any);
-        let mut carry = 1;
-        for (word, mask) in state.iter_mut().zip(mask) {
-            let out = *word >> 63;
-            *word = (*word << 1 | carry) & mask;
-            carry = out;
+}
+
+/// True if the last place of a piece has been reached.
+fn stands(state: &[u64], last: usize) -> bool {
+    state.last().is_some_and(|word| word >> (last & 63) & 1 == 1)
+}
+
+/// For each character the places of a piece where it may stand.
+struct Masks {
+    words: usize,
+    /// Rows of words; the first is of the characters that only `?` takes.
+    rows: Vec<u64>,
+    /// The row of each ASCII character.
+    ascii: [usize; 128],
+    /// The rows of the others.
+    others: HashMap<u32, usize>,
+}
+
+impl Masks {
+    fn new(piece: &[Glyph]) -> Masks {
+        let words = piece.len().div_ceil(64);
+        let mut masks =
+            Masks { words, rows: vec![0; words], ascii: [0; 128], others: HashMap::new() };
+        for (i, _) in piece.iter().enumerate().filter(|(_, glyph)| **glyph == ANY) {
+            masks.set(0, i);
         }
-        if state.last().is_some_and(|word| word >> (last & 63) & 1 == 1) {
-            return i.checked_sub(last);
+        for (i, glyph) in piece.iter().enumerate().filter(|(_, glyph)| **glyph != ANY) {
+            let mut row = masks.row(*glyph);
+            if row == 0 {
+                row = masks.rows.len();
+                masks.rows.extend_from_within(..words);
+                match usize::try_from(*glyph).ok().and_then(|c| masks.ascii.get_mut(c)) {
+                    Some(slot) => *slot = row,
+                    None => {
+                        masks.others.insert(*glyph, row);
+                    }
+                }
+            }
+            masks.set(row, i);
+        }
+        masks
+    }
+
+    fn set(&mut self, row: usize, place: usize) {
+        if let Some(word) = self.rows.get_mut(row.saturating_add(place >> 6)) {
+            *word |= 1u64 << (place & 63);
         }
     }
-    None
+
+    fn row(&self, char: u32) -> usize {
+        match usize::try_from(char).ok().and_then(|c| self.ascii.get(c)) {
+            Some(row) => *row,
+            None => self.others.get(&char).copied().unwrap_or(0),
+        }
+    }
+
+    fn of(&self, char: u32) -> &[u64] {
+        let row = self.row(char);
+        self.rows.get(row..row.saturating_add(self.words)).unwrap_or_default()
+    }
 }
 
 /// The characters of a byte string with their ranges; a stray octet is 0x110000 + itself.

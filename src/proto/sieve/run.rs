@@ -194,6 +194,8 @@ impl<'a> Run<'a> {
         settings: &'a Settings,
         world: &'a mut dyn Surroundings,
     ) -> Self {
+        let octets = u64::try_from(message.len()).unwrap_or(u64::MAX);
+        let fuel = settings.fuel.saturating_add(octets.saturating_mul(settings.fuel_per_octet));
         Run {
             script,
             message,
@@ -205,7 +207,7 @@ impl<'a> Run<'a> {
             frames: Vec::new(),
             scopes: Vec::new(),
             globals: vec![Vec::new(); script.globals],
-            fuel: settings.fuel,
+            fuel,
             now: None,
         }
     }
@@ -499,4 +501,42 @@ fn start(text: &[u8], max: usize) -> &[u8] {
 pub fn cut(text: &mut Vec<u8>, max: usize) {
     let len = start(text, max).len();
     text.truncate(len);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::check::compile;
+    use super::super::fuzz::Nowhere;
+    use super::super::language::Language;
+    use super::super::surroundings::NoLibrary;
+    use super::*;
+
+    /// What becomes of a script whose fuel is only what the message brings.
+    fn fault(source: &str, octets: usize) -> Option<String> {
+        let script = compile(source.as_bytes(), &Language::default(), &mut NoLibrary).unwrap();
+        let body = "a".repeat(octets);
+        let message = Message::new(Arc::new(format!("Subject: x\r\n\r\n{body}").into_bytes()));
+        let settings = Settings { fuel: 0, ..Settings::default() };
+        let outcome = run(&script, message, &Envelope::default(), &settings, &mut Nowhere);
+        outcome.fault.map(|fault| fault.text)
+    }
+
+    #[test]
+    fn a_large_message_brings_the_fuel_to_look_at_it() {
+        let keys: Vec<String> = (0..64).map(|i| format!("\"key{i}\"")).collect();
+        let test = format!("if body :raw :contains [{}] {{ stop; }}\n", keys.join(", "));
+        let script = format!("require \"body\";\n{}", test.repeat(3));
+        assert_eq!(fault(&script, 200_000), None);
+        let script = format!("require \"body\";\n{}", test.repeat(4));
+        assert!(fault(&script, 200_000).unwrap().contains("CPU"));
+    }
+
+    #[test]
+    fn what_a_message_brings_is_used_up_by_a_hostile_script() {
+        let test = "if body :raw :matches \"*b?c*\" { stop; }\n";
+        let script = format!("require \"body\";\n{}", test.repeat(100));
+        assert!(fault(&script, 200_000).unwrap().contains("CPU"));
+    }
 }

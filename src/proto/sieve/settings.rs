@@ -14,6 +14,8 @@ pub struct Settings {
     pub max_notifies: usize,
     /// Work that a script may do, in octets looked at.
     pub fuel: u64,
+    /// More of it for each octet of the message.
+    pub fuel_per_octet: u64,
     /// Deepest nesting of includes.
     pub include_nesting: usize,
     /// Largest value of a variable in octets; longer ones are cut.
@@ -69,6 +71,7 @@ impl Default for Settings {
             max_redirects: limits::SIEVE_REDIRECTS.size(),
             max_notifies: limits::SIEVE_NOTIFIES.size(),
             fuel: limits::SIEVE_FUEL.default,
+            fuel_per_octet: limits::SIEVE_FUEL_PER_OCTET.default,
             include_nesting: limits::SIEVE_INCLUDE_NESTING.size(),
             variable_size: limits::SIEVE_VARIABLE.size(),
             vacation_min_secs: days(&limits::VACATION_MIN_DAYS),
