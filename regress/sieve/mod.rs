@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "ctl", run: ctl },
     Test { name: "date", run: |env| file(env, "date.svtest") },
     Test { name: "errors", run: |env| file(env, "errors.svtest") },
+    Test { name: "extensions", run: |env| file(env, "extensions.svtest") },
     Test { name: "hostile", run: |env| file(env, "hostile.svtest") },
     Test { name: "include", run: |env| file(env, "include.svtest") },
     Test { name: "match", run: |env| file(env, "match.svtest") },

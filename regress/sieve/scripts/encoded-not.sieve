@@ -1,0 +1,3 @@
+require "variables";
+set "a" "${hex:40}";
+if string "${a}" "@" { keep; } else { discard; }

@@ -1,0 +1,2 @@
+require "vnd.dovecot.imapsieve";
+if environment "imap.nothing" "x" { discard; }
