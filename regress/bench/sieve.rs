@@ -4,15 +4,22 @@
 //! MIME) over ten messages of about 5 KB; medians of CPU time, which other work
 //! of the machine changes little.
 //!
-//! Both programs read, compile and run a script once for each process:
-//! `rmailctl sieve test`, and `sieve-test -C`, which reads no compiled script and
-//! is not let write one.  *With start-up* compares these processes as they are.
-//! *Without* takes from each the time of the same program with the script
-//! `keep;`: what is left is reading, compiling and running the script, and
-//! printing the result, on both sides.  The four kinds of process take turns, so
-//! that whatever else the machine does strikes all of them.  Compile and run
-//! within this process are printed too, and what Pigeonhole works without start-up
-//! beside them.
+//! Like is compared with like, in four readings:
+//!
+//! - *within a process*, what a server does: compile and run, each by itself, over
+//!   and over in a process that is warm.  Ours are those of this process,
+//!   Pigeonhole's are measured inside of sieve-test (`pigeonhole.c`, preloaded);
+//! - the *run of a compiled script* alone, likewise: Pigeonhole keeps compiled
+//!   scripts on disk, so a delivery need not compile;
+//! - *processes with start-up*: `rmailctl sieve test`, and `sieve-test -C`, which
+//!   reads no compiled script and is not let write one: both read, compile and run
+//!   a script once;
+//! - *processes without start-up*: the same, less the time of the same program
+//!   with the script `keep;`.  What is left is reading, compiling and running the
+//!   script for the first time, cold, and printing the result, on both sides.
+//!
+//! The four kinds of process take turns, so that whatever else the machine does
+//! strikes all of them.
 
 use crate::{Env, Outcome};
 use nix::sys::resource::{getrusage, UsageWho};
@@ -93,31 +100,68 @@ pub fn bench(env: &Env) -> Outcome {
         if std::fs::write(&empty, "keep;\n").is_err() {
             return Outcome::Failed("cannot write".into());
         }
-        let mut line = format!("{name}: compile {compile:?}, run {run:?}");
+        let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+        println!("{name}: compile {compile:?}, run {run:?}");
+        match within(env, &file, &files) {
+            Some([their_compile, their_run]) => println!(
+                "{name}: within a process Pigeonhole compiles in {their_compile:?} and runs in \
+                 {their_run:?}: {:.1} times compile and run, {:.1} times the run of a compiled \
+                 script",
+                ratio(their_compile + their_run, compile + run),
+                ratio(their_run, run)
+            ),
+            None => println!("{name}: nothing can be measured within sieve-test here"),
+        }
         match beside(env.rmailctl(), &file, &empty, &files) {
             Some([ours, our_start, theirs, their_start]) => {
-                let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
-                let work = [theirs.saturating_sub(their_start), ours.saturating_sub(our_start)];
-                let _ = write!(
-                    line,
-                    "; as a process {ours:?}, Pigeonhole {theirs:?}: {:.1} times; \
-                     without start-up {:?}, Pigeonhole {:?}: {:.1} times, \
-                     {:.1} times compile and run",
+                let work = [ours.saturating_sub(our_start), theirs.saturating_sub(their_start)];
+                println!(
+                    "{name}: as processes, compile and run: {ours:?}, Pigeonhole {theirs:?}: \
+                     {:.1} times; without start-up {:?}, Pigeonhole {:?}: {:.1} times",
                     ratio(theirs, ours),
-                    work[1],
                     work[0],
-                    ratio(work[0], work[1]),
-                    ratio(work[0], compile + run)
+                    work[1],
+                    ratio(work[1], work[0])
                 );
             }
-            None => line.push_str("; no sieve-test (Debian: dovecot-sieve)"),
+            None => println!("{name}: no sieve-test (Debian: dovecot-sieve)"),
         }
-        println!("{line}");
         if name == "rules" && compile + run > Duration::from_millis(1) && !cfg!(debug_assertions) {
             return Outcome::Failed(format!("{:?} is over 1 ms", compile + run));
         }
     }
     Outcome::Passed
+}
+
+/// The medians of Pigeonhole's compile and run within sieve-test; `None` if that cannot be had.
+fn within(env: &Env, script: &Path, messages: &[PathBuf]) -> Option<[Duration; 2]> {
+    let preloaded = env.dir.join("pigeonhole.so");
+    let built = Command::new("cc")
+        .args(["-O2", "-shared", "-fPIC", "-o"])
+        .arg(&preloaded)
+        .arg(env.root().join("regress/bench/pigeonhole.c"))
+        .status();
+    if !built.ok()?.success() {
+        return None;
+    }
+    let mut times = [const { Vec::new() }; 2];
+    for message in messages {
+        let ran = Command::new("sieve-test")
+            .args(PIGEONHOLE)
+            .args([script, message])
+            .env("LD_PRELOAD", &preloaded)
+            // It runs itself once more, with an environment that it has cleaned.
+            .env("DOVECOT_PRESERVE_ENVS", "LD_PRELOAD")
+            .stdout(Stdio::null())
+            .output()
+            .ok()?;
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        for (what, times) in ["median compile ", "median run "].iter().zip(&mut times) {
+            let found = said.lines().find_map(|line| line.strip_prefix(what));
+            times.push(Duration::from_nanos(found?.parse().ok()?));
+        }
+    }
+    Some(times.map(median))
 }
 
 /// The median times of four processes that take turns over the messages: ours with the script
@@ -221,11 +265,11 @@ fn message(number: usize) -> Vec<u8> {
          MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=xyz\r\n\r\n\
          --xyz\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
     );
-    for i in 0..20 {
+    for i in 0..34 {
         let _ = write!(out, "Line {i} of the text of message {number}, as long as lines are.\r\n");
     }
     out.push_str("--xyz\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html><body>\r\n");
-    for i in 0..20 {
+    for i in 0..34 {
         let _ = write!(out, "<p class=\"c\">Line <b>{i}</b> of message {number}, as HTML.</p>\r\n");
     }
     out.push_str("</body></html>\r\n--xyz--\r\n");
