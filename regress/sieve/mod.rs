@@ -113,14 +113,27 @@ fn bounds(env: &Env) -> Outcome {
     let mut scripts: Vec<_> = dir.flatten().map(|entry| entry.path()).collect();
     scripts
         .retain(|path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"h-")));
-    let large = env.dir.join("large.sieve");
-    let nested = env.dir.join("nested.sieve");
-    let written = std::fs::write(&large, "keep;\n".repeat(1 << 17)).is_ok()
-        && std::fs::write(&nested, format!("if {}", "not(".repeat(1 << 17))).is_ok();
-    if !written || scripts.len() < 10 {
-        return Outcome::Failed("cannot write, or scripts are missing".into());
+    if scripts.len() < 10 {
+        return Outcome::Failed("scripts are missing".into());
     }
-    scripts.extend([large, nested]);
+    let automata = |i: usize| {
+        let expression = format!("{}{}", "(a*)".repeat(900), "a?".repeat(i));
+        format!("if header :regex \"subject\" \"{expression}\" {{ keep; }}\n")
+    };
+    let automata: String = (1..=40).map(automata).collect();
+    let unknown = vec!["ihave \"no\""; 50_000].join(",\n");
+    for (name, text) in [
+        ("large", "keep;\n".repeat(1 << 17)),
+        ("nested", format!("if {}", "not(".repeat(1 << 17))),
+        ("automata", format!("require \"regex\";\n{automata}")),
+        ("unknown", format!("require \"ihave\";\nif anyof({unknown}) {{ keep; }}\n")),
+    ] {
+        let script = env.dir.join(name).with_extension("sieve");
+        if std::fs::write(&script, text).is_err() {
+            return Outcome::Failed("cannot write".into());
+        }
+        scripts.push(script);
+    }
     for script in scripts {
         let ended = Command::new("sh")
             .arg("-c")

@@ -381,6 +381,14 @@ pub const SIEVE_REGEX_MEMORY: Limit = limit(
     "bounded memory",
     "the script ends with an error",
 );
+/// What automata of a script's regular expressions take together, as far as they are kept.
+pub const SIEVE_AUTOMATA: Limit = limit(
+    "sieve-automata",
+    64 << 20,
+    Unit::Octets,
+    "bounded memory",
+    "further ones are built each time",
+);
 /// Scripts that a script includes.
 pub const SIEVE_INCLUDES: Limit =
     limit("sieve-includes", 255, Unit::Count, "RFC 6609 3.2", "the script is refused");
@@ -692,6 +700,7 @@ pub const ALL: &[&Limit] = &[
     &SIEVE_MATCH_VALUES,
     &SIEVE_REGEX,
     &SIEVE_REGEX_MEMORY,
+    &SIEVE_AUTOMATA,
     &SIEVE_INCLUDES,
     &SIEVE_INCLUDE_NESTING,
     &SIEVE_ACTIONS,

@@ -11,6 +11,7 @@
 
 use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 
 use super::ast::Node;
 use super::code::{Noted, Op, Script, Unit, Variable};
@@ -72,7 +73,8 @@ pub fn compile(
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(Script { units, globals: shared.globals.len(), warnings: shared.warnings })
+    let (globals, warnings) = (shared.globals.len(), shared.warnings);
+    Ok(Script { units, globals, warnings, automata: AtomicUsize::new(0) })
 }
 
 /// What the units of a script share while it is compiled.

@@ -47,8 +47,11 @@ pub enum MatchType {
     /// `:regex`, draft-murchison-sieve-regex
     Regex,
     /// In the way of an extension: asked about a value and a key.  A match sets `${0}`.
-    Other(fn(&mut Run<'_>, &Op, &[u8], &[u8]) -> Result<bool, Ended>),
+    Other(Matches),
 }
+
+/// Decides whether a value matches a key of a test.
+pub type Matches = fn(&mut Run<'_>, &Op, &[u8], &[u8]) -> Result<bool, Ended>;
 
 /// relational-match = DQUOTE ("gt" / "ge" / "lt" / "le" / "eq" / "ne") DQUOTE
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,7 +309,8 @@ impl<'a> Matcher<'a> {
             MatchType::Other(matches) => {
                 for key in &self.keys {
                     if matches(run, self.op, value, key)? {
-                        self.matched(run, value, vec![0..value.len()])?;
+                        let whole = 0..value.len();
+                        self.matched(run, value, std::slice::from_ref(&whole))?;
                         return Ok(true);
                     }
                 }
@@ -349,15 +353,19 @@ impl<'a> Matcher<'a> {
                 Compiled::Ere(ere) => {
                     run.charge(ere.cost(value.len()))?;
                     if ere.needle.may_be_in(&hay) {
-                        run.charge(ere.cost_of_building())?;
-                        ere.captures(value).map_err(|why| run.fault(self.op.pos, why))?
+                        let mut keep = true;
+                        if !ere.is_built() {
+                            run.charge(ere.cost_of_building())?;
+                            keep = run.script.keeps(ere.octets());
+                        }
+                        ere.captures(value, keep).map_err(|why| run.fault(self.op.pos, why))?
                     } else {
                         None
                     }
                 }
             };
             if let Some(ranges) = found {
-                self.matched(run, value, ranges)?;
+                self.matched(run, value, &ranges)?;
                 return Ok(true);
             }
         }
@@ -369,10 +377,11 @@ impl<'a> Matcher<'a> {
         &self,
         run: &mut Run<'a>,
         value: &[u8],
-        ranges: Vec<Range<usize>>,
+        ranges: &[Range<usize>],
     ) -> Result<(), Ended> {
         if self.sets {
-            run.set_match_values(ranges.into_iter().map(|r| value.get(r).unwrap_or_default()))?;
+            let values = ranges.iter().map(|r| value.get(r.clone()).unwrap_or_default());
+            run.set_match_values(values)?;
         }
         Ok(())
     }

@@ -42,18 +42,38 @@ impl Ere {
 
     /// The ranges of the whole match and its groups, at most `SIEVE_MATCH_VALUES`.
     ///
-    /// The error is words for the script's author.
-    pub fn captures(&self, value: &[u8]) -> Result<Option<Vec<Range<usize>>>, String> {
-        let regex = self.regex.get_or_init(|| build(&self.translated)).as_ref();
-        let Some(found) = regex.map_err(String::clone)?.captures(value) else { return Ok(None) };
+    /// With `keep` the automaton is kept for the next value.  The error is words for the script's
+    /// author.
+    pub fn captures(&self, value: &[u8], keep: bool) -> Result<Option<Vec<Range<usize>>>, String> {
+        let made;
+        let regex = match self.regex.get() {
+            Some(regex) => regex,
+            None if keep => self.regex.get_or_init(|| build(&self.translated)),
+            None => {
+                made = build(&self.translated);
+                &made
+            }
+        };
+        let Some(found) = regex.as_ref().map_err(String::clone)?.captures(value) else {
+            return Ok(None);
+        };
         let groups = found.iter().take(limits::SIEVE_MATCH_VALUES.size());
         Ok(Some(groups.map(|group| group.map_or(0..0, |m| m.range())).collect()))
     }
 
-    /// How much work is still to be done before a value can be looked at, in units of fuel.
+    /// True if its automaton is there.
+    pub fn is_built(&self) -> bool {
+        self.regex.get().is_some()
+    }
+
+    /// What the automaton takes once values have been looked at, in octets, roughly.
+    pub fn octets(&self) -> usize {
+        self.places.saturating_mul(PLACE_OCTETS_RUNNING).saturating_add(DFA_OCTETS)
+    }
+
+    /// How much work building the automaton is, in units of fuel.
     pub fn cost_of_building(&self) -> u64 {
-        let places = if self.regex.get().is_some() { 0 } else { self.places };
-        u64::try_from(places).unwrap_or(u64::MAX).saturating_mul(PLACE_FUEL)
+        u64::try_from(self.places).unwrap_or(u64::MAX).saturating_mul(PLACE_FUEL)
     }
 
     /// How much work a value of this length is, in units of fuel.
@@ -67,7 +87,7 @@ impl Ere {
 fn build(translated: &str) -> Result<Regex, String> {
     RegexBuilder::new(translated)
         .size_limit(limits::SIEVE_REGEX_MEMORY.size())
-        .dfa_size_limit(limits::SIEVE_REGEX_MEMORY.size())
+        .dfa_size_limit(DFA_OCTETS)
         .nest_limit(64)
         .build()
         .map_err(|e| match e {
@@ -80,6 +100,12 @@ const TOO_BIG: &str = "the regular expression needs too much memory";
 
 /// Memory that one character of an expression takes when it is built, roughly.
 const PLACE_OCTETS: usize = 64;
+
+/// The same when it runs: for each place the match values of two generations.
+const PLACE_OCTETS_RUNNING: usize = 1024;
+
+/// Memory for the deterministic automaton that is made on the way.
+const DFA_OCTETS: usize = 256 << 10;
 
 /// What building it costs.
 const PLACE_FUEL: u64 = 1024;
@@ -102,6 +128,8 @@ struct Translator<'a> {
     places: Vec<usize>,
     /// Places of what can be repeated.
     atom_places: usize,
+    /// How many groups have been opened that match variables show.
+    groups: usize,
 }
 
 fn translate(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
@@ -123,6 +151,7 @@ fn translate(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
         alternatives: false,
         places: vec![0],
         atom_places: 0,
+        groups: 0,
     };
     while let Some(c) = t.chars.next() {
         t.one(c)?;
@@ -157,10 +186,13 @@ impl Translator<'_> {
                 }
                 self.bare("(");
                 self.places.push(0);
-                if self.chars.next_if_eq(&'?').is_some() {
-                    if self.chars.next_if_eq(&':').is_none() {
-                        return Err("'(?' is only known as '(?:'".into());
-                    }
+                let plain = self.chars.next_if_eq(&'?').is_some();
+                if plain && self.chars.next_if_eq(&':').is_none() {
+                    return Err("'(?' is only known as '(?:'".into());
+                }
+                // A value that no match variable can have need not be kept track of.
+                self.groups = self.groups.saturating_add(usize::from(!plain));
+                if plain || self.groups >= limits::SIEVE_MATCH_VALUES.size() {
                     self.out.push_str("?:");
                 }
             }
@@ -464,7 +496,7 @@ mod tests {
 
     fn run(pattern: &str, value: &str) -> Option<Vec<String>> {
         let ere = Ere::new(pattern.as_bytes(), Fold::Ascii).unwrap_or_else(|e| panic!("{e}"));
-        let found = ere.captures(value.as_bytes()).unwrap()?;
+        let found = ere.captures(value.as_bytes(), true).unwrap()?;
         Some(found.into_iter().map(|r| value[r].to_string()).collect())
     }
 
@@ -482,6 +514,13 @@ mod tests {
     fn the_match_is_leftmost_first() {
         assert_eq!(run("(a|ab)(c|bcd)?", "abcd").unwrap(), ["abcd", "a", "bcd"]);
         assert_eq!(run("(a|ab)", "ab").unwrap(), ["a", "a"]);
+    }
+
+    #[test]
+    fn only_groups_that_match_variables_show_are_kept_track_of() {
+        let found = run(&"(a)".repeat(100), &"a".repeat(100)).unwrap();
+        assert_eq!(found.len(), limits::SIEVE_MATCH_VALUES.size());
+        assert!(found.iter().skip(1).all(|value| value == "a"));
     }
 
     #[test]
@@ -533,7 +572,7 @@ mod tests {
         let evil = Ere::new(b"^(a+)+$", Fold::None).unwrap();
         let value = format!("{}b", "a".repeat(1 << 20));
         let begun = std::time::Instant::now();
-        assert_eq!(evil.captures(value.as_bytes()), Ok(None));
+        assert_eq!(evil.captures(value.as_bytes(), false), Ok(None));
         assert!(begun.elapsed().as_secs() < 20);
     }
 }

@@ -270,10 +270,13 @@ pub struct Namespace {
     /// What stands before the dot, in lower case.
     pub name: &'static str,
     /// Where a variable lives that the script names; `None` if `get` answers it.
-    pub resolve: Option<fn(&mut Check<'_>, Pos, &str) -> Option<Variable>>,
+    pub resolve: Option<Resolve>,
     /// The value of a [`Variable::Space`]; `None` is the empty string.
     pub get: fn(&mut Run<'_>, &str) -> Option<Vec<u8>>,
 }
+
+/// Finds where a variable of a namespace lives; `None` after an error.
+pub type Resolve = fn(&mut Check<'_>, Pos, &str) -> Option<Variable>;
 
 impl std::fmt::Debug for Namespace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -93,6 +93,8 @@ fn run_addheader<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
     raw.extend_from_slice(b": ");
     raw.extend_from_slice(&encoded_word::encode(text, raw.len()));
     raw.extend_from_slice(b"\r\n");
+    // The others move.
+    run.charge_bytes(run.message.fields())?;
     run.message.add_field(&name, text.as_bytes(), raw, op.has("last"));
     Ok(Flow::Next)
 }
@@ -105,6 +107,7 @@ fn run_deleteheader<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended
     if never || listed(&set.header_protected, &name) || listed(&set.header_no_delete, &name) {
         return Ok(Flow::Next);
     }
+    run.charge_bytes(run.message.fields())?;
     let values: Vec<Vec<u8>> = run.message.values(&name).map(decoded).collect();
     let numbered: Vec<(usize, Vec<u8>)> = values.into_iter().enumerate().collect();
     let candidates = super::date::indexed(op, numbered);

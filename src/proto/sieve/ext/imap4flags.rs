@@ -86,16 +86,25 @@ fn changed<'a>(run: &mut Run<'a>, op: &'a Op, change: Change) -> Result<Flow<'a>
         Noted::Variables(variables) => {
             for variable in variables {
                 let old = flags(&[Cow::Owned(run.variable(variable))]);
+                charge(run, old.len(), given.len())?;
                 let new = flags_of(change(old, given.clone()));
                 run.set_variable(variable, new.join(&b' '));
             }
         }
         _ => {
+            charge(run, run.results.flags.len(), given.len())?;
             let old = std::mem::take(&mut run.results.flags);
             run.results.flags = flags_of(change(old, given));
         }
     }
     Ok(Flow::Next)
+}
+
+/// Charges for comparing each flag with each.
+fn charge(run: &mut Run<'_>, old: usize, given: usize) -> Result<(), Ended> {
+    let most = limits::SIEVE_FLAGS.size();
+    let all = old.saturating_add(given);
+    run.charge_bytes(all.saturating_mul(all.min(most)))
 }
 
 /// RFC 5232 4
