@@ -351,8 +351,9 @@ impl<'a> Matcher<'a> {
                     })
                 }
                 Compiled::Ere(ere) => {
-                    run.charge(ere.cost(value.len()))?;
+                    run.charge_bytes(value.len())?;
                     if ere.needle.may_be_in(&hay) {
+                        run.charge(ere.cost(value.len()))?;
                         let mut keep = true;
                         if !ere.is_built() {
                             run.charge(ere.cost_of_building())?;
