@@ -7,7 +7,7 @@
 use super::ast::{Arg, Node, Value as Raw};
 use super::check::Check;
 use super::code::{Given, Op, Text, Value};
-use super::compare::MatchType;
+use super::compare::{Compiled, MatchType};
 use super::fault::Pos;
 use super::language::{Shape, Tag, Verb, MATCHES};
 use super::template;
@@ -173,7 +173,12 @@ impl Check<'_> {
         if op.matching.compiles() {
             let compiled = given.constants().map(|key| op.matching.compile(key));
             match compiled.collect::<Result<Box<[_]>, _>>() {
-                Ok(compiled) if compiled.len() == given.texts().len() => {
+                Ok(mut compiled) if compiled.len() == given.texts().len() => {
+                    for key in &mut compiled {
+                        if let Compiled::Ere(ere) = key {
+                            ere.keep = self.may_keep(ere.octets());
+                        }
+                    }
                     op.matching.compiled = compiled;
                 }
                 // Keys with variables are compiled when their values are known.

@@ -11,7 +11,6 @@
 
 use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
 
 use super::ast::Node;
 use super::code::{Noted, Op, Script, Unit, Variable};
@@ -34,7 +33,8 @@ pub fn compile(
     library: &mut dyn Library,
 ) -> Result<Script, Vec<Error>> {
     let mut errors = Vec::new();
-    let mut shared = Shared { warnings: Vec::new(), globals: HashMap::new(), units: Vec::new() };
+    let mut shared =
+        Shared { warnings: Vec::new(), globals: HashMap::new(), units: Vec::new(), automata: 0 };
     shared.units.push(Wanted { location: Location::Personal, name: String::new(), by: None });
     let mut units = Vec::new();
     while let Some(wanted) = shared.units.get(units.len()) {
@@ -73,8 +73,7 @@ pub fn compile(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let (globals, warnings) = (shared.globals.len(), shared.warnings);
-    Ok(Script { units, globals, warnings, automata: AtomicUsize::new(0) })
+    Ok(Script { units, globals: shared.globals.len(), warnings: shared.warnings })
 }
 
 /// What the units of a script share while it is compiled.
@@ -82,6 +81,8 @@ struct Shared {
     warnings: Vec<Error>,
     globals: HashMap<String, usize>,
     units: Vec<Wanted>,
+    /// What the automata take that may be kept, in octets.
+    automata: usize,
 }
 
 /// An included script, and from where.
@@ -230,6 +231,16 @@ impl Check<'_> {
         if !self.errors.iter().any(|error| error.text == text) {
             self.error(pos, text);
         }
+    }
+
+    /// True if the script may keep one more automaton of this size.
+    pub(super) fn may_keep(&mut self, octets: usize) -> bool {
+        let sum = self.shared.automata.saturating_add(octets);
+        let fits = sum <= limits::SIEVE_AUTOMATA.size();
+        if fits {
+            self.shared.automata = sum;
+        }
+        fits
     }
 
     /// Reports what is no mistake but probably not meant.

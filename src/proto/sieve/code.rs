@@ -4,13 +4,11 @@
 //! threads and kept between deliveries.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::compare::Matching;
 use super::fault::{Error, Pos};
 use super::language::{Tag, Verb};
 use super::octets::Octets;
-use crate::proto::limits;
 
 /// A compiled script with those it includes.
 #[derive(Debug)]
@@ -21,17 +19,6 @@ pub struct Script {
     pub globals: usize,
     /// What deserves a remark but is no error.
     pub warnings: Vec<Error>,
-    /// What the automata of its expressions take that are kept, in octets.
-    pub automata: AtomicUsize,
-}
-
-impl Script {
-    /// True if an automaton of this size may be kept too; it counts from now on.
-    pub fn keeps(&self, octets: usize) -> bool {
-        let most = limits::SIEVE_AUTOMATA.size();
-        let fits = |kept: usize| Some(kept.saturating_add(octets)).filter(|sum| *sum <= most);
-        self.automata.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
-    }
 }
 
 /// One script's text, compiled.

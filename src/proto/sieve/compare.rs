@@ -354,12 +354,8 @@ impl<'a> Matcher<'a> {
                     run.charge_bytes(value.len())?;
                     if ere.needle.may_be_in(&hay) {
                         run.charge(ere.cost(value.len()))?;
-                        let mut keep = true;
-                        if !ere.is_built() {
-                            run.charge(ere.cost_of_building())?;
-                            keep = run.script.keeps(ere.octets());
-                        }
-                        ere.captures(value, keep).map_err(|why| run.fault(self.op.pos, why))?
+                        run.charge(ere.cost_of_building())?;
+                        ere.captures(value).map_err(|why| run.fault(self.op.pos, why))?
                     } else {
                         None
                     }

@@ -32,6 +32,8 @@ pub struct Ere {
     pub needle: Needle,
     regex: OnceLock<Result<Regex, String>>,
     places: usize,
+    /// The automaton is kept for the next value.
+    pub keep: bool,
 }
 
 impl Ere {
@@ -42,13 +44,12 @@ impl Ere {
 
     /// The ranges of the whole match and its groups, at most `SIEVE_MATCH_VALUES`.
     ///
-    /// With `keep` the automaton is kept for the next value.  The error is words for the script's
-    /// author.
-    pub fn captures(&self, value: &[u8], keep: bool) -> Result<Option<Vec<Range<usize>>>, String> {
+    /// The error is words for the script's author.
+    pub fn captures(&self, value: &[u8]) -> Result<Option<Vec<Range<usize>>>, String> {
         let made;
         let regex = match self.regex.get() {
             Some(regex) => regex,
-            None if keep => self.regex.get_or_init(|| build(&self.translated)),
+            None if self.keep => self.regex.get_or_init(|| build(&self.translated)),
             None => {
                 made = build(&self.translated);
                 &made
@@ -61,19 +62,15 @@ impl Ere {
         Ok(Some(groups.map(|group| group.map_or(0..0, |m| m.range())).collect()))
     }
 
-    /// True if its automaton is there.
-    pub fn is_built(&self) -> bool {
-        self.regex.get().is_some()
-    }
-
     /// What the automaton takes once values have been looked at, in octets, roughly.
     pub fn octets(&self) -> usize {
         self.places.saturating_mul(PLACE_OCTETS_RUNNING).saturating_add(DFA_OCTETS)
     }
 
-    /// How much work building the automaton is, in units of fuel.
+    /// How much work is to be done before a value can be looked at, in units of fuel.
     pub fn cost_of_building(&self) -> u64 {
-        u64::try_from(self.places).unwrap_or(u64::MAX).saturating_mul(PLACE_FUEL)
+        let places = if self.regex.get().is_some() { 0 } else { self.places };
+        u64::try_from(places).unwrap_or(u64::MAX).saturating_mul(PLACE_FUEL)
     }
 
     /// How much work a value of this length is, in units of fuel.
@@ -166,6 +163,7 @@ fn translate(pattern: &[u8], fold: Fold) -> Result<Ere, String> {
         needle: Needle::longest(runs, fold),
         regex: OnceLock::new(),
         places: t.places.iter().sum(),
+        keep: false,
     })
 }
 
@@ -496,7 +494,7 @@ mod tests {
 
     fn run(pattern: &str, value: &str) -> Option<Vec<String>> {
         let ere = Ere::new(pattern.as_bytes(), Fold::Ascii).unwrap_or_else(|e| panic!("{e}"));
-        let found = ere.captures(value.as_bytes(), true).unwrap()?;
+        let found = ere.captures(value.as_bytes()).unwrap()?;
         Some(found.into_iter().map(|r| value[r].to_string()).collect())
     }
 
@@ -572,7 +570,7 @@ mod tests {
         let evil = Ere::new(b"^(a+)+$", Fold::None).unwrap();
         let value = format!("{}b", "a".repeat(1 << 20));
         let begun = std::time::Instant::now();
-        assert_eq!(evil.captures(value.as_bytes(), false), Ok(None));
+        assert_eq!(evil.captures(value.as_bytes()), Ok(None));
         assert!(begun.elapsed().as_secs() < 20);
     }
 }

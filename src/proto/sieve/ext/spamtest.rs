@@ -115,7 +115,7 @@ fn extract(run: &Run<'_>, field: &str, expression: Option<&str>) -> Option<Strin
         None => 0..value.len(),
         Some(expression) => {
             let ere = Ere::new(expression.as_bytes(), Fold::Ascii).ok()?;
-            let mut groups = ere.captures(&value, true).ok()??.into_iter();
+            let mut groups = ere.captures(&value).ok()??.into_iter();
             let whole = groups.next()?;
             groups.next().unwrap_or(whole)
         }
