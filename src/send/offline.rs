@@ -12,10 +12,11 @@ use crate::proto::addr::{Charset, Mailbox};
 use crate::proto::cursor::Cursor;
 use crate::proto::date::DateTime;
 use crate::proto::dsn::{Action, Diagnostic, Recipient, Report};
+use crate::proto::mime::split;
 use crate::proto::smtp::command::Ret;
 use crate::proto::smtp::reply::Enhanced;
 use crate::sys::errno::reason;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where they are kept.
 pub const DIRECTORY: &str = "/var/spool/rmail/offline";
@@ -59,10 +60,51 @@ pub fn send(socket: &Path, path: &Path) -> Result<(), Failed> {
             }
             Err(failed) => return Err(failed),
         };
-        if !refused.is_empty() {
-            report(socket, path, &mail, &refused)?;
+        let wanted = mail.notify.as_ref().is_none_or(|n| n.contains("FAILURE"));
+        if !refused.is_empty() && wanted {
+            // Whoever has it must not get it again, whatever comes of the report.
+            let left = refused.iter().map(|(r, _)| r.clone()).collect::<Vec<_>>();
+            let rest = (left.len() < mail.recipients.len()).then(|| keep_for(path, &mail, left));
+            let place = rest.transpose()?;
+            let place = place.as_deref().unwrap_or(path);
+            let whole = mail.ret.as_deref() != Some("HDRS");
+            let told = match report(socket, path, &mail, &refused, whole) {
+                // Too large, perhaps.
+                Err(Failed::Refused(_)) if whole => report(socket, path, &mail, &refused, false),
+                told => told,
+            };
+            match told {
+                Ok(()) => {}
+                // Nobody can be told: as with a notification that fails.
+                Err(Failed::Refused(_)) => {}
+                Err(failed) => return Err(failed),
+            }
+            if place != path {
+                remove(place)?;
+                return Ok(());
+            }
         }
     }
+    remove(path)
+}
+
+/// The message for these recipients alone, in the place of the whole.
+fn keep_for(path: &Path, mail: &Mail, recipients: Vec<String>) -> Result<PathBuf, Failed> {
+    let kept = Kept {
+        sender: mail.sender.clone(),
+        recipients,
+        notify: mail.notify.clone(),
+        ret: mail.ret.clone(),
+        envid: mail.envid.clone(),
+        message: mail.message.clone(),
+    };
+    let directory = path.parent().unwrap_or(Path::new(DIRECTORY));
+    let place = offline::write(directory, &kept).map_err(|e| Failed::Temporary(e.to_string()))?;
+    remove(path)?;
+    Ok(place)
+}
+
+fn remove(path: &Path) -> Result<(), Failed> {
     std::fs::remove_file(path)
         .map_err(|e| Failed::Temporary(format!("{}: {}", path.display(), reason(&e))))
 }
@@ -73,6 +115,7 @@ fn report(
     path: &Path,
     mail: &Mail,
     refused: &[(String, String)],
+    whole: bool,
 ) -> Result<(), Failed> {
     let server = session::server_name(socket)?;
     let mailbox = |address: &str| {
@@ -99,6 +142,7 @@ fn report(
         })
         .collect();
     let unique = path.file_name().unwrap_or_default().to_string_lossy();
+    let text = if whole { &mail.message[..] } else { split(&mail.message).0 };
     let report = Report {
         host: &server,
         to: &sender,
@@ -109,10 +153,10 @@ fn report(
         arrival: now,
         now,
         unique: &unique,
-        returned: Ret::Full,
-        eight_bit: !mail.message.is_ascii(),
+        returned: if whole { Ret::Full } else { Ret::Hdrs },
+        eight_bit: !text.is_ascii(),
     };
-    let message = [&report.head()[..], &mail.message, &report.tail()].concat();
+    let message = [&report.head()[..], text, &report.tail()].concat();
     let recipients = vec![sender.to_string()];
     let back = Mail {
         sender: String::new(),

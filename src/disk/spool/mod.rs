@@ -250,7 +250,6 @@ impl Spool {
     /// Reads a committed message's head and log.  What stands behind the last
     /// whole record is cut off: [`Loaded::cut`] tells how much.
     pub fn load(&self, qid: Qid) -> Result<Loaded, SpoolError> {
-        self.qids.seen(qid);
         let path = self.queue(qid);
         let _serial = self.serial(qid);
         let file = OpenOptions::new().read(true).write(true).open(&path);
@@ -259,6 +258,8 @@ impl Spool {
         if head.qid != qid {
             return Err(SpoolError::Damaged("another message's name"));
         }
+        // Not before: an administrator may ask for any id.
+        self.qids.seen(qid);
         let keys = head.keys(&self.masters)?;
         if head.log < u64::try_from(HEAD).unwrap_or(u64::MAX) {
             return Err(SpoolError::Damaged("no log"));

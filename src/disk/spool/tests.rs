@@ -272,3 +272,14 @@ fn a_message_never_takes_the_place_of_another() {
     assert_eq!(fs::read(&name).unwrap(), b"another");
     assert!(names(&spool, "incoming").is_empty());
 }
+
+#[test]
+fn asking_for_an_id_that_is_none_moves_no_others() {
+    let dir = TestDir::new();
+    let spool = Spool::open(dir.path(), None).unwrap();
+    let last = Qid::from_bits((1 << 60) - 1).unwrap();
+    assert_eq!(spool.load(last), Err(SpoolError::Gone));
+    let qid = spool.publish(ready(&spool)).unwrap();
+    assert_eq!(Qid::parse(qid.to_string().as_bytes()), Some(qid));
+    assert!(spool.load(qid).is_ok() && qid < last);
+}

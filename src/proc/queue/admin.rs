@@ -366,7 +366,8 @@ impl Shared {
                 Event::Idle => {
                     let now = self.now();
                     let due = queue.sched.sleep(now).is_some_and(|d| d.is_zero());
-                    jobs == 0 && (!due || !queue.paused.is_empty())
+                    let told = queue.untold.is_empty();
+                    jobs == 0 && told && (!due || !queue.paused.is_empty())
                 }
             };
             if ready && come {

@@ -220,7 +220,8 @@ impl Shared {
 
     /// Writes the messages that deliveries brought forth; a delivery whose
     /// messages cannot be written is one that did not happen yet.
-    pub(super) fn inject_all(&self, qid: Qid, all: &mut [Settled]) -> Vec<Qid> {
+    /// Gives them with the recipient that each is of.
+    pub(super) fn inject_all(&self, qid: Qid, all: &mut [Settled]) -> Vec<(u32, Qid)> {
         let mut written = Vec::new();
         for one in all {
             if one.inject.is_empty() {
@@ -229,7 +230,7 @@ impl Shared {
             let addresses = std::mem::take(&mut one.inject);
             match self.inject(qid, one.rcpt, &addresses) {
                 Ok((ids, refused)) => {
-                    written.extend(ids);
+                    written.extend(ids.into_iter().map(|id| (one.rcpt, id)));
                     if let Some(why) = refused {
                         *one = Settled::ours(one.rcpt, How::Never, 7, 1, why);
                     }

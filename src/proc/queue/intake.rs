@@ -28,13 +28,17 @@ use crate::proto::limits;
 use crate::proto::smtp::command::{Notify, Orcpt, Ret};
 use crate::proto::smtp::edit::{Edit, Edits};
 use crate::sys::errno::SysError;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Messages that are being written at a time: more than smtp has connections.
 const DRAFTS: usize = 4096;
+/// How long smtp waits for the answer to a commit, and some more.
+const ASKED: Duration = Duration::from_secs(330);
+/// Commits that are remembered for that time: more than smtp has sessions.
+const COMMITTED: usize = 65_536;
 /// How long the answer to `Resume` may wait for a commit: less than smtp waits.
 const RESUME: Duration = Duration::from_secs(20);
 
@@ -45,6 +49,19 @@ pub struct Drafts {
     open: HashMap<Qid, (Draft, Since)>,
     /// Their commit is in work.
     committing: HashSet<Qid>,
+    /// Those of the last minutes, oldest first: they may be delivered and gone
+    /// when smtp asks for an answer that was lost with its channel.
+    committed: VecDeque<(Since, Qid)>,
+}
+
+impl Drafts {
+    fn note_committed(&mut self, qid: Qid) {
+        let old = |(since, _): &(Since, Qid)| since.elapsed() > ASKED;
+        while self.committed.len() >= COMMITTED || self.committed.front().is_some_and(old) {
+            self.committed.pop_front();
+        }
+        self.committed.push_back((Since::now(), qid));
+    }
 }
 
 /// Serves smtp.
@@ -92,6 +109,8 @@ impl Serve for Server {
             let mut drafts = lock::lock(&self.shared.drafts);
             drafts.committing.remove(&qid);
             drafts.open.remove(&qid);
+            drop(drafts);
+            self.shared.committed.notify_all();
         }
     }
 
@@ -190,6 +209,7 @@ impl Shared {
         let state = State::fold(&records).ok_or(Refused::Failed)?;
         let ready = draft.complete(end, &records).map_err(|e| refused(&e))?;
         self.spool.publish(ready).map_err(|e| refused(&e))?;
+        lock::lock(&self.drafts).note_committed(qid);
         Counts::add(&self.counts.accepted, 1);
         self.keep(qid, Kept::new(created, message.body, state, false));
         Ok(())
@@ -215,11 +235,12 @@ impl Shared {
             }
             drafts = lock::wait_for(&self.committed, drafts, deadline.left());
         }
+        let recent: HashSet<Qid> = drafts.committed.iter().map(|(_, qid)| *qid).collect();
         drop(drafts);
         let committed: Vec<String> = asked
             .iter()
             .filter(|qid| match self.spool.is_committed(**qid) {
-                Ok(yes) => yes || self.queue().messages.contains_key(qid),
+                Ok(yes) => yes || recent.contains(qid) || self.queue().messages.contains_key(qid),
                 Err(e) => {
                     self.trouble("intake", **qid, &e);
                     false

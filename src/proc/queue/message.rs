@@ -36,6 +36,9 @@ pub struct Kept {
     pub untold: Vec<Settled>,
     /// Since when the first of them waits.
     pub untold_since: Option<Since>,
+    /// Messages that it brought forth, recorded, which the disk did not let
+    /// become visible yet: until it does the message stays.
+    pub unpublished: Vec<Qid>,
 }
 
 impl Kept {
@@ -53,6 +56,7 @@ impl Kept {
             unsent: BTreeMap::new(),
             untold: Vec::new(),
             untold_since: None,
+            unpublished: Vec::new(),
         }
     }
 

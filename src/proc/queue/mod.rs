@@ -94,6 +94,10 @@ pub struct Queue {
     paused: HashSet<Class>,
     /// Messages of which senders are to be told something ([`Kept::untold`]).
     untold: BTreeSet<Qid>,
+    /// Messages with something to be published ([`Kept::unpublished`]).
+    unpublished: BTreeSet<Qid>,
+    /// A thread is at work on those of these two that are overdue.
+    catching_up: Option<Since>,
     /// mta is being restarted.
     mta_down: bool,
     /// How many channels to mta there have been: whoever finds one broken says
@@ -142,6 +146,8 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
             loaded: false,
             paused: HashSet::new(),
             untold: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
+            catching_up: None,
             mta_down: true,
             mta_lives: 0,
         }),

@@ -139,7 +139,8 @@ impl Shared {
         // Those of which it had not said yet what became of them.
         let open: Vec<u32> = {
             let queue = self.queue();
-            queue.sched.busy(job.qid).filter(|n| job.rcpts.contains(n)).collect()
+            let in_work = |n: &u32| queue.sched.is_in_work(Id { qid: job.qid, rcpt: *n });
+            job.rcpts.iter().copied().filter(in_work).collect()
         };
         self.settle(job.qid, open.iter().copied().map(died).collect());
         let now = self.now();
@@ -208,17 +209,23 @@ impl Shared {
 
     /// mta says what became of some recipients.
     fn report(self: &Arc<Self>, id: u64, results: Vec<Report>, last: bool, back: Back) {
-        let job = {
+        // A recipient is reported once: mta repeats what it hears no answer to, and
+        // may die while this is written down.
+        let (job, results) = {
             let mut remote = lock::lock(&self.remote);
+            let Some(job) = remote.jobs.get_mut(&id) else {
+                return back.reply(&Answer::Recorded, None);
+            };
+            let known = |r: &Report| job.rcpts.contains(&r.number);
+            let results: Vec<Report> = results.into_iter().filter(known).collect();
+            let whole = job.clone();
+            job.rcpts.retain(|n| results.iter().all(|r| r.number != *n));
             if last {
-                remote.jobs.remove(&id)
-            } else {
-                remote.jobs.get(&id).cloned()
+                remote.jobs.remove(&id);
             }
+            (whole, results)
         };
-        let Some(job) = job else { return back.reply(&Answer::Recorded, None) };
-        let known = |r: &Report| job.rcpts.contains(&r.number);
-        let mut settled: Vec<Settled> = results.into_iter().filter(known).map(settled).collect();
+        let mut settled: Vec<Settled> = results.into_iter().map(settled).collect();
         self.forward_after(job.qid, &mut settled);
         let answered = settled.iter().any(|s| matches!(s.how, How::Relayed(_)));
         let written = settled.is_empty() || self.settle(job.qid, settled);

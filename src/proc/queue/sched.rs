@@ -307,6 +307,11 @@ impl Sched {
         self.entries.range(all).filter(move |(_, e)| busy(e)).map(|(id, _)| id.rcpt)
     }
 
+    /// True if a job has it, and its fate is not known.
+    pub fn is_in_work(&self, id: Id) -> bool {
+        self.entries.get(&id).is_some_and(|e| e.state == State::InWork)
+    }
+
     /// True if a recipient that is not delivered now never will be.
     pub fn is_over(&self, id: Id, now: Now) -> bool {
         self.entries.get(&id).is_none_or(|e| now.mono.saturating_sub(e.born) >= e.ttl)

@@ -19,6 +19,7 @@ use crate::disk::spool::record::{End, Record};
 use crate::disk::spool::state::Recipient;
 use crate::disk::spool::SpoolError;
 use crate::proc::queue::bounce::Notice;
+use crate::proc::queue::message::Kept;
 use crate::proc::queue::sched::{Id, Next};
 use crate::proc::queue::{Counts, Queue, Shared};
 use crate::proto::dsn::Action;
@@ -111,7 +112,7 @@ impl Shared {
         self.note_unsent(qid, &all);
         let brings = |one: &&Settled| !one.inject.is_empty();
         let injecting: Vec<u32> = all.iter().filter(brings).map(|one| one.rcpt).collect();
-        let mut ids = self.inject_all(qid, &mut all);
+        let mut injected = self.inject_all(qid, &mut all);
         let at = self.now();
         let mut records = Vec::new();
         let (mut delivered, mut failed, mut notices) = (Vec::new(), Vec::new(), Vec::new());
@@ -195,15 +196,22 @@ impl Shared {
         drop(queue);
         Counts::add(&self.counts.delivered, delivered.len());
         Counts::add(&self.counts.failed, failed.len());
+        let mut ids = Vec::new();
         match self.notify(qid, &notices) {
-            Ok(mut more) => ids.append(&mut more),
+            Ok(more) => ids = more,
             Err(why) => {
-                // Without its notification nothing may fail for good.
+                // Without its notification nothing may fail for good, nor what
+                // came of it be sent on: the next attempt does both.
                 self.trouble("bounce", qid, &why);
+                let (gone, stay): (Vec<_>, Vec<_>) =
+                    injected.into_iter().partition(|(rcpt, _)| failed.contains(rcpt));
+                self.discard(&gone.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+                injected = stay;
                 self.keep_failed(qid, &failed, &mut records);
                 (failed, warned) = (Vec::new(), Vec::new());
             }
         }
+        ids.extend(injected.into_iter().map(|(_, id)| id));
         if ids.is_empty() {
             for (rcpts, end) in [(&delivered, End::Delivered), (&failed, End::Failed)] {
                 if !rcpts.is_empty() {
@@ -320,7 +328,10 @@ impl Shared {
             delivered.retain(|n| !injecting.contains(n));
             self.keep_failed(qid, &again, &mut Vec::new());
         } else if !ids.is_empty() {
-            self.publish(qid, &ids);
+            if let Some(kept) = self.queue().messages.get_mut(&qid) {
+                kept.unpublished.extend_from_slice(&ids);
+            }
+            self.publish(qid);
         }
         let mut queue = self.queue();
         let mut finished = false;
@@ -338,7 +349,7 @@ impl Shared {
                 kept.owed.extend(&delivered);
                 kept.maybe = true;
             }
-            finished = kept.state.is_finished();
+            finished = kept.state.is_finished() && kept.unpublished.is_empty();
         }
         let gone: &[u32] = if written { &failed } else { &[] };
         for rcpt in delivered.iter().chain(gone) {
@@ -359,6 +370,7 @@ impl Shared {
         }
         let mut queue = self.queue();
         queue.untold.remove(&qid);
+        queue.unpublished.remove(&qid);
         let known = queue.messages.remove(&qid).is_some();
         drop(queue);
         if known {
@@ -367,15 +379,34 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Makes spawned messages visible and takes them in.
-    pub(super) fn publish(&self, qid: Qid, ids: &[Qid]) {
-        if let Err(e) = self.spool.publish_spawned(ids) {
-            // The record stands: the next start publishes them.
-            self.trouble("spool", qid, &e);
-            return;
+    /// Makes spawned messages visible and takes them in.  What the disk refuses
+    /// is tried again, and keeps the message whose record names it.
+    fn publish(&self, qid: Qid) {
+        let ids = self.queue().messages.get(&qid).map(|k| k.unpublished.clone());
+        let ids = ids.unwrap_or_default();
+        let published = self.spool.publish_spawned(&ids);
+        let mut queue = self.queue();
+        if let Err(e) = published {
+            queue.unpublished.insert(qid);
+            drop(queue);
+            return self.trouble("spool", qid, &e);
         }
+        queue.unpublished.remove(&qid);
+        if let Some(kept) = queue.messages.get_mut(&qid) {
+            kept.unpublished.retain(|id| !ids.contains(id));
+        }
+        drop(queue);
         for id in ids {
-            self.take_in(*id, false);
+            self.take_in(id, false);
+        }
+    }
+
+    /// Publishes what could not be, and finishes a message that stayed for that.
+    pub(super) fn publish_again(&self, qid: Qid) {
+        self.publish(qid);
+        let done = |kept: &Kept| kept.state.is_finished() && kept.unpublished.is_empty();
+        if self.queue().messages.get(&qid).is_some_and(done) {
+            self.finish(qid);
         }
     }
 

@@ -2,6 +2,7 @@
 //! does it.  Local deliveries have a thread each while they last, bounded by
 //! the schedule; jobs for mta are sent and reported later.
 
+use crate::base::clock::Since;
 use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log;
@@ -20,6 +21,9 @@ use std::time::Duration;
 /// between may have been cut short of what a stopped machine slept through.
 const TICK: Duration = Duration::from_secs(60);
 
+/// How often what is overdue is looked after.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// Starts the loop.
 pub fn start(shared: &Arc<Shared>) -> Result<(), SysError> {
     spawn("work", shared, run)
@@ -36,13 +40,19 @@ fn run(shared: &Arc<Shared>) {
         let job = if queue.resumed { queue.sched.next(now) } else { None };
         let Some(job) = job else {
             let overdue = Shared::overdue(&queue);
-            if !overdue.is_empty() {
+            let unpublished: Vec<Qid> = queue.unpublished.iter().copied().collect();
+            // One thread at a time, and not without end at a disk that is full.
+            let rests = queue.catching_up.is_some_and(|since| since.elapsed() < AGAIN);
+            let some = !overdue.is_empty() || !unpublished.is_empty();
+            if some && !rests {
+                queue.catching_up = Some(Since::now());
                 drop(queue);
-                settle_overdue(shared, overdue);
+                catch_up(shared, overdue, unpublished);
                 queue = shared.queue();
             }
             let sleep = if queue.resumed { queue.sched.sleep(now) } else { None };
-            let sleep = sleep.unwrap_or(TICK).clamp(Duration::from_millis(1), TICK);
+            let most = if queue.unpublished.is_empty() { TICK } else { AGAIN };
+            let sleep = sleep.unwrap_or(TICK).clamp(Duration::from_millis(1), most);
             drop(lock::wait_for(&shared.changed, queue, Some(sleep)));
             continue;
         };
@@ -51,11 +61,12 @@ fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// Tells of failures that nothing else will tell of; a thread that cannot be had
-/// is tried for again at the next look.
-fn settle_overdue(shared: &Arc<Shared>, overdue: Vec<Qid>) {
+/// Tells of failures that nothing else will tell of, and publishes what the disk
+/// did not take; a thread that cannot be had is tried for again.
+fn catch_up(shared: &Arc<Shared>, overdue: Vec<Qid>, unpublished: Vec<Qid>) {
     let settle = move |shared: &Arc<Shared>| {
         overdue.iter().for_each(|qid| shared.settle_untold(*qid));
+        unpublished.iter().for_each(|qid| shared.publish_again(*qid));
     };
     if let Err(e) = spawn("overdue", shared, settle) {
         log::crit!("overdue", error = log::Show(&e));
