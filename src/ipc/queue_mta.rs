@@ -5,6 +5,9 @@
 //! disk.  Reports come recipient by recipient or many at once, as the remote
 //! host answers; `last` ends the job, and recipients that it left out were not
 //! tried.  If mta dies, its jobs were not tried either, as far as anybody knows.
+//!
+//! The first on each channel is [`Ask::Hello`]: only mta knows whether it is the
+//! one that got jobs on the channel before, and which of them arrived.
 
 pub use crate::ipc::queue_store::Body;
 
@@ -59,6 +62,8 @@ crate::wire! {
     /// mta to queue.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub enum Ask {
+        /// Which mta this is, and the jobs that it has.  No job is sent before.
+        Hello { life: u64, jobs: Vec<u64> },
         /// What became of some recipients of a job.
         Report { id: u64, results: Vec<Report>, last: bool },
     }

@@ -7,6 +7,7 @@
 //! our side is temporary too.
 
 use crate::base::clock::Deadline;
+use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::base::stream::Stream;
 use crate::disk::spool::head::Key as BodyKey;
@@ -60,20 +61,17 @@ impl Open<'_> {
         self.reported |= last;
         let ask = Ask::Report { id: self.job.id, results, last };
         loop {
-            match self.shared.queue.call(&ask, self.shared.soon()) {
-                Ok(_) => return,
-                // It may be stopped.  What it hears twice means what it means once,
-                // but a job of which it hears nothing would never end.
-                Err(e @ (CallError::Timeout | CallError::Busy)) => {
-                    log::warn!("report", qid = self.job.qid.as_str(), error = Show(&e));
-                    std::thread::sleep(AGAIN);
-                }
-                Err(e) => {
-                    // queue was restarted: it gives the job anew.
-                    log::warn!("report", qid = self.job.qid.as_str(), error = Show(&e));
-                    return;
-                }
+            // What queue hears twice means what it means once, and one that was
+            // restarted knows nothing of it and gives the job anew.
+            match self.shared.queue.call_again(&ask, self.shared.soon()) {
+                Ok(_) => break,
+                Err(e) => log::warn!("report", qid = self.job.qid.as_str(), error = Show(&e)),
             }
+            // It may be stopped; but a job of which it hears nothing never ends.
+            std::thread::sleep(AGAIN);
+        }
+        if last {
+            lock::lock(&self.shared.working).remove(&self.job.id);
         }
     }
 
@@ -112,6 +110,22 @@ impl<'a> Open<'a> {
 }
 
 impl Shared {
+    /// Tells queue on a fresh channel which jobs this process has.
+    pub(super) fn hello(&self) {
+        loop {
+            let jobs = lock::lock(&self.working).iter().copied().collect();
+            match self.queue.call(&Ask::Hello { life: self.life, jobs }, self.soon()) {
+                Ok(_) => return,
+                Err(CallError::PeerGone) => {
+                    // The channel that comes next has a greeting of its own.
+                    return;
+                }
+                Err(e) => log::warn!("hello", error = Show(&e)),
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
     /// Reports a job that could not be begun: it is tried again later.
     pub(super) fn give_back(&self, job: &Job, why: &str) {
         Open::of(self, job).all(Outcome::Temp { subject: 3, detail: 2 }, why);

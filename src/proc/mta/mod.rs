@@ -6,7 +6,8 @@
 //! (connections that wait for another).  The remote side is hostile.
 //!
 //! Jobs run on a bounded number of threads.  Shared state, in lock order:
-//! `snapshot`, `idle`; neither is held while a network or process is waited for.
+//! `snapshot`, `idle`, `working`; none is held while a network or process is
+//! waited for.
 
 mod idle;
 mod job;
@@ -18,6 +19,7 @@ mod transact;
 mod tests;
 
 use crate::base::clock::Deadline;
+use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log;
 use crate::base::tls;
@@ -34,6 +36,7 @@ use crate::proc::start::{Child, Events, Greeted, StartError};
 use crate::proc::table::Kind;
 use idle::Idle;
 use policy::Snapshot;
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +52,10 @@ pub struct Shared {
     idle: Mutex<Idle>,
     counts: Counts,
     turn: AtomicU64,
+    /// Tells this process from its predecessor.
+    life: u64,
+    /// The jobs that queue gave and has no last report of.
+    working: Mutex<HashSet<u64>>,
 }
 
 /// For `show stats`.
@@ -71,6 +78,8 @@ impl Shared {
             idle: Mutex::default(),
             counts: Counts::default(),
             turn: AtomicU64::new(0),
+            life: crate::sys::rand::u64(),
+            working: Mutex::default(),
         }
     }
 
@@ -99,6 +108,7 @@ impl Serve for Server {
             // More privileged than we are, and broken.
             log::fatal("mta", "malformed job of queue");
         };
+        lock::lock(&shared.working).insert(job.id);
         let shared = Arc::clone(shared);
         let work = move || match fd {
             Some(fd) => shared.run(*job, fd),
@@ -107,6 +117,16 @@ impl Serve for Server {
         if !pool.submit(work) {
             // More jobs than queue may ever give; it gives them anew.
             log::fatal("mta", "more jobs than there is room for");
+        }
+    }
+
+    fn attached(&self) {
+        let Some((shared, _)) = self.0.get() else { return };
+        let shared = Arc::clone(shared);
+        let thread = std::thread::Builder::new().name("hello".into()).stack_size(STACK);
+        if let Err(e) = thread.spawn(move || shared.hello()) {
+            // queue would give no job: the next mta may have better luck.
+            log::fatal("mta", &format!("no thread to greet queue: {e}"));
         }
     }
 }

@@ -42,13 +42,20 @@ impl Serve for Lookup {
     fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
 }
 
-/// Keeps reports.
-struct Queue(Mutex<Sender<(Vec<Report>, bool)>>);
+/// Keeps reports, and the jobs of greetings.
+struct Queue(Mutex<(Sender<Reports>, Sender<Vec<u64>>)>);
+
+/// Some of a job, and whether they are the last.
+type Reports = (Vec<Report>, bool);
 
 impl Serve for Queue {
     fn request(&self, payload: Vec<u8>, _: Option<OwnedFd>, back: Back) {
-        let Ask::Report { results, last, .. } = Ask::from_bytes(&payload).unwrap();
-        lock::lock(&self.0).send((results, last)).unwrap();
+        let to = lock::lock(&self.0);
+        match Ask::from_bytes(&payload).unwrap() {
+            Ask::Report { results, last, .. } => to.0.send((results, last)).unwrap(),
+            // A test that does not want them is over early.
+            Ask::Hello { jobs, .. } => drop(to.1.send(jobs)),
+        }
         back.reply(&Answer::Recorded, None);
     }
     fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
@@ -57,7 +64,8 @@ impl Serve for Queue {
 struct Mta {
     queue: Peer<Down, ()>,
     _lookup: Peer<(), LookupAnswer>,
-    reports: Receiver<(Vec<Report>, bool)>,
+    reports: Receiver<Reports>,
+    hellos: Receiver<Vec<u64>>,
     shared: Arc<Shared>,
     dir: TestDir,
 }
@@ -77,7 +85,8 @@ impl Mta {
         let pool = Pool::start("job", 4, 64).unwrap();
         assert!(server.0.set((Arc::clone(&shared), pool)).is_ok());
         let (to, reports) = channel();
-        let queue: Peer<Down, ()> = Peer::new("mta", Arc::new(Queue(Mutex::new(to))));
+        let (greet, hellos) = channel();
+        let queue: Peer<Down, ()> = Peer::new("mta", Arc::new(Queue(Mutex::new((to, greet)))));
         let lookup: Peer<(), LookupAnswer> = Peer::new("mta", Arc::new(Lookup(routes)));
         let (a, b) = fdpass::socketpair().unwrap();
         queue.attach(a).unwrap();
@@ -85,7 +94,7 @@ impl Mta {
         let (a, b) = fdpass::socketpair().unwrap();
         lookup.attach(a).unwrap();
         shared.lookup.attach(b).unwrap();
-        Mta { queue, _lookup: lookup, reports, shared, dir: TestDir::new() }
+        Mta { queue, _lookup: lookup, reports, hellos, shared, dir: TestDir::new() }
     }
 
     fn to(sinks: &[(&Sink, Scheme)]) -> Mta {
@@ -108,8 +117,14 @@ impl Mta {
         Mta::new(Box::new(move |_| Ok(Route { hosts: hosts.clone(), sources: vec![] })), cas)
     }
 
-    /// Gives a job; the message is `text`.
+    /// Gives a job, and waits for the reports; the message is `text`.
     fn send(&self, text: &str, rcpts: &[&str], change: impl Fn(&mut Job)) -> Vec<Report> {
+        self.give(text, rcpts, change);
+        self.reported(rcpts.len())
+    }
+
+    /// Gives a job.
+    fn give(&self, text: &str, rcpts: &[&str], change: impl Fn(&mut Job)) {
         let path = self.dir.path().join(format!("m{}", crate::sys::rand::u32()));
         let file = crate::sys::file::create_new(&path, 0o600).unwrap();
         file.set_len(HEAD as u64).unwrap();
@@ -135,11 +150,14 @@ impl Mta {
             body: Body { key: *key.expose(), len: end.body, edits: vec![] },
         };
         change(&mut job);
-        let n = job.rcpts.len();
         let down = Down::Job { job: Box::new(job) };
         self.queue
             .tell(&down, Some(file.as_fd()), Deadline::after(Duration::from_secs(20)))
             .unwrap();
+    }
+
+    /// The reports for so many recipients.
+    fn reported(&self, n: usize) -> Vec<Report> {
         let mut all = Vec::new();
         loop {
             let (mut some, last) = self.reports.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -520,4 +538,29 @@ fn a_host_that_says_nothing_is_given_up_in_time() {
     let report = Mta::to(&[(&sink, Scheme::Smtp)]).one(|_| ());
     assert_eq!(report.result, Outcome::Temp { subject: 4, detail: 1 });
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_fresh_channel_is_told_of_the_jobs_at_work_and_gets_their_reports() {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let sink = plain(move |e| {
+        if e.line.starts_with("MAIL") {
+            lock::lock(&wait).recv().unwrap();
+        }
+        Action::Usual
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    let soon = Duration::from_secs(20);
+    assert_eq!(mta.hellos.recv_timeout(soon).unwrap(), [0u64; 0]);
+    mta.give("Subject: x\r\n\r\nhi\r\n", &["x@example"], |job| job.id = 5);
+    while sink.commands().is_empty() {
+        std::thread::yield_now();
+    }
+    let (a, b) = fdpass::socketpair().unwrap();
+    mta.queue.attach(a).unwrap();
+    mta.shared.queue.attach(b).unwrap();
+    assert_eq!(mta.hellos.recv_timeout(soon).unwrap(), [5]);
+    go.send(()).unwrap();
+    assert_eq!(mta.reported(1)[0].result, DONE);
 }

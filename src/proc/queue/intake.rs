@@ -22,7 +22,7 @@ use crate::ipc::smtp_lookup::Destination;
 use crate::ipc::smtp_queue::{Answer, Ask, Begun, Message, Notify as WireNotify, Refused};
 use crate::ipc::wire::Wire;
 use crate::proc::queue::message::Kept;
-use crate::proc::queue::{Counts, Shared};
+use crate::proc::queue::{Counts, Shared, Whole};
 use crate::proto::addr::{Charset, Mailbox, ReversePath};
 use crate::proto::limits;
 use crate::proto::smtp::command::{Notify, Orcpt, Ret};
@@ -135,6 +135,7 @@ impl Shared {
                 }
             },
             Ask::Commit { qid, message } => {
+                let _whole = Whole::begin();
                 let parsed = Qid::parse(qid.as_bytes());
                 let committed =
                     parsed.ok_or(Refused::Unknown).and_then(|q| self.commit(q, &message));

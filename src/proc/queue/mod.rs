@@ -98,11 +98,11 @@ pub struct Queue {
     unpublished: BTreeSet<Qid>,
     /// A thread is at work on those of these two that are overdue.
     catching_up: Option<Since>,
-    /// mta is being restarted.
+    /// mta is being restarted, or has not said yet which jobs it has.
     mta_down: bool,
     /// How many channels to mta there have been: whoever finds one broken says
     /// `mta_down` of that one, not of its successor.
-    mta_lives: u64,
+    mta_channels: u64,
 }
 
 /// For `show stats`.
@@ -149,7 +149,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
             unpublished: BTreeSet::new(),
             catching_up: None,
             mta_down: true,
-            mta_lives: 0,
+            mta_channels: 0,
         }),
         changed: Condvar::new(),
         remote: Mutex::default(),
@@ -259,6 +259,27 @@ impl Events for Main {
     fn stop(&self) {
         // The disk is the truth; what is in work is tried again, marked so.
         crate::sys::spawn::exit_now(0);
+    }
+}
+
+/// Around a change that must not stay half done in memory: a panic within it ends
+/// the process, and the next one reads from the disk what is true.
+struct Whole {
+    /// Within the unwinding of a panic that began outside.
+    unwinding: bool,
+}
+
+impl Whole {
+    fn begin() -> Whole {
+        Whole { unwinding: std::thread::panicking() }
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.unwinding {
+            log::fatal("queue", "a change was cut short by an internal error: starting anew");
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! queue never waits for mta.  While mta is being restarted nothing is sent,
 //! and the jobs that it had are tried again: as far as anybody knows they were
-//! not done (at least once, as SMTP is).
+//! not done (at least once, as SMTP is).  A channel that is replaced while mta
+//! lives costs no more than the jobs that were lost in it.
 
 use crate::base::clock::Deadline;
 use crate::base::lock;
@@ -24,7 +25,8 @@ use crate::proc::queue::Shared;
 use crate::proto::smtp::client::harmless;
 use crate::proto::smtp::command::Ret;
 use crate::proto::smtp::reply::Enhanced;
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,14 +38,54 @@ const SEND: Duration = Duration::from_millis(50);
 /// Jobs that mta has.
 pub struct Remote {
     next: u64,
-    jobs: HashMap<u64, Job>,
+    jobs: HashMap<u64, Sent>,
+    /// The mta that has them.
+    life: Option<u64>,
+}
+
+/// A job, and the count of channels at the time when it was made for one.
+struct Sent {
+    job: Job,
+    channel: u64,
+}
+
+/// Jobs that mta does not have, and why.
+#[derive(Debug, PartialEq)]
+enum Lost {
+    /// It died with them.
+    Died(Vec<Job>),
+    /// They did not reach it.
+    OnTheWay(Vec<Job>),
 }
 
 impl Default for Remote {
     /// Ids begin at random: mta may report what the queue before this one had
     /// it do, and that must not be taken for the end of another message.
     fn default() -> Remote {
-        Remote { next: crate::sys::rand::u64(), jobs: HashMap::new() }
+        Remote { next: crate::sys::rand::u64(), jobs: HashMap::new(), life: None }
+    }
+}
+
+impl Remote {
+    /// A job made for this channel, to be sent: its id.
+    fn add(&mut self, job: Job, channel: u64) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.jobs.insert(self.next, Sent { job, channel });
+        self.next
+    }
+
+    /// What is not with the mta that says on this channel who it is and which jobs
+    /// it has.  Those that were made for the channel itself are on their way.
+    fn hello(&mut self, life: u64, has: &HashSet<u64>, channel: u64) -> Lost {
+        let lost = |(id, sent): (&u64, &Sent)| {
+            (sent.channel != channel && !has.contains(id)).then_some(*id)
+        };
+        let ids: Vec<u64> = self.jobs.iter().filter_map(lost).collect();
+        let jobs = ids.iter().filter_map(|id| self.jobs.remove(id)).map(|sent| sent.job).collect();
+        match self.life.replace(life) == Some(life) {
+            true => Lost::OnTheWay(jobs),
+            false => Lost::Died(jobs),
+        }
     }
 }
 
@@ -62,32 +104,43 @@ impl Server {
 impl Serve for Server {
     fn request(&self, payload: Vec<u8>, _: Option<OwnedFd>, back: Back) {
         let Some((shared, pool)) = self.0.get() else { return back.busy() };
-        let Ok(Ask::Report { id, results, last }) = Ask::from_bytes(&payload) else {
+        let Ok(ask) = Ask::from_bytes(&payload) else {
             log::crit!("remote", msg = "malformed report of mta");
             return back.busy();
         };
         let shared = Arc::clone(shared);
-        pool.submit(move || shared.report(id, results, last, back));
+        pool.submit(move || match ask {
+            Ask::Hello { life, jobs } => shared.hello(life, &jobs.into_iter().collect(), back),
+            Ask::Report { id, results, last } => shared.report(id, results, last, back),
+        });
     }
 
     fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
 
     fn attached(&self) {
-        let Some((shared, pool)) = self.0.get() else { return };
-        let lost: Vec<Job> = lock::lock(&shared.remote).jobs.drain().map(|(_, job)| job).collect();
-        let whole = Arc::clone(shared);
-        if !lost.is_empty() && !pool.submit(move || lost.iter().for_each(|job| whole.died(job))) {
-            log::fatal("queue", "no thread for the jobs of an mta that died");
-        }
+        let Some((shared, _)) = self.0.get() else { return };
         let mut queue = shared.queue();
-        queue.mta_down = false;
-        queue.mta_lives = queue.mta_lives.wrapping_add(1);
-        drop(queue);
-        shared.changed.notify_all();
+        queue.mta_down = true;
+        queue.mta_channels = queue.mta_channels.wrapping_add(1);
     }
 }
 
 impl Shared {
+    /// mta says on a fresh channel which jobs it has.
+    fn hello(self: &Arc<Self>, life: u64, has: &HashSet<u64>, back: Back) {
+        let channel = self.queue().mta_channels;
+        let lost = lock::lock(&self.remote).hello(life, has, channel);
+        match lost {
+            Lost::Died(jobs) => jobs.iter().for_each(|job| self.died(job)),
+            Lost::OnTheWay(jobs) => {
+                jobs.iter().for_each(|job| postpone(self, job, "it was lost on its way to mta"));
+            }
+        }
+        self.queue().mta_down = false;
+        self.changed.notify_all();
+        back.reply(&Answer::Recorded, None);
+    }
+
     /// Sends a job to mta.
     pub(super) fn send_job(self: &Arc<Self>, job: Job, first: &Envelope) {
         let config = self.config();
@@ -100,28 +153,27 @@ impl Shared {
             }
         };
         let (mut wire, file) = wire;
-        let id = {
-            let mut remote = lock::lock(&self.remote);
-            remote.next = remote.next.wrapping_add(1);
-            let id = remote.next;
-            remote.jobs.insert(id, job);
-            id
-        };
+        let channel = self.queue().mta_channels;
+        let id = lock::lock(&self.remote).add(job, channel);
         wire.id = id;
-        let life = self.queue().mta_lives;
         let down = Down::Job { job: Box::new(wire) };
-        // Not if this mta is another than the one whose job it was made: then it
-        // has been given back already.
-        let wanted = || lock::lock(&self.remote).jobs.contains_key(&id);
+        // Not on another channel than it was made for: mta, which has not got it,
+        // says so there.
+        let replaced = Cell::new(false);
+        let wanted = || {
+            replaced.set(self.queue().mta_channels != channel);
+            !replaced.get()
+        };
         let sent = self.mta.tell_if(wanted, &down, Some(file.as_fd()), Deadline::after(SEND));
+        let sent = sent.and(if replaced.get() { Err(CallError::PeerGone) } else { Ok(()) });
         if let Err(e) = sent {
-            let job = lock::lock(&self.remote).jobs.remove(&id);
-            let Some(job) = job else { return };
+            let sent = lock::lock(&self.remote).jobs.remove(&id);
+            let Some(Sent { job, .. }) = sent else { return };
             if e != CallError::Timeout && job.dest.class == Class::Remote {
                 // It is being restarted: a fresh channel will say when it is
                 // back, if it has not come while this one was given up.
                 let mut queue = self.queue();
-                queue.mta_down |= queue.mta_lives == life;
+                queue.mta_down |= queue.mta_channels == channel;
                 drop(queue);
                 end(self, &job);
             } else {
@@ -213,7 +265,7 @@ impl Shared {
         // may die while this is written down.
         let (job, results) = {
             let mut remote = lock::lock(&self.remote);
-            let Some(job) = remote.jobs.get_mut(&id) else {
+            let Some(Sent { job, .. }) = remote.jobs.get_mut(&id) else {
                 return back.reply(&Answer::Recorded, None);
             };
             let known = |r: &Report| job.rcpts.contains(&r.number);
@@ -274,5 +326,29 @@ fn settled(r: Report) -> Settled {
         host: r.host.map(|h| harmless(h.as_bytes())),
         said: harmless(r.said.as_bytes()),
         inject: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::queue::sched::Dest;
+
+    fn job(n: u32) -> Job {
+        let dest = Dest { class: Class::Remote, name: "example".into() };
+        let qid = Qid::parse(b"000000000001").unwrap();
+        Job { qid, dest: Arc::new(dest), rcpts: vec![n] }
+    }
+
+    #[test]
+    fn a_living_mta_keeps_what_it_has_and_a_new_one_has_nothing() {
+        let mut remote = Remote::default();
+        assert_eq!(remote.hello(7, &HashSet::new(), 1), Lost::Died(vec![]));
+        let has = remote.add(job(1), 1);
+        remote.add(job(2), 1);
+        let on_its_way = remote.add(job(3), 2);
+        assert_eq!(remote.hello(7, &HashSet::from([has]), 2), Lost::OnTheWay(vec![job(2)]));
+        assert_eq!(remote.hello(8, &HashSet::new(), 2), Lost::Died(vec![job(1)]));
+        assert_eq!(remote.jobs.into_keys().collect::<Vec<_>>(), [on_its_way]);
     }
 }

@@ -21,7 +21,7 @@ use crate::disk::spool::SpoolError;
 use crate::proc::queue::bounce::Notice;
 use crate::proc::queue::message::Kept;
 use crate::proc::queue::sched::{Id, Next};
-use crate::proc::queue::{Counts, Queue, Shared};
+use crate::proc::queue::{Counts, Queue, Shared, Whole};
 use crate::proto::dsn::Action;
 use crate::proto::limits;
 use crate::proto::smtp::reply::Enhanced;
@@ -100,6 +100,7 @@ impl Shared {
     /// Records what became of these recipients.  False if the disk refused:
     /// those that are done are so in memory, the others are tried again.
     pub(super) fn settle(&self, qid: Qid, all: Vec<Settled>) -> bool {
+        let _whole = Whole::begin();
         let config = self.config();
         let warn = config.warn_intervals();
         let mut all = self.gather(qid, all, &warn);
