@@ -20,6 +20,7 @@ mod save;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod uids;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
