@@ -110,6 +110,8 @@ pub struct LineReader {
     searched: usize,
     out: Vec<u8>,
     session: Deadline,
+    /// The last octets of the last line that was refused, its CRLF among them.
+    refused: [u8; 4],
 }
 
 impl LineReader {
@@ -117,7 +119,15 @@ impl LineReader {
     /// deadline of each call.
     #[must_use]
     pub const fn new(stream: Stream, session: Deadline) -> Self {
-        Self { stream, buf: Vec::new(), start: 0, searched: 0, out: Vec::new(), session }
+        Self {
+            stream,
+            buf: Vec::new(),
+            start: 0,
+            searched: 0,
+            out: Vec::new(),
+            session,
+            refused: [0; 4],
+        }
     }
 
     /// Sets the limit for everything anew: after login, for instance.
@@ -178,6 +188,7 @@ impl LineReader {
         deadline: Deadline,
     ) -> Result<(), LineError> {
         line.clear();
+        self.refused = [0; 4];
         let mut fault = None;
         let mut discarded = 0usize;
         loop {
@@ -205,6 +216,9 @@ impl LineReader {
                 } else if discarded == 0 {
                     line.extend_from_slice(first_word(text));
                 }
+                if fault.is_some() {
+                    self.note_end(end.saturating_add(1));
+                }
                 self.drop_front(end.saturating_add(1));
                 match fault {
                     None => return Ok(()),
@@ -227,6 +241,7 @@ impl LineReader {
                     line.extend_from_slice(first_word(self.buffered()));
                 }
                 discarded = discarded.saturating_add(n);
+                self.note_end(n);
                 self.drop_front(n);
                 self.searched = cr;
                 if discarded > limits::LINE_DISCARDED.size() {
@@ -259,11 +274,13 @@ impl LineReader {
                 cr = *byte == b'\r';
             }
             if let Some(end) = end {
+                self.note_end(end.saturating_add(1));
                 self.drop_front(end.saturating_add(1));
                 return Ok(());
             }
             let n = here.len();
             discarded = discarded.saturating_add(n);
+            self.note_end(n);
             self.drop_front(n);
             if discarded > limits::LINE_DISCARDED.size() {
                 return Err(LineError::Flood);
@@ -275,6 +292,22 @@ impl LineReader {
                 Err(StreamError::Timeout) => return Err(fault),
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Whether the last line that was refused announced a literal which follows
+    /// unasked (RFC 7888 4): then the dialogue is out of step.
+    #[must_use]
+    pub fn refused_a_literal(&self) -> bool {
+        self.refused == *b"+}\r\n"
+    }
+
+    fn note_end(&mut self, n: usize) {
+        for octet in
+            self.buf.get(self.start..).unwrap_or_default().iter().take(n).rev().take(4).rev()
+        {
+            self.refused.rotate_left(1);
+            self.refused[3] = *octet;
         }
     }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod crypto;
 pub mod dns;
 pub mod exits;
+pub mod imap;
 pub mod line;
 pub mod listen;
 pub mod lock;

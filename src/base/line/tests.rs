@@ -104,6 +104,28 @@ fn a_long_line_is_read_to_its_end() {
 }
 
 #[test]
+fn a_refused_line_says_whether_a_literal_follows_it() {
+    for step in [1, 2, 3, 100] {
+        let text = b"a 1234567 {5+}\r\na 1234567 {5}\r\n\0{5+}\r\n{5+}\r\n\0{5+}\n+}\r\n";
+        let (mut reader, mut peer) = pair();
+        let writer = std::thread::spawn(move || {
+            text.chunks(step).for_each(|chunk| peer.write_all(chunk).unwrap());
+        });
+        let mut line = Vec::new();
+        let mut refused = || {
+            let failed = reader.read_line(&mut line, 5, soon()).is_err();
+            (failed, reader.refused_a_literal())
+        };
+        assert_eq!(refused(), (true, true));
+        assert_eq!(refused(), (true, false));
+        assert_eq!(refused(), (true, true));
+        assert_eq!(refused(), (false, false));
+        assert_eq!(refused(), (true, true));
+        writer.join().unwrap();
+    }
+}
+
+#[test]
 fn a_line_without_end_is_given_up() {
     let (mut reader, mut peer) = pair();
     let writer = std::thread::spawn(move || {

@@ -10,6 +10,7 @@ use super::config::{Limits, Listener};
 use super::relay::{relay, End, Patience};
 use super::Shared;
 use crate::base::clock::Deadline;
+use crate::base::imap::Reading;
 use crate::base::line::{LineError, LineReader};
 use crate::base::listen::Slot;
 use crate::base::log::{self, Show};
@@ -17,7 +18,7 @@ use crate::base::stream::Stream;
 use crate::ipc::imap_lookup::{Answer, Ask, Login};
 use crate::ipc::imap_store::Session as Hello;
 use crate::proto::imap::capability;
-use crate::proto::imap::collect::{self, Bounds, Collector, Next, Skip};
+use crate::proto::imap::collect::{Bounds, Collector, Next, Skip};
 use crate::proto::imap::command::{self, Command};
 use crate::proto::imap::lex::Fault;
 use crate::proto::imap::reply::{Problem, Reply};
@@ -36,6 +37,10 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a relay waits when neither side says anything: longer than the
 /// store, which says BYE first.
 const RELAY: Duration = Duration::from_secs(35 * 60);
+
+/// The session's own limit is what ends a slow one.
+const READING: Reading =
+    Reading { line: limits::IMAP_LOGIN_LINE.size(), deadline: || Deadline::NEVER };
 
 /// What is said when the daemon stops.
 const STOPPING: &str = "Server shutting down.";
@@ -193,32 +198,7 @@ impl<'s> Session<'s> {
     /// Gathers a command within the bounds for strangers.
     fn collect(&mut self) -> Result<Next, LineError> {
         self.collector.clear();
-        // The session's own limit is what ends a slow one.
-        let deadline = Deadline::NEVER;
-        loop {
-            let max = limits::IMAP_LOGIN_LINE.size();
-            match self.io.read_line(&mut self.line, max, deadline) {
-                Ok(()) => {}
-                Err(e) if e.in_step() => {
-                    // What is there of it has the tag; the fault is the line's.
-                    self.collector.line(&self.line);
-                    let fault =
-                        if e == LineError::TooLong { Fault::LineTooLong } else { Fault::AString };
-                    return Ok(Next::Refused(fault, Skip::Nothing));
-                }
-                Err(e) => return Err(e),
-            }
-            match self.collector.line(&self.line) {
-                Next::Literal(head) => {
-                    if head.synchronising {
-                        self.io.put(b"+ OK\r\n");
-                    }
-                    let collector = &mut self.collector;
-                    self.io.read_octets(head.octets, deadline, |b| collector.literal(b))?;
-                }
-                next => return Ok(next),
-            }
-        }
+        READING.command(&mut self.io, &mut self.collector, &mut self.line)
     }
 
     /// Answers what was refused while it was gathered.
@@ -227,11 +207,8 @@ impl<'s> Session<'s> {
         match skip {
             Skip::Nothing => {}
             Skip::Octets(octets) => {
-                self.io.read_octets(octets, Deadline::NEVER, |_| ())?;
-                let max = limits::IMAP_LOGIN_LINE.size();
-                self.io.read_line(&mut self.line, max, Deadline::NEVER)?;
-                if collect::announced(&self.line).is_some() {
-                    return Ok(self.bye("Literal too large."));
+                if !READING.skip(&mut self.io, &mut self.line, octets)? {
+                    return Ok(self.bye("Line too long."));
                 }
             }
             Skip::Close => return Ok(self.bye("Literal too large.")),

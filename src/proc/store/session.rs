@@ -11,6 +11,7 @@ use super::account::Account;
 use super::cmd;
 use super::view::{News, View};
 use crate::base::clock::Deadline;
+use crate::base::imap::Reading;
 use crate::base::line::{LineError, LineReader};
 use crate::base::log::{self, Show};
 use crate::base::stream::Stream;
@@ -18,7 +19,7 @@ use crate::disk::maildir::{BadName, Error, Flags, Name};
 use crate::ipc::imap_store::{self as opening, Session as Hello};
 use crate::ipc::wire::Wire;
 use crate::proto::imap::capability;
-use crate::proto::imap::collect::{self, Bounds, Collector, Next, Skip};
+use crate::proto::imap::collect::{Bounds, Collector, Next, Skip};
 use crate::proto::imap::command::{self, Command, Needs};
 use crate::proto::imap::flag::SystemFlags;
 use crate::proto::imap::lex::Fault;
@@ -42,6 +43,12 @@ const FLIGHT: usize = 64 * 1024;
 
 /// How much of a buffer a waiting session keeps.
 const KEPT: usize = 1024;
+
+/// A client that waits is waited for as long as RFC 3501 5.4 has it.
+const READING: Reading = Reading {
+    line: limits::IMAP_LINE.size(),
+    deadline: || Deadline::after(limits::IMAP_IDLE.duration()),
+};
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -192,30 +199,7 @@ impl Session {
         self.out.shrink_to(KEPT);
         self.line.clear();
         self.line.shrink_to(KEPT);
-        loop {
-            let idle = Deadline::after(limits::IMAP_IDLE.duration());
-            match self.io.read_line(&mut self.line, limits::IMAP_LINE.size(), idle) {
-                Ok(()) => {}
-                Err(e) if e.in_step() => {
-                    // What is there of it has the tag; the fault is the line's.
-                    self.collector.line(&self.line);
-                    let fault =
-                        if e == LineError::TooLong { Fault::LineTooLong } else { Fault::AString };
-                    return Ok(Next::Refused(fault, Skip::Nothing));
-                }
-                Err(e) => return Err(e.into()),
-            }
-            match self.collector.line(&self.line) {
-                Next::Literal(head) => {
-                    if head.synchronising {
-                        self.io.put(b"+ OK\r\n");
-                    }
-                    let collector = &mut self.collector;
-                    self.io.read_octets(head.octets, idle, |b| collector.literal(b))?;
-                }
-                next => return Ok(next),
-            }
-        }
+        Ok(READING.command(&mut self.io, &mut self.collector, &mut self.line)?)
     }
 
     /// Answers a command that was refused while it was gathered, and gets back
@@ -228,24 +212,15 @@ impl Session {
 
     /// Throws a refused literal away, and the rest of its command.
     pub fn skip(&mut self, skip: Skip) -> Ran {
-        let mut octets = match skip {
+        let octets = match skip {
             Skip::Nothing => return Ok(()),
             Skip::Close => return self.bye(None, "Literal too large.", "literal too large"),
             Skip::Octets(n) => n,
         };
         self.hand_over();
-        loop {
-            let deadline = Deadline::after(limits::IMAP_IDLE.duration());
-            self.io.read_octets(octets, deadline, |_| ())?;
-            match self.io.read_line(&mut self.line, limits::IMAP_LINE.size(), deadline) {
-                Ok(()) => {}
-                Err(e) if e.in_step() => return Ok(()),
-                Err(e) => return Err(e.into()),
-            }
-            match collect::announced(&self.line) {
-                Some(head) if !head.synchronising => octets = head.octets,
-                _ => return Ok(()),
-            }
+        match READING.skip(&mut self.io, &mut self.line, octets)? {
+            true => Ok(()),
+            false => self.bye(None, "Line too long.", "line too long"),
         }
     }
 

@@ -128,7 +128,7 @@ impl Client {
                 continue;
             };
             let end = from + at;
-            match collect::announced(&self.read[from..end]) {
+            match crate::proto::imap::collect::announced(&self.read[from..end]) {
                 Some(head) => {
                     from = end + 2 + head.octets as usize;
                     while self.read.len() < from {
@@ -645,6 +645,20 @@ fn nonsense_is_answered_and_too_much_of_it_ends_the_session() {
         last = c.response();
     }
     assert_eq!(last, "* BYE Too many invalid commands.");
+}
+
+#[test]
+fn a_refused_line_with_a_literal_behind_it_ends_the_session() {
+    let house = House::new();
+    let long = [vec![b'x'; 100_000], b" {14+}\r\nz LOGOUT\r\nabcd\r\n".to_vec()].concat();
+    for line in [long, b"a NO\0OP {10+}\r\nz LOGOUT\r\n\r\n".to_vec()] {
+        let mut c = house.log_in();
+        c.send(&line);
+        let bad = c.response();
+        assert!(bad.contains("BAD "), "{bad}");
+        assert_eq!(c.response(), "* BYE Literal too large.");
+        assert!(c.closed(), "what was in the literal is no command");
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub fn run(s: &mut Session, bytes: &[u8]) -> Ran {
         s.refuse(append.tag, Fault::Trailing)?;
         return match collect::announced(&rest) {
             Some(head) if !head.synchronising => s.skip(Skip::Octets(head.octets)),
+            None if s.io.refused_a_literal() => s.skip(Skip::Close),
             _ => Ok(()),
         };
     }
