@@ -102,7 +102,7 @@ fn imports_follow_the_layers(env: &Env) -> Outcome {
 
 fn no_process_imports_another(env: &Env) -> Outcome {
     // The table, the start of a child, and the TLS side of a listener.
-    let shared = ["table", "start", "tls_server", "program"];
+    let shared = ["table", "start", "listening", "program"];
     let mut found = Vec::new();
     for source in code(env) {
         let [layer, own, ..] = source.module.as_slice() else { continue };

@@ -14,6 +14,19 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
+/// How much guessing is borne.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Failed logins of a session.
+    pub failures: u64,
+    /// Failed logins of an address within [`Limits::window`].
+    pub failures_peer: u64,
+    /// How long they are remembered.
+    pub window: Duration,
+    /// How long a failed login waits for its answer.
+    pub delay: Duration,
+}
+
 /// The table.  Any thread.
 #[derive(Default)]
 pub struct Logins {

@@ -5,6 +5,7 @@ pub mod control;
 pub mod exec;
 pub mod imap;
 pub mod keyd;
+pub mod listening;
 pub mod lookup;
 pub mod mbox;
 pub mod mta;
@@ -15,7 +16,6 @@ pub mod smtp;
 pub mod start;
 pub mod store;
 pub mod table;
-pub mod tls_server;
 
 use crate::base::exits::sysexits;
 use std::io::Write;

@@ -1,11 +1,12 @@
 //! What the configuration means for imap: one value per listener, built whole
 //! and swapped whole at a reload.  A session keeps the one it began with.
 
+use crate::base::logins;
 use crate::base::tls;
 use crate::conf;
 use crate::conf::ast::{Config, Listen, Service, Tls};
 use crate::ipc::parent::{File, Part};
-use crate::proc::tls_server;
+use crate::proc::listening;
 use crate::proto::limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,14 +42,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one address.
     pub per_peer: usize,
-    /// Failed logins of a session.
-    pub login_failures: u64,
-    /// Failed logins of an address within [`Limits::login_window`].
-    pub login_failures_peer: u64,
-    /// How long they are remembered.
-    pub login_window: Duration,
-    /// How long a failed login waits for its answer.
-    pub login_delay: Duration,
+    /// Of logins that fail.
+    pub logins: logins::Limits,
 }
 
 impl Snapshot {
@@ -67,10 +62,7 @@ impl Snapshot {
             login_time: config.limit_time(&limits::IMAP_LOGIN_TIME),
             connections: size(&limits::IMAP_CONNECTIONS),
             per_peer: size(&limits::IMAP_CONNECTIONS_PEER),
-            login_failures: config.limit(&limits::LOGIN_FAILURES),
-            login_failures_peer: config.limit(&limits::LOGIN_FAILURES_PEER),
-            login_window: config.limit_time(&limits::LOGIN_WINDOW),
-            login_delay: config.limit_time(&limits::LOGIN_DELAY),
+            logins: listening::logins(&config),
         };
         let here = config.hostname().unwrap_or(here);
         let mut listeners = Vec::new();
@@ -95,7 +87,7 @@ fn listener(
     let auth = auth.ok_or_else(|| format!("listen on {}: no credentials", listen.on))?;
     let tls = match listen.tls {
         Tls::None => None,
-        _ => Some(tls_server::build(config, files, listen, number)?),
+        _ => Some(listening::tls::build(config, files, listen, number)?),
     };
     Ok(Listener {
         hostname: listen.hostname.as_deref().unwrap_or(here).to_owned(),

@@ -329,7 +329,7 @@ impl<'s> Session<'s> {
 
     /// Asks whether the password is right, and for the store.
     fn check(&mut self, tag: &[u8], credentials: Credentials) -> Stepped {
-        let blocked = self.limits.login_failures_peer;
+        let blocked = self.limits.logins.failures_peer;
         if self.shared.logins.is_blocked(self.peer, blocked) {
             self.wait();
             return self.refuse(tag, Problem::LoginsBlocked);
@@ -396,11 +396,11 @@ impl<'s> Session<'s> {
             user = user,
             client = self.peer
         );
-        self.shared.logins.failed(self.peer, self.limits.login_window);
+        self.shared.logins.failed(self.peer, self.limits.logins.window);
         self.failures = self.failures.saturating_add(1);
         self.wait();
         self.refuse(tag, Problem::AuthFailed)?;
-        if self.failures >= self.limits.login_failures {
+        if self.failures >= self.limits.logins.failures {
             return Ok(self.bye("Too many failed logins."));
         }
         Ok(Flow::On)
@@ -408,7 +408,7 @@ impl<'s> Session<'s> {
 
     /// The delay of a failed login; this thread has nobody else to serve.
     fn wait(&self) {
-        std::thread::sleep(self.limits.login_delay);
+        std::thread::sleep(self.limits.logins.delay);
     }
 
     /// Gives the connection to the store and carries bytes until one side ends.

@@ -9,7 +9,6 @@ pub mod config;
 pub mod login;
 pub mod relay;
 
-use crate::base::clock::Deadline;
 use crate::base::listen::{Accepted, Caps, Gate, Listeners, Refused, Serve};
 use crate::base::lock::lock;
 use crate::base::log;
@@ -20,6 +19,7 @@ use crate::ipc::imap_lookup::{Answer, Ask};
 use crate::ipc::keyd::{self, Keyd};
 use crate::ipc::openings::Openings;
 use crate::ipc::parent::{Listener as Socket, Part, Refusal, Stat};
+use crate::proc::listening::{self, Sockets};
 use crate::proc::start::{Events, Greeted, StartError};
 use crate::proc::table::Kind;
 use crate::proto::imap::response::{self, Code, Status};
@@ -32,10 +32,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// How long running sessions are waited for when the daemon stops.
-const STOP: Duration = Duration::from_secs(30);
 
 /// A second handle of what a connection waits for, and the direction whose end
 /// makes it leave.
@@ -48,9 +44,6 @@ impl Wake {
     }
 }
 
-/// A socket of parent's, with the options of its statement.
-type Listening = (Socket, Arc<OwnedFd>, Arc<Listener>);
-
 /// What all threads share.
 pub struct Shared {
     snapshot: Mutex<Arc<Snapshot>>,
@@ -59,7 +52,7 @@ pub struct Shared {
     logins: Logins,
     gate: Arc<Gate>,
     listeners: Listeners<Arc<Listener>>,
-    sockets: Mutex<Vec<Listening>>,
+    sockets: Sockets<Listener>,
     hostname: String,
     /// What wakes each connection when the process stops.
     wakes: Mutex<HashMap<u64, Wake>>,
@@ -79,7 +72,7 @@ impl Shared {
             openings: Openings::default(),
             logins: Logins::default(),
             listeners: Listeners::new()?,
-            sockets: Mutex::new(Vec::new()),
+            sockets: Sockets::default(),
             hostname,
             wakes: Mutex::new(HashMap::new()),
             stopping: AtomicBool::new(false),
@@ -142,11 +135,7 @@ impl Shared {
 
     /// Listens on what parent gave.
     fn relisten(&self) {
-        let sockets = lock(&self.sockets);
-        let list =
-            sockets.iter().map(|(_, fd, options)| (Arc::clone(fd), Arc::clone(options))).collect();
-        drop(sockets);
-        self.listeners.replace(list);
+        self.listeners.replace(self.sockets.all());
     }
 
     /// The accept loop; one thread.
@@ -163,8 +152,7 @@ impl Shared {
 }
 
 fn caps(snapshot: &Snapshot) -> Caps {
-    let total = snapshot.limits.connections;
-    Caps { total, reserve: total / 4, per_peer: snapshot.limits.per_peer }
+    listening::caps(snapshot.limits.connections, snapshot.limits.per_peer)
 }
 
 /// Parent's events, on the main thread.
@@ -194,24 +182,13 @@ impl Events for Main {
 
     fn listeners(&self, all: Vec<Socket>) {
         let snapshot = Arc::clone(&lock(&self.shared.snapshot));
-        // The numbers are those of this configuration: until now sessions had
-        // the options of the one before.
-        lock(&self.shared.sockets).retain_mut(|(socket, _, options)| {
-            let found = snapshot.listener(socket.index).filter(|_| all.contains(socket));
-            let stays = found.is_some();
-            found.into_iter().for_each(|found| *options = found);
-            stays
-        });
+        self.shared.sockets.keep(&all, |number| snapshot.listener(number));
         self.shared.relisten();
     }
 
     fn listen(&self, socket: Socket, fd: OwnedFd) {
         let Some(options) = lock(&self.shared.snapshot).listener(socket.index) else { return };
-        {
-            let mut sockets = lock(&self.shared.sockets);
-            sockets.retain(|(old, ..)| *old != socket);
-            sockets.push((socket, Arc::new(fd), options));
-        }
+        self.shared.sockets.add(socket, fd, options);
         self.shared.relisten();
     }
 
@@ -236,14 +213,7 @@ impl Events for Main {
         for wake in lock(&self.shared.wakes).values() {
             wake.ring();
         }
-        let gate = Arc::clone(&self.shared.gate);
-        let wait = move || {
-            gate.wait_empty(Deadline::after(STOP));
-            crate::sys::spawn::exit_now(0)
-        };
-        if std::thread::Builder::new().name("stop".into()).spawn(wait).is_err() {
-            crate::sys::spawn::exit_now(0);
-        }
+        listening::leave(&self.shared.gate);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::ipc::keyd::{self, Keyd};
 use crate::ipc::parent::{Listener as Socket, Part, Stat};
 use crate::ipc::smtp_lookup::{Answer, Ask};
 use crate::ipc::wire::Wire;
+use crate::proc::listening::{self, Sockets};
 use crate::proc::start::{Events, Greeted, StartError};
 use crate::proc::table::Kind;
 use crate::proto::smtp::reply::table;
@@ -41,11 +42,6 @@ use std::time::Duration;
 
 /// How long a good-bye may take.
 const GOODBYE: Duration = Duration::from_secs(10);
-/// How long running sessions are waited for when the daemon stops.
-const STOP: Duration = Duration::from_secs(30);
-
-/// A socket of parent's, with the options of its statement.
-type Listening = (Socket, Arc<OwnedFd>, Arc<Listener>);
 
 /// What all threads share.
 pub struct Shared {
@@ -56,7 +52,7 @@ pub struct Shared {
     gate: Arc<Gate>,
     listeners: Listeners<Arc<Listener>>,
     /// What parent gave, by the number of the statement; kept for `resume smtp`.
-    sockets: Mutex<Vec<Listening>>,
+    sockets: Sockets<Listener>,
     paused: AtomicBool,
     stopping: AtomicBool,
     hostname: String,
@@ -75,7 +71,7 @@ impl Shared {
             intake: Arc::<Intake>::default(),
             logins: Logins::default(),
             listeners: Listeners::new()?,
-            sockets: Mutex::new(Vec::new()),
+            sockets: Sockets::default(),
             paused: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             hostname,
@@ -162,14 +158,8 @@ impl Shared {
 
     /// Listens on what parent gave, or on nothing while paused.
     fn relisten(&self) {
-        let mut list = Vec::new();
-        if !self.paused.load(Ordering::Acquire) && !self.is_stopping() {
-            let sockets = lock(&self.sockets);
-            list.extend(
-                sockets.iter().map(|(_, fd, options)| (Arc::clone(fd), Arc::clone(options))),
-            );
-        }
-        self.listeners.replace(list);
+        let rests = self.paused.load(Ordering::Acquire) || self.is_stopping();
+        self.listeners.replace(if rests { Vec::new() } else { self.sockets.all() });
     }
 
     /// The accept loop; one thread.
@@ -186,8 +176,7 @@ impl Shared {
 }
 
 fn caps(snapshot: &Snapshot) -> Caps {
-    let total = snapshot.limits.connections;
-    Caps { total, reserve: total / 4, per_peer: snapshot.limits.per_peer }
+    listening::caps(snapshot.limits.connections, snapshot.limits.per_peer)
 }
 
 /// What control says.
@@ -243,24 +232,13 @@ impl Events for Main {
 
     fn listeners(&self, all: Vec<Socket>) {
         let snapshot = Arc::clone(&lock(&self.shared.snapshot));
-        // The numbers are those of this configuration: until now sessions had
-        // the options of the one before.
-        lock(&self.shared.sockets).retain_mut(|(socket, _, options)| {
-            let found = snapshot.listener(socket.index).filter(|_| all.contains(socket));
-            let stays = found.is_some();
-            found.into_iter().for_each(|found| *options = found);
-            stays
-        });
+        self.shared.sockets.keep(&all, |number| snapshot.listener(number));
         self.shared.relisten();
     }
 
     fn listen(&self, socket: Socket, fd: OwnedFd) {
         let Some(options) = lock(&self.shared.snapshot).listener(socket.index) else { return };
-        {
-            let mut sockets = lock(&self.shared.sockets);
-            sockets.retain(|(old, ..)| *old != socket);
-            sockets.push((socket, Arc::new(fd), options));
-        }
+        self.shared.sockets.add(socket, fd, options);
         self.shared.relisten();
     }
 
@@ -278,14 +256,7 @@ impl Events for Main {
     fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.listeners.stop();
-        let gate = Arc::clone(&self.shared.gate);
-        let wait = move || {
-            gate.wait_empty(Deadline::after(STOP));
-            crate::sys::spawn::exit_now(0)
-        };
-        if std::thread::Builder::new().name("stop".into()).spawn(wait).is_err() {
-            crate::sys::spawn::exit_now(0);
-        }
+        listening::leave(&self.shared.gate);
     }
 }
 

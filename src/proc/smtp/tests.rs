@@ -6,6 +6,7 @@ mod submission;
 
 use super::config::{Limits, Listener, Snapshot};
 use super::*;
+use crate::base::logins;
 use crate::base::testcert;
 use crate::base::tls::{self, ClientConfig, Identity, ServerConfig, Verify};
 use crate::disk::spool::body::BodyEnd;
@@ -194,10 +195,12 @@ fn limits() -> Limits {
         session: Duration::from_secs(60),
         connections: 50,
         per_peer: 50,
-        login_failures: 3,
-        login_failures_peer: 4,
-        login_window: Duration::from_secs(60),
-        login_delay: Duration::from_millis(1),
+        logins: logins::Limits {
+            failures: 3,
+            failures_peer: 4,
+            window: Duration::from_secs(60),
+            delay: Duration::from_millis(1),
+        },
     }
 }
 
@@ -268,17 +271,15 @@ impl Site {
             resumes: Vec::new(),
         };
         let queue = Arc::new(Queue { state: Mutex::new(state) });
-        let mut sockets = Vec::new();
         let mut ports = Vec::new();
         for i in 0..n {
             let fd = net::listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
             let addr = net::local_addr(&fd).unwrap();
             let index = u32::try_from(i).unwrap();
             let options = shared.snapshot().listener(index).unwrap();
-            sockets.push((Socket { index, addr: Some(addr) }, Arc::new(fd), options));
+            shared.sockets.add(Socket { index, addr: Some(addr) }, fd, options);
             ports.push(addr);
         }
-        *shared.sockets.lock().unwrap() = sockets;
         shared.relisten();
         let accept = Arc::clone(&shared);
         std::thread::spawn(move || accept.accept());

@@ -88,10 +88,10 @@ impl Session<'_> {
     fn login_failed(&mut self) -> Action {
         self.failures = self.failures.saturating_add(1);
         if let Client::Net { peer, .. } = self.client {
-            self.shared.logins.failed(peer, self.limits.login_window);
+            self.shared.logins.failed(peer, self.limits.logins.window);
         }
-        std::thread::sleep(self.limits.login_delay);
-        if self.failures >= self.limits.login_failures {
+        std::thread::sleep(self.limits.logins.delay);
+        if self.failures >= self.limits.logins.failures {
             return Action::Close(table::TOO_MANY_LOGINS);
         }
         self.server.reply(table::AUTH_FAILED)
@@ -100,7 +100,7 @@ impl Session<'_> {
     fn is_blocked(&self) -> bool {
         match self.client {
             Client::Net { peer, .. } => {
-                self.shared.logins.is_blocked(peer, self.limits.login_failures_peer)
+                self.shared.logins.is_blocked(peer, self.limits.logins.failures_peer)
             }
             Client::Local { .. } => false,
         }
