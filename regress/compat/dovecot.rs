@@ -368,13 +368,13 @@ pub fn serves_changes(env: &Env) -> Outcome {
         let root = store.root();
         let name = |text: &str| Name::new(text).unwrap();
         let mut inbox = Mailbox::open(root.clone(), &Name::inbox()).unwrap();
-        inbox.settle().unwrap();
+        inbox.settle();
         let uids: Vec<u32> = inbox.messages().iter().map(|m| m.attrs.uid).collect();
         inbox
             .store_flags(&uids[..3], FlagOp::Set, Flags::SEEN, &["new-keyword", "$label1"])
             .unwrap();
         inbox.store_flags(&uids[3..4], FlagOp::Add, Flags::ANSWERED, &[]).unwrap();
-        inbox.expunge(&uids[4..6]);
+        inbox.expunge(&uids[4..6], |_| true);
         root.create(&name("Neu.ßüß")).unwrap();
         let lent = inbox.lend(&uids[..2], &name("Neu.ßüß")).unwrap();
         let mut fresh = Mailbox::open(root.clone(), &name("Neu.ßüß")).unwrap();
@@ -464,13 +464,13 @@ pub fn in_turns(env: &Env) -> Outcome {
             let uids: Vec<u32> = m.messages().iter().map(|m| m.attrs.uid).collect();
             let some: Vec<u32> = uids.iter().copied().filter(|_| dice.below(4) == 0).collect();
             match dice.below(6) {
-                0 => drop(m.expunge(&some)),
+                0 => drop(m.expunge(&some, |_| true)),
                 1 => drop(
                     m.store_flags(&some, FlagOp::Add, Flags::SEEN, &[words[dice.below(4)]])
                         .unwrap(),
                 ),
                 2 => drop(m.store_flags(&some, FlagOp::Set, Flags::FLAGGED, &[]).unwrap()),
-                3 => drop(m.settle().unwrap()),
+                3 => drop(m.settle()),
                 4 => {
                     let to = Name::new(boxes[dice.below(3)]).unwrap();
                     let lent = m.lend(&some, &to).unwrap();

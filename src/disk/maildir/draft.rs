@@ -68,6 +68,7 @@ impl Root {
             unique: unique.to_string(),
             buffer: Vec::with_capacity(BUFFER),
             cr: false,
+            last: 0,
             size: 0,
             vsize: 0,
         })
@@ -140,17 +141,19 @@ pub struct Draft {
     unique: String,
     buffer: Vec<u8>,
     cr: bool,
+    last: u8,
     size: u64,
     vsize: u64,
 }
 
 impl Draft {
-    /// Adds bytes of the message; CRLF becomes LF, every other byte stays.
+    /// Adds bytes of the message; CRLF becomes LF, every other byte stays.  A CRLF
+    /// behind a CR stays too: an LF behind a CR is read as it is.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let mut rest = bytes;
         if self.cr && !rest.is_empty() {
             self.cr = false;
-            if !rest.starts_with(b"\n") {
+            if !rest.starts_with(b"\n") || self.last == b'\r' {
                 self.put(b"\r")?;
             }
         }
@@ -158,7 +161,7 @@ impl Draft {
             let (before, from) = rest.split_at_checked(at).unwrap_or_default();
             self.put(before)?;
             match from.get(1) {
-                Some(b'\n') => {}
+                Some(b'\n') if self.last != b'\r' => {}
                 Some(_) => self.put(b"\r")?,
                 None => {
                     self.cr = true;
@@ -173,7 +176,11 @@ impl Draft {
     /// Adds bytes as they are to be on disk.
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let ends = u64::try_from(memchr::memchr_iter(b'\n', bytes).count()).unwrap_or(0);
+        let before = |at: usize| at.checked_sub(1).map_or(Some(&self.last), |at| bytes.get(at));
+        let bare = |at: &usize| before(*at) != Some(&b'\r');
+        let ends = memchr::memchr_iter(b'\n', bytes).filter(bare).count();
+        let ends = u64::try_from(ends).unwrap_or(0);
+        self.last = bytes.last().copied().unwrap_or(self.last);
         self.size = self.size.saturating_add(len);
         self.vsize = self.vsize.saturating_add(len).saturating_add(ends);
         self.buffer.extend_from_slice(bytes);

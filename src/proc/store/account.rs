@@ -19,8 +19,11 @@ use super::view::View;
 use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::conf::ast::{Auto, Mailbox as Configured, SpecialUse};
+use crate::disk::index::codec::Attrs;
 use crate::disk::maildir::draft::Finished;
-use crate::disk::maildir::{Draft, Error, Flags, Incoming, Mailbox, Name, Result, Root};
+use crate::disk::maildir::{
+    Draft, Error, FlagOp, Flags, Incoming, Mailbox, Name, Result, Root, Stored,
+};
 
 /// How many mailboxes that no session has selected stay in memory.
 const KEPT: usize = 16;
@@ -386,7 +389,7 @@ impl Account {
     /// Copies messages (UIDs ascending) to a mailbox: all or none.  RFC 9051 6.4.7.
     pub fn copy(&self, from: &Open, uids: &[u32], to: &Name) -> Result<Placed> {
         let target = self.open(to)?;
-        copy_into(from, uids, to, &target)
+        copy_into(from, uids, to, &target).map(|(placed, _)| placed)
     }
 
     /// Moves messages (UIDs ascending): copied, then expunged here.
@@ -394,8 +397,8 @@ impl Account {
     /// An error means that none was moved.  RFC 6851 3.1.
     pub fn relocate(&self, from: &Open, uids: &[u32], to: &Name) -> Result<Moved> {
         let target = self.open(to)?;
-        let placed = copy_into(from, uids, to, &target)?;
-        Ok(take_out(from, placed, &target))
+        let (placed, marks) = copy_into(from, uids, to, &target)?;
+        Ok(take_out(from, placed, marks, &target))
     }
 
     /// Delivers a finished message; sessions that have the mailbox selected hear of it at once.
@@ -409,14 +412,64 @@ impl Account {
     }
 }
 
+/// Flags and keywords of messages by UID, as their copies have them.
+type Marks = HashMap<u32, (Flags, u64)>;
+
 /// Copies messages to an open mailbox, which has the name `to`.
-fn copy_into(from: &Open, uids: &[u32], to: &Name, target: &Open) -> Result<Placed> {
-    let lent = from.change(|m| m.lend(uids, to))?;
+fn copy_into(from: &Open, uids: &[u32], to: &Name, target: &Open) -> Result<(Placed, Marks)> {
+    let (lent, marks) = from.change(|m| {
+        let lent = m.lend(uids, to)?;
+        let attrs = lent.iter().filter_map(|(uid, _)| m.get(*uid)).map(|x| &x.attrs);
+        let marks: Marks = attrs.map(|a| (a.uid, (a.flags, a.keywords))).collect();
+        Ok((lent, marks))
+    })?;
     let (from, incoming): (Vec<u32>, Vec<Incoming>) = lent.into_iter().unzip();
     target.change(|m| {
         let to = m.adopt(incoming)?;
-        Ok(Placed { uidvalidity: m.uidvalidity(), from, to })
+        Ok((Placed { uidvalidity: m.uidvalidity(), from, to }, marks))
     })
+}
+
+/// How often copies are brought up to date before they count as they are.
+const ROUNDS: u32 = 10;
+
+/// Removes what was copied, once its copy has the flags that it has now: others may
+/// have changed them meanwhile, and were told that it is done.
+fn expunge_copied(from: &Open, placed: &Placed, mut marks: Marks, target: &Open) -> Result<Stored> {
+    let copies: HashMap<u32, u32> =
+        placed.from.iter().copied().zip(placed.to.iter().copied()).collect();
+    let mut all = Stored::default();
+    let mut left = placed.from.clone();
+    for round in 0..=ROUNDS {
+        let mut done = from.change(|m| {
+            let same = |a: &Attrs| marks.get(&a.uid) == Some(&(a.flags, a.keywords));
+            Ok(m.expunge(&left, |a| round == ROUNDS || same(a)))
+        })?;
+        all.changed.append(&mut done.changed);
+        all.gone.append(&mut done.gone);
+        all.failed = all.failed.or(done.failed);
+        left = done.kept;
+        if left.is_empty() || all.failed.is_some() {
+            break;
+        }
+        for uid in &left {
+            let now = from.change(|m| {
+                let attrs = m.get(*uid).map(|x| x.attrs);
+                Ok(attrs.map(|a| (a.flags, a.keywords, m.keywords().known(a.keywords))))
+            })?;
+            let (Some((flags, bits, words)), Some(copy)) = (now, copies.get(uid)) else { continue };
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let told = target.change(|m| m.store_flags(&[*copy], FlagOp::Set, flags, &words));
+            match told.map(|stored| stored.failed) {
+                Ok(None) => drop(marks.insert(*uid, (flags, bits))),
+                Ok(Some(e)) | Err(e) => all.failed = Some(e),
+            }
+        }
+        if all.failed.is_some() {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Ends a move: takes out of `from` what was copied.
@@ -424,8 +477,8 @@ fn copy_into(from: &Open, uids: &[u32], to: &Name, target: &Open) -> Result<Plac
 /// What cannot be taken out has not moved, and its copy goes again: a client
 /// that is told of a failure tries once more, and would make another each time.
 /// A message is left in both mailboxes rather than in none.  RFC 6851 3.3.
-fn take_out(from: &Open, placed: Placed, target: &Open) -> Moved {
-    let stored = match from.change(|m| Ok(m.expunge(&placed.from))) {
+fn take_out(from: &Open, placed: Placed, marks: Marks, target: &Open) -> Moved {
+    let stored = match expunge_copied(from, &placed, marks, target) {
         Ok(stored) => stored,
         // The mailbox went meanwhile, and its messages with it.
         Err(_) => return Moved { placed, failed: None },
@@ -446,7 +499,7 @@ fn take_out(from: &Open, placed: Placed, target: &Open) -> Moved {
             moved.to.push(new);
         }
     }
-    let left = target.change(|m| Ok(m.expunge(&copies))).map(|taken| taken.failed);
+    let left = target.change(|m| Ok(m.expunge(&copies, |_| true))).map(|taken| taken.failed);
     // A mailbox that went has taken the copies along.
     if let Ok(Some(e)) = left {
         log::warn!("store", event = "copies-left", error = Show(&e));

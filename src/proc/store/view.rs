@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use super::account::Open;
 use super::notify::Waker;
+use crate::disk::index::codec::Attrs;
 use crate::disk::keywords::Keywords;
 use crate::disk::maildir::{Error, FlagOp, Flags, Mailbox, Result, Stored};
+use crate::proto::imap::seqset::Ranges;
 use crate::proto::imap::uidmap::UidMap;
 use crate::sys::errno::SysError;
 
@@ -81,7 +83,7 @@ impl View {
             uidvalidity: 0,
         };
         open.change(|m| {
-            view.recent = recent(m, 0, read_only)?;
+            view.recent = recent(m, 0, read_only);
             view.uids = m.messages().iter().map(|m| m.attrs.uid).collect();
             view.last = m.uidnext().saturating_sub(1);
             view.seen = m.highest_modseq();
@@ -168,10 +170,11 @@ impl View {
             waker.drain();
         }
         let open = self.open.clone();
-        open.change(|m| self.compare(m, expunge))
+        open.change(|m| Ok(self.compare(m, expunge)))
     }
 
-    fn compare(&mut self, m: &mut Mailbox, expunge: bool) -> Result<News> {
+    /// Nothing here fails: what the numbering has taken in is told.
+    fn compare(&mut self, m: &mut Mailbox, expunge: bool) -> News {
         let mut news = News::default();
         let known = m.messages().partition_point(|x| x.attrs.uid <= self.last);
         if expunge && u32::try_from(known) != Ok(self.uids.len()) {
@@ -202,7 +205,7 @@ impl View {
             new.iter().for_each(|uid| self.uids.push(*uid));
             self.last = self.last.max(self.uids.last_uid());
             news.exists = Some(self.uids.len());
-            let fresh = recent(m, first, self.read_only)?;
+            let fresh = recent(m, first, self.read_only);
             if !fresh.is_empty() {
                 self.recent.extend(fresh);
                 self.recent.sort_unstable();
@@ -214,7 +217,7 @@ impl View {
             self.keywords = m.keywords().clone();
             news.keywords = true;
         }
-        Ok(news)
+        news
     }
 
     /// Takes what the model does not have any more out of the numbering.
@@ -267,12 +270,23 @@ impl View {
         self.open.change(|m| m.commit_flags())
     }
 
-    /// EXPUNGE: removes messages (UIDs ascending) for good.  The next poll with expunges tells.
-    pub fn expunge(&mut self, uids: &[u32]) -> Result<Stored> {
+    /// EXPUNGE: removes for good what is marked `\Deleted`, of a set if one is given.
+    /// The next poll with expunges tells.
+    ///
+    /// A message that came after the last news is left alone: the client has not
+    /// seen that it is marked.
+    pub fn expunge(&mut self, wanted: Option<&Ranges>) -> Result<Stored> {
         if self.read_only {
             return Err(Error::Cannot("the mailbox was opened read-only"));
         }
-        self.open.change(|m| Ok(m.expunge(uids)))
+        let marked = |a: &Attrs| a.flags.has(Flags::DELETED);
+        self.open.change(|m| {
+            let uids = m.messages().iter().filter(|x| marked(&x.attrs)).map(|x| x.attrs.uid);
+            let known = uids.filter(|uid| self.seq(*uid).is_some());
+            let uids: Vec<u32> =
+                known.filter(|uid| wanted.is_none_or(|w| w.contains(*uid))).collect();
+            Ok(m.expunge(&uids, marked))
+        })
     }
 
     /// What becomes readable when the mailbox changes, for poll(2) in IDLE.
@@ -292,14 +306,14 @@ impl View {
 
 /// The `\Recent` messages from a UID on.  A session that may write takes them: it moves them to
 /// `cur/`, and no other session sees them as recent.
-fn recent(m: &mut Mailbox, from: u32, read_only: bool) -> Result<Vec<u32>> {
+fn recent(m: &mut Mailbox, from: u32, read_only: bool) -> Vec<u32> {
     let mut all = if read_only {
         m.messages().iter().filter(|x| x.attrs.in_new).map(|x| x.attrs.uid).collect()
     } else {
-        m.settle()?
+        m.settle()
     };
     all.retain(|uid| *uid >= from);
-    Ok(all)
+    all
 }
 
 #[cfg(test)]
@@ -391,7 +405,8 @@ mod tests {
         }
         let mut first = a.select(&inbox, false).unwrap();
         let mut second = a.select(&inbox, false).unwrap();
-        first.expunge(&[1, 3]).unwrap();
+        first.store_flags(&[1, 3, 4], FlagOp::Add, Flags::DELETED, &[]).unwrap();
+        first.expunge(Some(&[1, 2, 3].into_iter().collect())).unwrap();
         deliver(&a, &inbox);
         let news = second.poll(false).unwrap();
         assert_eq!((news.expunged.len(), news.exists), (0, Some(5)));
@@ -400,6 +415,24 @@ mod tests {
         assert_eq!((news.expunged, news.vanished), (vec![3, 1], vec![1, 3]));
         assert_eq!(second.uids().collect::<Vec<_>>(), [2, 4, 5]);
         assert_eq!(first.poll(true).unwrap().expunged, [3, 1]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_leave_new_hides_no_news() {
+        let (place, a) = account();
+        let inbox = Name::inbox();
+        deliver(&a, &inbox);
+        deliver(&a, &inbox);
+        let mut view = a.select(&inbox, false).unwrap();
+        let mut other = a.select(&inbox, false).unwrap();
+        other.store_flags(&[1], FlagOp::Add, Flags::DELETED, &[]).unwrap();
+        other.expunge(None).unwrap();
+        // With an info part its name would be too long.
+        std::fs::write(place.0.join("new").join("x".repeat(254)), "Subject: x\n\n").unwrap();
+        view.refresh().unwrap();
+        let news = view.poll(true).unwrap();
+        assert_eq!((news.expunged, news.exists), (vec![1], Some(2)));
+        assert_eq!(a.select(&inbox, false).unwrap().len(), 2);
     }
 
     #[test]

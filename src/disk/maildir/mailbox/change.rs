@@ -9,9 +9,10 @@ use std::fs;
 
 use super::load::KEYWORDS;
 use super::{Changes, Mailbox};
+use crate::base::log::{self, Show};
 use crate::disk::atomic;
 use crate::disk::dotlock::{Dotlock, UIDLIST};
-use crate::disk::index::codec::{Entry, Stamp};
+use crate::disk::index::codec::{Attrs, Entry, Stamp};
 use crate::disk::index::ranges;
 use crate::disk::keywords::{is_keyword, Keywords};
 use crate::disk::maildir::draft::part;
@@ -39,12 +40,23 @@ pub struct Stored {
     pub changed: Vec<u32>,
     /// Messages that were gone before they could be changed.
     pub gone: Vec<u32>,
+    /// Messages that were not to be expunged any more.
+    pub kept: Vec<u32>,
     /// The MODSEQ of the change; 0 if nothing changed.
     pub modseq: u64,
     /// Why it ended early; what is in `changed` is done nevertheless.
     pub failed: Option<Error>,
     /// What other programs did, found on the way.
     pub foreign: Changes,
+}
+
+/// The flags and keywords that a message has after STORE.
+fn changed(attrs: &Attrs, op: FlagOp, flags: Flags, bits: u64) -> (Flags, u64) {
+    match op {
+        FlagOp::Set => (flags, bits),
+        FlagOp::Add => (attrs.flags.with(flags), attrs.keywords | bits),
+        FlagOp::Remove => (attrs.flags.without(flags), attrs.keywords & !bits),
+    }
 }
 
 impl Mailbox {
@@ -61,6 +73,16 @@ impl Mailbox {
     ) -> Result<Stored> {
         let bits = self.keyword_bits(keywords, op != FlagOp::Remove)?;
         let mut stored = Stored::default();
+        let differs = |uid: &u32| {
+            self.get(*uid).is_some_and(|m| {
+                changed(&m.attrs, op, flags, bits) != (m.attrs.flags, m.attrs.keywords)
+            })
+        };
+        if !uids.iter().any(differs) {
+            return Ok(stored);
+        }
+        // Before the first file has another name: then all that is done is told.
+        let modseq = self.issue_though_full()?;
         let mut extra = false;
         let mut retry = Vec::new();
         self.own_change(|me| {
@@ -77,7 +99,12 @@ impl Mailbox {
             }
         });
         if !retry.is_empty() {
-            stored.foreign = self.rescan()?;
+            match self.rescan() {
+                Ok(foreign) => stored.foreign = foreign,
+                Err(e) => {
+                    stored.failed.get_or_insert(e);
+                }
+            }
             for uid in retry {
                 match self.own_change(|me| me.rename_flags(uid, op, flags, bits, &mut extra)) {
                     Ok(true) => stored.changed.push(uid),
@@ -89,11 +116,11 @@ impl Mailbox {
             }
             stored.changed.sort_unstable();
         }
-        if extra {
-            self.store_meta()?;
+        if let Err(e) = if extra { self.store_meta() } else { Ok(()) } {
+            stored.failed.get_or_insert(e);
         }
         if !stored.changed.is_empty() {
-            stored.modseq = self.issue()?;
+            stored.modseq = modseq;
             let entry = self.flags_entry(&stored.changed, stored.modseq);
             self.journal(&[(stored.modseq, entry), (stored.modseq, Entry::Stamp(self.stamp))]);
         }
@@ -112,11 +139,7 @@ impl Mailbox {
         let Some(at) = self.find(uid) else { return Ok(false) };
         let Some(message) = self.messages.get(at) else { return Ok(false) };
         let old = (message.attrs.flags, message.attrs.keywords);
-        let new = match op {
-            FlagOp::Set => (flags, bits),
-            FlagOp::Add => (old.0.with(flags), old.1 | bits),
-            FlagOp::Remove => (old.0.without(flags), old.1 & !bits),
-        };
+        let new = changed(&message.attrs, op, flags, bits);
         if new == old {
             return Ok(false);
         }
@@ -143,16 +166,23 @@ impl Mailbox {
 
     /// Removes messages for good; UIDs ascending, unknown ones are passed over.
     ///
+    /// `still` is asked of each, and again of those whose files others have renamed
+    /// meanwhile; [`Stored::kept`] are those of which it said no.
+    ///
     /// The directories are synced before this returns.  An error that comes
     /// when files are gone is in [`Stored::failed`], beside what is done.  RFC
     /// 9051 6.4.3.
-    pub fn expunge(&mut self, uids: &[u32]) -> Stored {
+    pub fn expunge(&mut self, uids: &[u32], still: impl Fn(&Attrs) -> bool) -> Stored {
         let mut stored = Stored::default();
         let mut retry = Vec::new();
         let in_new = uids.iter().any(|uid| self.get(*uid).is_some_and(|m| m.attrs.in_new));
         self.own_change(|me| {
             for uid in uids {
                 let Some(message) = me.get(*uid) else { continue };
+                if !still(&message.attrs) {
+                    stored.kept.push(*uid);
+                    continue;
+                }
                 let path = me.path_of(message);
                 match fs::remove_file(&path).at("unlink", &path) {
                     Ok(()) => stored.changed.push(*uid),
@@ -164,7 +194,7 @@ impl Mailbox {
                 }
             }
         });
-        if let Err(e) = self.end_expunge(&mut stored, retry, in_new) {
+        if let Err(e) = self.end_expunge(&mut stored, retry, in_new, still) {
             // The model may have messages still that have no file: the next sync looks.
             self.stamp = Stamp::default();
             stored.failed.get_or_insert(e);
@@ -173,7 +203,13 @@ impl Mailbox {
     }
 
     /// The rest of an expunge: messages that another program renamed, the model, the disk.
-    fn end_expunge(&mut self, stored: &mut Stored, retry: Vec<u32>, in_new: bool) -> Result<()> {
+    fn end_expunge(
+        &mut self,
+        stored: &mut Stored,
+        retry: Vec<u32>,
+        in_new: bool,
+        still: impl Fn(&Attrs) -> bool,
+    ) -> Result<()> {
         self.take_out(stored)?;
         if !retry.is_empty() {
             stored.foreign = self.rescan()?;
@@ -183,6 +219,10 @@ impl Mailbox {
                     stored.gone.push(uid);
                     continue;
                 };
+                if !still(&message.attrs) {
+                    stored.kept.push(uid);
+                    continue;
+                }
                 let path = self.path_of(message);
                 match self.own_change(|_| fs::remove_file(&path)).at("unlink", &path) {
                     Ok(()) => rest.changed.push(uid),
@@ -217,7 +257,9 @@ impl Mailbox {
         if stored.changed.is_empty() {
             return Ok(());
         }
-        stored.modseq = self.issue()?;
+        // They are gone, whether there is a MODSEQ for it or not.
+        let modseq = self.issue_though_full();
+        stored.modseq = *modseq.as_ref().unwrap_or(&self.modseq);
         let extra = stored
             .changed
             .iter()
@@ -229,21 +271,23 @@ impl Mailbox {
         if extra {
             self.store_meta()?;
         }
-        Ok(())
+        modseq.map(drop)
     }
 
     /// Moves all messages from `new/` to `cur/`, as opening a mailbox for writing does.
     ///
     /// The UIDs moved are those that are `\Recent` to the session that asked.
-    /// No MODSEQ changes.  RFC 3501 2.3.2.
-    pub fn settle(&mut self) -> Result<Vec<u32>> {
+    /// No MODSEQ changes.  What cannot be moved stays where it is, for the next
+    /// who opens it.  RFC 3501 2.3.2.
+    pub fn settle(&mut self) -> Vec<u32> {
         let waiting: Vec<u32> =
             self.messages.iter().filter(|m| m.attrs.in_new).map(|m| m.attrs.uid).collect();
         if waiting.is_empty() {
-            return Ok(waiting);
+            return waiting;
         }
         let (mut moved, mut facts) = (Vec::new(), Vec::new());
-        let done = self.own_change(|me| {
+        let mut failed = None;
+        self.own_change(|me| {
             for uid in waiting {
                 let Some(at) = me.find(uid) else { continue };
                 let Some(message) = me.messages.get(at) else { continue };
@@ -254,7 +298,10 @@ impl Mailbox {
                     Ok(()) => {}
                     // Another program was quicker; the next scan shows where it is.
                     Err(e) if e.is_missing() => continue,
-                    Err(e) => return Err(Error::from(e)),
+                    Err(e) => {
+                        failed.get_or_insert(e);
+                        continue;
+                    }
                 }
                 me.note_info(uid, &info, false);
                 if let Some(message) = me.messages.get_mut(at) {
@@ -263,13 +310,15 @@ impl Mailbox {
                 }
                 moved.push(uid);
             }
-            Ok(())
         });
+        if let Some(e) = failed {
+            log::warn!("store", event = "stays-in-new", error = Show(&e));
+        }
         self.journal(&[
             (self.modseq, Entry::Facts(facts)),
             (self.modseq, Entry::Stamp(self.stamp)),
         ]);
-        done.map(|()| moved)
+        moved
     }
 
     /// The bits of keywords; with `create`, unknown ones are given numbers.

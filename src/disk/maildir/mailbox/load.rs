@@ -15,6 +15,7 @@ use crate::disk::index::codec::Attrs;
 use crate::disk::index::{ranges, Index, Loaded};
 use crate::disk::keywords::Keywords;
 use crate::disk::maildir::error::Result;
+use crate::disk::maildir::file::LETTER_MASK;
 use crate::disk::maildir::name::Name;
 use crate::disk::maildir::tree::new_guid;
 use crate::disk::maildir::{nanos, now_nanos, read_small, Root, TMP_AGE};
@@ -109,7 +110,11 @@ impl Mailbox {
                 if !record.ext.is_empty() {
                     self.ext.insert(record.uid, record.ext);
                 }
-                self.messages.push(Message { attrs: *a, base: record.base });
+                let mut attrs = *a;
+                // The index may be behind `rmail.meta`, which was synced first.
+                let extra = self.extra_keywords(attrs.uid);
+                attrs.keywords = attrs.keywords & LETTER_MASK | extra;
+                self.messages.push(Message { attrs, base: record.base });
             } else if record.uid >= known {
                 if !record.ext.is_empty() {
                     self.ext.insert(record.uid, record.ext);

@@ -309,6 +309,19 @@ impl Mailbox {
         Ok(next)
     }
 
+    /// The same for a change that takes no room.  On a full disk it goes on above
+    /// the mark, for there above all must messages be marked and expunged; a crash
+    /// before the mark has followed may give such a MODSEQ a second time.
+    fn issue_though_full(&mut self) -> Result<u64> {
+        match self.issue() {
+            Err(e) if e.is_full() => {
+                self.modseq = self.modseq.saturating_add(1);
+                Ok(self.modseq)
+            }
+            other => other,
+        }
+    }
+
     /// Makes sure that a scan will not lack a MODSEQ on its way.
     fn reserve_modseqs(&mut self) -> Result<()> {
         let wanted = self.modseq.saturating_add(MODSEQ_RESERVE);

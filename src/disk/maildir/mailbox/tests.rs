@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::disk::maildir::{DeliveryId, Flags};
+use crate::disk::maildir::{DeliveryId, Flags, MessageFile};
 use crate::disk::testdir::TestDir;
 
 struct Store {
@@ -128,7 +128,7 @@ fn a_delivery_happens_once_and_is_found() {
     let id = DeliveryId { secs: 1_700_000_000, usecs: 7, qid: "abc", rcpt: 1, copy: 0 };
     assert_eq!(store.root().find_delivery(&id).unwrap(), Some(Name::inbox()));
     let mut mailbox = store.inbox();
-    mailbox.expunge(&[1]);
+    mailbox.expunge(&[1], |_| true);
     assert_eq!(store.root().find_delivery(&id).unwrap(), Some(Name::inbox()));
     let other = DeliveryId { rcpt: 2, ..id };
     assert_eq!(store.root().find_delivery(&other).unwrap(), None);
@@ -156,7 +156,7 @@ fn a_delivery_whose_uid_cannot_be_written_is_one_all_the_same() {
     fs::remove_dir(store.path("dovecot-uidlist.tmp")).unwrap();
     assert_eq!(mailbox.sync().unwrap().added.len(), 1);
     // The client takes it; the attempt is made again.
-    mailbox.settle().unwrap();
+    mailbox.settle();
     assert_eq!(mailbox.deliver(finished()), Ok(None));
     assert!(names(&store.path("new")).is_empty() && names(&store.path("tmp")).is_empty());
     assert!(mailbox.sync().unwrap().is_empty());
@@ -231,8 +231,8 @@ fn settle_moves_new_mail_once_without_a_modseq() {
     store.deliver(1);
     let mut mailbox = store.inbox();
     let modseq = mailbox.highest_modseq();
-    assert_eq!(mailbox.settle().unwrap(), [1]);
-    assert!(mailbox.settle().unwrap().is_empty());
+    assert_eq!(mailbox.settle(), [1]);
+    assert!(mailbox.settle().is_empty());
     assert_eq!(mailbox.highest_modseq(), modseq);
     assert!(names(&store.path("new")).is_empty());
     assert!(names(&store.path("cur"))[0].ends_with(":2,"));
@@ -247,7 +247,7 @@ fn expunged_messages_are_remembered_and_their_uids_not_used_again() {
     }
     let mut mailbox = store.inbox();
     let start = mailbox.highest_modseq();
-    mailbox.expunge(&[2, 3, 5]);
+    mailbox.expunge(&[2, 3, 5], |_| true);
     assert_eq!(uids(&mailbox), [1, 4]);
     let gone = |m: &Mailbox| {
         m.expunged_since(start).map(|r| r.iter().map(|r| (r.first, r.last)).collect::<Vec<_>>())
@@ -274,7 +274,7 @@ fn a_file_that_comes_back_after_its_expunge_gets_a_new_uid() {
     let kept = store.path("kept");
     let name = names(&store.path("new"))[0].clone();
     fs::hard_link(store.path("new").join(&name), &kept).unwrap();
-    mailbox.expunge(&[1]);
+    mailbox.expunge(&[1], |_| true);
     drop(mailbox);
     fs::rename(&kept, store.path("cur").join(format!("{name}:2,S"))).unwrap();
     store.reopen();
@@ -292,7 +292,7 @@ fn foreign_changes_are_found() {
         store.deliver(n);
     }
     let mut mailbox = store.inbox();
-    mailbox.settle().unwrap();
+    mailbox.settle();
     let cur = store.path("cur");
     let all = names(&cur);
     fs::rename(cur.join(&all[0]), cur.join(format!("{}S", all[0]))).unwrap();
@@ -328,8 +328,67 @@ fn a_message_that_another_program_renamed_is_still_stored_read_and_expunged() {
         store.path("cur").join(format!("{base}:2,")),
     )
     .unwrap();
-    assert_eq!(mailbox.expunge(&[1]).changed, [1]);
+    assert_eq!(mailbox.expunge(&[1], |_| true).changed, [1]);
     assert!(matches!(mailbox.open_message(1), Err(Error::Gone)));
+}
+
+#[test]
+fn what_others_have_unmarked_is_not_expunged() {
+    let store = Store::new();
+    store.deliver(1);
+    store.deliver(2);
+    let mut mailbox = store.inbox();
+    mailbox.store_flags(&[1, 2], FlagOp::Add, Flags::DELETED, &[]).unwrap();
+    let cur = store.path("cur");
+    let marked = names(&cur);
+    let unmarked = marked[0].trim_end_matches('T');
+    fs::rename(cur.join(&marked[0]), cur.join(unmarked)).unwrap();
+    let stored = mailbox.expunge(&[1, 2], |a| a.flags.has(Flags::DELETED));
+    assert_eq!((stored.changed, stored.kept), (vec![2], vec![1]));
+    assert_eq!(stored.foreign.flags, [1]);
+    assert_eq!(names(&cur), [unmarked]);
+}
+
+#[test]
+fn no_file_is_renamed_before_its_change_has_a_modseq() {
+    let mut store = Store::new();
+    store.deliver(1);
+    drop(store.inbox());
+    store.reopen();
+    // Opened anew, the first change writes the mark of MODSEQs.
+    let mut mailbox = store.inbox();
+    let (before, modseq) = (names(&store.path("new")), mailbox.highest_modseq());
+    fs::rename(store.path("rmail.meta"), store.path("aside")).unwrap();
+    fs::create_dir(store.path("rmail.meta")).unwrap();
+    let failed = mailbox.store_flags(&[1], FlagOp::Add, Flags::SEEN, &[]);
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!((names(&store.path("new")), mailbox.highest_modseq()), (before, modseq));
+    assert_eq!(mailbox.get(1).unwrap().attrs.flags, Flags::NONE);
+    // What is expunged is gone from the mailbox all the same.
+    let stored = mailbox.expunge(&[1], |_| true);
+    assert!(stored.failed.is_some() && mailbox.messages().is_empty(), "{stored:?}");
+    assert_eq!(stored.changed, [1]);
+}
+
+#[test]
+fn keywords_without_a_letter_survive_an_index_that_is_behind() {
+    let mut store = Store::new();
+    let mut mailbox = store.inbox();
+    let all: Vec<String> = (0..30).map(|n| format!("k{n}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let first = store.append(&mut mailbox, Flags::NONE, &all);
+    let second = store.append(&mut mailbox, Flags::NONE, &all[29..]);
+    drop(mailbox);
+    let index = fs::read(store.path("rmail.index")).unwrap();
+    store.reopen();
+    let mut mailbox = store.inbox();
+    mailbox.store_flags(&[first], FlagOp::Remove, Flags::NONE, &all[28..]).unwrap();
+    mailbox.store_flags(&[second], FlagOp::Add, Flags::NONE, &all[28..29]).unwrap();
+    let before = state(&mailbox);
+    drop(mailbox);
+    fs::write(store.path("rmail.index"), index).unwrap();
+    store.reopen();
+    assert_eq!(state(&store.inbox()), before);
 }
 
 #[test]
@@ -387,7 +446,7 @@ fn a_quiet_mailbox_is_not_scanned() {
     let mut store = Store::new();
     store.deliver(1);
     let mut mailbox = store.inbox();
-    mailbox.settle().unwrap();
+    mailbox.settle();
     age(&store.path("cur"));
     age(&store.path("new"));
     mailbox.sync().unwrap();
@@ -405,4 +464,29 @@ fn a_quiet_mailbox_is_not_scanned() {
     assert!(mailbox.sync().unwrap().is_empty());
     age(&cur);
     assert_eq!(mailbox.sync().unwrap().added, [2]);
+}
+
+#[test]
+fn odd_line_ends_come_back_as_they_came_and_are_counted_right() {
+    let store = Store::new();
+    let texts: [&[u8]; 5] =
+        [b"a\r\r\nb\r\n", b"\r\r\r\n\r\n", b"a\rb\r\n\r", b"\n", b"\r\n\r\r\n\r\r\r\n\n"];
+    for (text, step) in texts.iter().flat_map(|t| [1, 2, 3, 100].map(|step| (t, step))) {
+        let unique = store.root().unique();
+        let mut draft = store.root().draft(&Name::inbox(), &unique).unwrap();
+        text.chunks(step).for_each(|chunk| draft.write(chunk).unwrap());
+        let finished = draft.finish(None).unwrap();
+        let (size, vsize) = (finished.size, finished.vsize);
+        let path = store.path("new").join(&finished.base);
+        finished.deliver().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), size, "{text:?}");
+        let uid = fs::metadata(&path).unwrap();
+        let uid = std::os::unix::fs::MetadataExt::uid(&uid);
+        let shown = MessageFile::open(&path, uid).unwrap().read_all(100).unwrap().unwrap();
+        assert_eq!(shown.len() as u64, vsize, "{text:?}");
+        // A bare LF is shown with a CR; all else is what the client sent.
+        if !text.starts_with(b"\n") && !text.ends_with(b"\n\n") {
+            assert_eq!(shown, *text, "by {step}");
+        }
+    }
 }

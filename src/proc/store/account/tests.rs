@@ -1,4 +1,5 @@
 use super::*;
+use crate::disk::maildir::mailbox::Message;
 use crate::disk::testdir::TestDir;
 use std::fs;
 use std::sync::mpsc::sync_channel;
@@ -110,7 +111,7 @@ fn what_cannot_be_moved_stays_in_its_mailbox_alone() {
         deliver(&a, &inbox, &format!("Subject: {n}\r\n\r\n"));
     }
     let (from, target) = (a.open(&inbox).unwrap(), a.open(&work).unwrap());
-    let placed = copy_into(&from, &[1, 2, 3], &work, &target).unwrap();
+    let (placed, marks) = copy_into(&from, &[1, 2, 3], &work, &target).unwrap();
     assert_eq!(a.status(&work).unwrap().messages, 3);
     // A directory, which unlink(2) does not take, where the second was.
     let path = from
@@ -121,7 +122,7 @@ fn what_cannot_be_moved_stays_in_its_mailbox_alone() {
         .unwrap();
     fs::rename(&path, dir.path().join("kept")).unwrap();
     fs::create_dir(&path).unwrap();
-    let moved = take_out(&from, placed, &target);
+    let moved = take_out(&from, placed, marks, &target);
     assert_eq!((moved.placed.from, moved.placed.to), (vec![1], vec![1]));
     assert!(matches!(moved.failed, Some(Error::Sys(_))), "{:?}", moved.failed);
     fs::remove_dir(&path).unwrap();
@@ -135,4 +136,27 @@ fn what_cannot_be_moved_stays_in_its_mailbox_alone() {
     let moved = a.relocate(&from, &[2, 3], &work).unwrap();
     assert_eq!((moved.placed.to, moved.failed), (vec![4, 5], None));
     assert_eq!((uids(&inbox), uids(&work)), (vec![], vec![1, 4, 5]));
+}
+
+#[test]
+fn a_move_takes_the_flags_along_that_were_set_while_it_ran() {
+    let dir = TestDir::new();
+    let a = account(&dir);
+    let (inbox, work) = (Name::inbox(), Name::new("Work").unwrap());
+    a.create(&work).unwrap();
+    for n in 1..=2 {
+        deliver(&a, &inbox, &format!("Subject: {n}\r\n\r\n"));
+    }
+    let (from, target) = (a.open(&inbox).unwrap(), a.open(&work).unwrap());
+    let (placed, marks) = copy_into(&from, &[1, 2], &work, &target).unwrap();
+    from.change(|m| m.store_flags(&[2], FlagOp::Add, Flags::FLAGGED, &["$Work"])).unwrap();
+    let moved = take_out(&from, placed, marks, &target);
+    assert_eq!((moved.placed.from, moved.failed), (vec![1, 2], None));
+    assert_eq!(a.status(&inbox).unwrap().messages, 0);
+    let has = |m: &mut Mailbox| {
+        let flags = |x: &Message| (x.attrs.flags, m.keywords().known(x.attrs.keywords));
+        Ok(m.messages().iter().map(flags).collect::<Vec<_>>())
+    };
+    let expected = [(Flags::NONE, vec![]), (Flags::FLAGGED, vec!["$Work".to_owned()])];
+    assert_eq!(target.change(has).unwrap(), expected);
 }

@@ -1,6 +1,5 @@
 //! CLOSE.  RFC 3501 6.4.2.
 
-use super::expunge::deleted;
 use crate::proc::store::session::{Ran, Session};
 
 /// Removes what is marked `\Deleted`, without saying so, and lets go of the
@@ -8,8 +7,7 @@ use crate::proc::store::session::{Ran, Session};
 pub fn run(s: &mut Session, tag: &[u8]) -> Ran {
     if let Some(mut selected) = s.selected.take() {
         if !selected.view.read_only {
-            let gone = deleted(&selected.view, None).and_then(|uids| selected.view.expunge(&uids));
-            match gone.map(|done| done.failed) {
+            match selected.view.expunge(None).map(|done| done.failed) {
                 Ok(None) => {}
                 Ok(Some(e)) | Err(e) => return s.fail(tag, &e),
             }
