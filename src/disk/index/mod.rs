@@ -58,13 +58,19 @@ pub struct Loaded {
 impl Loaded {
     /// Adds expunges, forgetting the oldest when there are too many.
     pub fn note_expunged(&mut self, modseq: u64, ranges: &[Range]) {
-        self.expunged.extend(ranges.iter().map(|range| Expunged { modseq, range: *range }));
-        // Cut in large steps: moving the vector costs its length.
-        if self.expunged.len() > EXPUNGES_KEPT.saturating_mul(2) {
-            let cut = self.expunged.len().saturating_sub(EXPUNGES_KEPT);
-            let last = self.expunged.drain(..cut).next_back();
-            self.floor = self.floor.max(last.map_or(0, |e| e.modseq));
-        }
+        note_expunged(&mut self.expunged, &mut self.floor, modseq, ranges);
+    }
+}
+
+/// Adds expunges to `all`, forgetting the oldest when there are too many: `floor` is
+/// then the last MODSEQ of which not all are there.
+pub fn note_expunged(all: &mut Vec<Expunged>, floor: &mut u64, modseq: u64, ranges: &[Range]) {
+    all.extend(ranges.iter().map(|range| Expunged { modseq, range: *range }));
+    // Cut in large steps: moving the vector costs its length.
+    if all.len() > EXPUNGES_KEPT.saturating_mul(2) {
+        let cut = all.len().saturating_sub(EXPUNGES_KEPT);
+        let last = all.drain(..cut).next_back();
+        *floor = last.map_or(*floor, |e| e.modseq.max(*floor));
     }
 }
 

@@ -29,8 +29,10 @@ pub struct UidList {
     mode: u32,
     /// The first line.
     pub header: Header,
-    /// The file that was read, and how far.
+    /// The file that was read, and how far.  It is held open: so long no other
+    /// file, which might be taken for it, has its number.
     id: (u64, u64),
+    held: Option<File>,
     read: u64,
     last: u32,
     highest: u32,
@@ -88,6 +90,7 @@ impl UidList {
             mode,
             header,
             id: (meta.dev(), meta.ino()),
+            held: Some(file),
             read: u64::try_from(read).unwrap_or(u64::MAX),
             last: lines.records.last().map_or(0, |r| r.uid),
             highest: lines.highest,
@@ -106,6 +109,7 @@ impl UidList {
             mode,
             header,
             id: (0, 0),
+            held: None,
             read: 0,
             last: 0,
             highest: 0,
@@ -230,8 +234,10 @@ impl UidList {
         }
         let temporary = self.path.with_extension("tmp");
         atomic::replace(&self.path, &temporary, &text, self.mode)?;
-        let meta = fs::symlink_metadata(&self.path).at("stat", &self.path)?;
-        self.id = (meta.dev(), meta.ino());
+        // The lock is held: it is ours.
+        let file = File::open(&self.path).at("open", &self.path)?;
+        let meta = file.metadata().at("fstat", &self.path)?;
+        (self.id, self.held) = ((meta.dev(), meta.ino()), Some(file));
         self.read = u64::try_from(text.len()).unwrap_or(u64::MAX);
         (self.lines, self.bad, self.last) = (lines, 0, last);
         self.highest = self.highest.max(last);

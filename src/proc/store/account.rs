@@ -244,7 +244,14 @@ impl Account {
             let inbox = self.open(old)?;
             let uids: Vec<u32> =
                 inbox.change(|m| Ok(m.messages().iter().map(|m| m.attrs.uid).collect()))?;
-            return self.relocate(&inbox, &uids, new)?.failed.map_or(Ok(()), Err);
+            let moved = self.relocate(&inbox, &uids, new);
+            let failed = moved.map_or_else(Some, |moved| moved.failed);
+            let Some(e) = failed else { return Ok(()) };
+            // What was made for nothing goes: else the next attempt finds it there.
+            if self.status(new).is_ok_and(|status| status.messages == 0) {
+                self.delete(new)?;
+            }
+            return Err(e);
         }
         if self.is_auto(old) && !self.root.exists(new)? {
             // It is listed, so it can be renamed, used or not.
@@ -417,11 +424,16 @@ type Marks = HashMap<u32, (Flags, u64)>;
 
 /// Copies messages to an open mailbox, which has the name `to`.
 fn copy_into(from: &Open, uids: &[u32], to: &Name, target: &Open) -> Result<(Placed, Marks)> {
-    let (lent, marks) = from.change(|m| {
+    let lent = from.change(|m| {
         let lent = m.lend(uids, to)?;
         let attrs = lent.iter().filter_map(|(uid, _)| m.get(*uid)).map(|x| &x.attrs);
         let marks: Marks = attrs.map(|a| (a.uid, (a.flags, a.keywords))).collect();
         Ok((lent, marks))
+    });
+    let (lent, marks) = lent.map_err(|e| match e {
+        // It is not the target that is missing.
+        Error::NoMailbox => Error::Gone,
+        e => e,
     })?;
     let (from, incoming): (Vec<u32>, Vec<Incoming>) = lent.into_iter().unzip();
     target.change(|m| {
@@ -555,7 +567,8 @@ impl Open {
         result
     }
 
-    fn is_gone(&self) -> bool {
+    /// True if it was deleted, or taken away by another program.
+    pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
 }

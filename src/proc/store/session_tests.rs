@@ -671,3 +671,63 @@ fn odds_and_ends() {
     let status = c.ok("STATUS Junk (RECENT UNSEEN)");
     assert_eq!(status, ["* STATUS Junk (RECENT 0 UNSEEN 0)"]);
 }
+
+#[test]
+fn delete_deselects_what_it_deleted_and_not_what_had_its_name() {
+    let house = House::new();
+    let mut c = house.log_in();
+    c.ok("CREATE A");
+    c.ok("SELECT A");
+    let mut other = house.log_in();
+    other.ok("RENAME A B");
+    other.ok("CREATE A");
+    c.ok("DELETE A");
+    // B is selected still.
+    c.ok("CHECK");
+    c.ok("DELETE B");
+    assert!(!c.answer("CHECK").starts_with("OK "), "nothing is selected now");
+}
+
+#[test]
+fn a_source_that_is_gone_is_no_reason_to_create_the_target() {
+    let house = House::new();
+    let mut c = house.log_in();
+    c.ok("CREATE A");
+    house.deliver("A", "Subject: x\n\nx\n");
+    c.ok("SELECT A");
+    house.log_in().ok("DELETE A");
+    let answer = c.answer("COPY 1 INBOX");
+    assert!(answer.starts_with("NO ") && !answer.contains("TRYCREATE"), "{answer}");
+}
+
+#[test]
+fn renaming_the_inbox_leaves_no_empty_mailbox_behind_when_it_fails() {
+    let house = House::new();
+    house.deliver("INBOX", "Subject: x\n\nx\n");
+    let mut c = house.select("INBOX");
+    let cur = house.place.0.join("cur");
+    let name = std::fs::read_dir(&cur).unwrap().next().unwrap().unwrap().path();
+    std::fs::rename(&name, house.place.0.join("kept")).unwrap();
+    std::fs::create_dir(&name).unwrap();
+    for _ in 0..2 {
+        let answer = c.answer("RENAME INBOX Old");
+        assert!(answer.starts_with("NO ") && !answer.contains("ALREADYEXISTS"), "{answer}");
+    }
+    std::fs::remove_dir(&name).unwrap();
+    std::fs::rename(house.place.0.join("kept"), &name).unwrap();
+    c.ok("RENAME INBOX Old");
+    assert_eq!(c.ok("STATUS Old (MESSAGES)"), ["* STATUS Old (MESSAGES 1)"]);
+}
+
+#[test]
+fn what_another_program_changed_is_told_although_store_is_silent() {
+    let house = House::new();
+    house.deliver("INBOX", "Subject: x\n\nx\n");
+    let mut c = house.select("INBOX");
+    let cur = house.place.0.join("cur");
+    let name = std::fs::read_dir(&cur).unwrap().next().unwrap().unwrap().path();
+    let flagged = format!("{}F", name.to_str().unwrap());
+    std::fs::rename(&name, flagged).unwrap();
+    let told = c.ok("STORE 1 +FLAGS.SILENT (\\Seen)");
+    assert_eq!(told, ["* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen \\Recent))"]);
+}

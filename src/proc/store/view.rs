@@ -261,6 +261,10 @@ impl View {
             if stored.modseq != 0 {
                 self.mine.push(stored.modseq);
             }
+            // What another program did, found on the way: the answer to this
+            // command may be silent.
+            self.owed
+                .extend(stored.foreign.flags.iter().filter(|uid| self.uids.seq(**uid).is_some()));
             Ok(stored)
         })
     }

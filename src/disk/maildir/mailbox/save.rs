@@ -15,6 +15,7 @@ use super::{Changes, Mailbox, Message};
 use crate::base::clock;
 use crate::base::log::{self, Show};
 use crate::disk::atomic;
+use crate::disk::dotlock::Dotlock;
 use crate::disk::index::codec::{Entry, Stamp};
 use crate::disk::maildir::draft::{part, Finished};
 use crate::disk::maildir::error::{At, Error, Result};
@@ -115,13 +116,13 @@ impl Mailbox {
             let names: Vec<&str> = m.keywords.iter().map(String::as_str).collect();
             bits.push(self.keyword_bits(&names, true)?);
         }
-        let _lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
+        let mut lock = uidlist::lock(&self.dir, self.root.owner(), self.root.file_mode())?;
         let news = self.refresh_list()?;
         self.take_news(news, &mut Changes::default())?;
         // Nothing may fail once they are in place and have their UIDs.
         let modseq = self.issue()?;
         let mut placed = Placed::default();
-        let result = self.own_change(|me| me.place(messages, &bits, &mut placed));
+        let result = self.own_change(|me| me.place(messages, &bits, &mut placed, &mut lock));
         let committed = result.and_then(|()| {
             let records: Vec<Record> = placed.records.clone();
             self.write_records(&records)
@@ -215,10 +216,17 @@ impl Mailbox {
     }
 
     /// Renames all into place and makes their records.
-    fn place(&mut self, messages: Vec<Incoming>, bits: &[u64], placed: &mut Placed) -> Result<()> {
+    fn place(
+        &mut self,
+        messages: Vec<Incoming>,
+        bits: &[u64],
+        placed: &mut Placed,
+        lock: &mut Dotlock,
+    ) -> Result<()> {
         let (mut to_new, mut to_cur) = (false, false);
         let mut bases = HashSet::new();
         for (mut m, keywords) in messages.into_iter().zip(bits) {
+            lock.touch()?;
             let mut ext = Vec::new();
             // A name of our own making is new; a copy's may be here already.
             let taken = m.guid.is_some()

@@ -18,7 +18,7 @@ use super::{Mailbox, Message};
 use crate::base::clock::Since;
 use crate::disk::atomic;
 use crate::disk::index::codec::{Attrs, Entry, Range, Stamp, UNKNOWN};
-use crate::disk::index::{ranges, Expunged};
+use crate::disk::index::{self, ranges};
 use crate::disk::maildir::draft::part;
 use crate::disk::maildir::error::{At, Error, Result};
 use crate::disk::maildir::file::{self, Flags, LETTER_MASK};
@@ -493,7 +493,7 @@ impl Mailbox {
 
     /// Remembers expunges for `VANISHED`.
     pub(super) fn note_expunged(&mut self, modseq: u64, all: &[Range]) {
-        self.expunged.extend(all.iter().map(|range| Expunged { modseq, range: *range }));
+        index::note_expunged(&mut self.expunged, &mut self.floor, modseq, all);
     }
 }
 
