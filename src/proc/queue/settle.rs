@@ -20,7 +20,7 @@ use crate::disk::spool::state::Recipient;
 use crate::disk::spool::SpoolError;
 use crate::proc::queue::bounce::Notice;
 use crate::proc::queue::message::Kept;
-use crate::proc::queue::sched::{Id, Next};
+use crate::proc::queue::sched::{Id, Next, Now};
 use crate::proc::queue::{Counts, Queue, Shared, Whole};
 use crate::proto::dsn::Action;
 use crate::proto::limits;
@@ -85,6 +85,26 @@ impl Settled {
     }
 }
 
+/// What became of some recipients, sorted by what is to be done about it.
+#[derive(Default)]
+struct Fates {
+    records: Vec<Record>,
+    delivered: Vec<u32>,
+    failed: Vec<u32>,
+    notices: Vec<Notice>,
+    /// Who is told that it takes long, and for which time.
+    warned: Vec<(u32, u32)>,
+}
+
+impl Fates {
+    fn fail(&mut self, one: &Settled, rcpt: &Recipient, at: Now) {
+        self.failed.push(one.rcpt);
+        if rcpt.envelope.notify.is_none_or(|n| n.failure) {
+            self.notices.push(Notice::new(Action::Failed, one, rcpt, at.wall));
+        }
+    }
+}
+
 /// What is to be written down of some recipients.
 struct Decided {
     records: Vec<Record>,
@@ -114,87 +134,15 @@ impl Shared {
         let brings = |one: &&Settled| !one.inject.is_empty();
         let injecting: Vec<u32> = all.iter().filter(brings).map(|one| one.rcpt).collect();
         let mut injected = self.inject_all(qid, &mut all);
-        let at = self.now();
-        let mut records = Vec::new();
-        let (mut delivered, mut failed, mut notices) = (Vec::new(), Vec::new(), Vec::new());
-        let mut warned = Vec::new();
-        let mut queue = self.queue();
-        for one in all.drain(..) {
-            let id = Id { qid, rcpt: one.rcpt };
-            let Some(rcpt) = queue.rcpt(id).cloned() else { continue };
-            let Some(kept) = queue.messages.get(&qid) else { continue };
-            let age = at.wall.saturating_sub(kept.created_ms());
-            log_one(qid, &kept.state.origin, &rcpt.envelope, &one);
-            let notify = rcpt.envelope.notify;
-            match one.how {
-                How::Delivered | How::Relayed(_) => {
-                    delivered.push(one.rcpt);
-                    let action = match one.how {
-                        How::Relayed(false) => Some(Action::Relayed),
-                        How::Relayed(true) => None,
-                        _ => Some(Action::Delivered),
-                    };
-                    if let Some(action) = action.filter(|_| notify.is_some_and(|n| n.success)) {
-                        notices.push(Notice::new(action, &one, &rcpt, at.wall));
-                    }
-                }
-                How::Never => {
-                    failed.push(one.rcpt);
-                    if notify.is_none_or(|n| n.failure) {
-                        notices.push(Notice::new(Action::Failed, &one, &rcpt, at.wall));
-                    }
-                }
-                How::Later | How::Postponed | How::Died => {
-                    let count = one.how != How::Postponed;
-                    let deaths = match one.how {
-                        How::Died => rcpt.deaths.saturating_add(1),
-                        // The wait between a store's deaths is one of these.
-                        How::Postponed => rcpt.deaths,
-                        _ => 0,
-                    };
-                    Counts::add(&self.counts.deferred, 1);
-                    match queue.sched.defer(id, count, at) {
-                        Next::Expired => {
-                            failed.push(one.rcpt);
-                            let mut one = one;
-                            // RFC 3463 X.4.7: delivery time expired.
-                            one.status = Enhanced::new(5, 4, 7);
-                            if notify.is_none_or(|n| n.failure) {
-                                notices.push(Notice::new(Action::Failed, &one, &rcpt, at.wall));
-                            }
-                        }
-                        Next::Retry(_) => {
-                            let tries = rcpt.tries.saturating_add(u32::from(count));
-                            records.push(Record::Attempt {
-                                rcpt: one.rcpt,
-                                at: at.wall.div_euclid(1000),
-                                tries,
-                                deaths,
-                                said: one.said.clone(),
-                            });
-                            if u64::from(deaths) >= limits::POISON_DEATHS.default {
-                                let why = "processes die of it".to_owned();
-                                log::crit!(
-                                    "hold",
-                                    qid = Show(&qid),
-                                    rcpt = one.rcpt,
-                                    why = Show(&why)
-                                );
-                                queue.sched.hold(id);
-                                records.push(Record::Hold { rcpt: one.rcpt, on: true, why });
-                            }
-                            if is_late(&rcpt, age, &warn) {
-                                let passed = warn.iter().filter(|d| over(age, **d)).count();
-                                let times = u32::try_from(passed).unwrap_or(u32::MAX);
-                                warned.push((one.rcpt, times));
-                                notices.push(Notice::new(Action::Delayed, &one, &rcpt, at.wall));
-                            }
-                        }
-                    }
-                }
+        let mut fates = Fates::default();
+        {
+            let mut queue = self.queue();
+            let at = self.now();
+            for one in all {
+                self.decide(&mut queue, qid, one, at, &warn, &mut fates);
             }
         }
-        drop(queue);
+        let Fates { mut records, delivered, mut failed, notices, mut warned } = fates;
         Counts::add(&self.counts.delivered, delivered.len());
         Counts::add(&self.counts.failed, failed.len());
         let mut ids = Vec::new();
@@ -225,8 +173,74 @@ impl Shared {
             ends.append(&mut ended(&failed, End::Failed));
             records.push(Record::Spawned { ids: ids.clone(), ends, warned });
         }
-        let outcome = Decided { records, delivered, failed, injecting, ids };
-        self.write_down(qid, outcome)
+        self.write_down(qid, Decided { records, delivered, failed, injecting, ids })
+    }
+
+    /// What follows from one recipient's fate: a record, a notification, a next
+    /// attempt.
+    fn decide(
+        &self,
+        queue: &mut Queue,
+        qid: Qid,
+        mut one: Settled,
+        at: Now,
+        warn: &[Duration],
+        fates: &mut Fates,
+    ) {
+        let id = Id { qid, rcpt: one.rcpt };
+        let Some(rcpt) = queue.rcpt(id).cloned() else { return };
+        let Some(kept) = queue.messages.get(&qid) else { return };
+        let age = at.wall.saturating_sub(kept.created_ms());
+        log_one(qid, &kept.state.origin, &rcpt.envelope, &one);
+        let notify = rcpt.envelope.notify;
+        match one.how {
+            How::Delivered | How::Relayed(_) => {
+                fates.delivered.push(one.rcpt);
+                let action = match one.how {
+                    How::Relayed(false) => Some(Action::Relayed),
+                    How::Relayed(true) => None,
+                    _ => Some(Action::Delivered),
+                };
+                if let Some(action) = action.filter(|_| notify.is_some_and(|n| n.success)) {
+                    fates.notices.push(Notice::new(action, &one, &rcpt, at.wall));
+                }
+            }
+            How::Never => fates.fail(&one, &rcpt, at),
+            How::Later | How::Postponed | How::Died => {
+                Counts::add(&self.counts.deferred, 1);
+                let count = one.how != How::Postponed;
+                if queue.sched.defer(id, count, at) == Next::Expired {
+                    // RFC 3463 X.4.7: delivery time expired.
+                    one.status = Enhanced::new(5, 4, 7);
+                    return fates.fail(&one, &rcpt, at);
+                }
+                let deaths = match one.how {
+                    How::Died => rcpt.deaths.saturating_add(1),
+                    // The wait between a store's deaths is one of these.
+                    How::Postponed => rcpt.deaths,
+                    _ => 0,
+                };
+                fates.records.push(Record::Attempt {
+                    rcpt: one.rcpt,
+                    at: at.wall.div_euclid(1000),
+                    tries: rcpt.tries.saturating_add(u32::from(count)),
+                    deaths,
+                    said: one.said.clone(),
+                });
+                if u64::from(deaths) >= limits::POISON_DEATHS.default {
+                    let why = "processes die of it".to_owned();
+                    log::crit!("hold", qid = Show(&qid), rcpt = one.rcpt, why = Show(&why));
+                    queue.sched.hold(id);
+                    fates.records.push(Record::Hold { rcpt: one.rcpt, on: true, why });
+                }
+                if is_late(&rcpt, age, warn) {
+                    let passed = warn.iter().filter(|d| over(age, **d)).count();
+                    let times = u32::try_from(passed).unwrap_or(u32::MAX);
+                    fates.warned.push((one.rcpt, times));
+                    fates.notices.push(Notice::new(Action::Delayed, &one, &rcpt, at.wall));
+                }
+            }
+        }
     }
 
     /// Of a message to many, the sender gets one notification and not as many as
