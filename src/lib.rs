@@ -25,22 +25,22 @@
 //!
 //! | where to look first for | file |
 //! |---|---|
-//! | line ends: bare CR and LF, in commands and in messages | `base::line`, `proto::smtp::data`; the answers' words are in `proto::smtp::reply` |
-//! | what a process may do and whom it may ask | `proc::table`; enforced by `sys::sandbox` |
-//! | who holds keys, and how others sign with them | `proc::keyd`, `base::remotekey`, `ipc::keyd` |
-//! | a full disk while a message comes in | `proc::smtp::message`; what stays on disk, `disk::spool` |
-//! | what 250 stands for | `proc::queue::intake`, `disk::atomic` (every fsync of it); said in `proc::smtp::session::handover` |
+//! | line ends: bare CR and LF, in commands and in messages | `base::line`, `proto::smtp::data`; the answers' words are in `proto::smtp::reply`, in IMAP `base::imap`; `bare` in `proc::smtp::config` says who is borne with |
+//! | what a process may do and whom it may ask | `proc::table`; enforced by `sys::sandbox`, after `proc::start` has changed root and user |
+//! | who holds keys, and how others sign with them | `proc::keyd`, `base::remotekey`, `ipc::keyd`; `proc::parent::load` reads them from the disk |
+//! | a full disk while a message comes in | `proc::smtp::message`; what stays on disk, `disk::spool`; room is looked for in `proc::queue::intake` before each |
+//! | what 250 stands for | `proc::queue::intake`, `publish` of `disk::spool`, `disk::atomic` (every fsync of it); said in `proc::smtp::session::handover` |
 //! | a process that dies before 250, or does not answer | `proc::smtp::intake` |
 //! | when a message is tried again, and for how long | `proc::queue::sched`, `proc::queue::settle`; the defaults are in `conf::view` |
 //! | what a sender is told | `proc::queue::bounce` |
-//! | a process that dies; a message that processes die of | `proc::parent::children`; `proc::queue::settle` |
+//! | a process that dies; a message that processes die of | `proc::parent::children`, a store's `proc::parent::open`; `proc::queue::settle` holds the message, `proc::queue::local` delivers it plainly before |
 //! | a reload, and what it leaves alone | `proc::parent` (`reload`), `proc::parent::load`, `proc::start` |
 //! | whose mailbox a login or a recipient is | `proc::lookup::accounts` |
 //! | who may have a mailbox opened | `proc::parent::open`, `proc::parent::load` |
 //! | what makes a delivery happen once | `proc::queue::local`, `proc::store::deliver`, `disk::maildir::draft` |
 //! | how a session hears of a delivery | `proc::store::account`, `proc::store::notify`, `proc::store::cmd::idle` |
 //! | UIDs and UIDVALIDITY: where they are kept, and a list that is damaged | `disk::uidlist`, `disk::uidvalidity`; made anew in `disk::maildir::mailbox::load` |
-//! | what bounds a Sieve script and its expressions | `proto::sieve::run` (fuel), `proto::sieve::ere` |
+//! | what bounds a Sieve script and its expressions | `proto::sieve::run` (fuel), `proto::sieve::ere`; the numbers, `proto::limits` |
 //! | a limit: its default, and what happens there | `proto::limits`; `smtp max-message-size` and `smtp limit` are of `conf::view`; counted in `base::listen`, `proto::smtp::server` |
 
 #![warn(rustdoc::broken_intra_doc_links)]

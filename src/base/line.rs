@@ -165,6 +165,12 @@ impl LineReader {
         self.out.len()
     }
 
+    /// Forgets what was put and not written: the peer does not take it any more.
+    pub fn discard_unflushed(&mut self) {
+        self.out = Vec::new();
+        self.stream.discard_unwritten();
+    }
+
     /// Writes what was put, in one write.  Blocks up to `deadline`.
     pub fn flush(&mut self, deadline: Deadline) -> Result<(), StreamError> {
         let deadline = deadline.min(self.session);

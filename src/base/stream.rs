@@ -220,6 +220,12 @@ impl Stream {
         }
     }
 
+    /// Forgets what waits to be written: the peer takes nothing any more, but may
+    /// have said why.
+    pub fn discard_unwritten(&mut self) {
+        self.wire_mut().out = Vec::new();
+    }
+
     /// Waits until a read has something to give, without needing a buffer for
     /// it meanwhile.  TLS may then still have nothing: a record that holds no
     /// data.

@@ -154,6 +154,8 @@ impl Spool {
                 _ => {}
             }
         }
+        // What is committed is in a directory whose own name must not be lost.
+        atomic::sync_dir(dir)?;
         let mut masters: Vec<Key> = configured.map(Key::new).into_iter().collect();
         masters.extend(key_file(dir, masters.is_empty())?);
         Ok(Spool {

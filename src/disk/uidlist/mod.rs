@@ -4,7 +4,8 @@
 //! `dovecot-uidlist.lock`, reads again, then appends whole lines or replaces
 //! the file.  Existing bytes never change in place.  The appended lines are
 //! synced before anybody hears of a UID; a directory sync follows a
-//! replacement.
+//! replacement.  A line that makes no sense is passed over: its message is found
+//! by the scan and gets a new UID.
 
 pub mod codec;
 

@@ -193,13 +193,18 @@ impl Dns {
         exchanges.sort_by_key(|(p, _)| (*p, rand::u32()));
         for (preference, host) in exchanges.into_iter().take(NAMES_MAX) {
             match self.addresses(&host, deadline) {
-                Ok((addrs, _)) if addrs.is_empty() => {}
-                Ok((addrs, authentic)) => hosts.push(MxHost {
-                    name: text(&host),
-                    addrs,
-                    preference,
-                    authentic: authentic && answer.authentic,
-                }),
+                Ok((mut addrs, authentic)) => {
+                    addrs.retain(|addr| is_host(*addr));
+                    if addrs.is_empty() {
+                        continue;
+                    }
+                    hosts.push(MxHost {
+                        name: text(&host),
+                        addrs,
+                        preference,
+                        authentic: authentic && answer.authentic,
+                    });
+                }
                 Err(why) => failed = Some(why),
             }
         }
@@ -210,6 +215,14 @@ impl Dns {
             None => Err(NoRoute::NoDomain),
         }
     }
+}
+
+/// Whether a host on the network can have this address.  A connection to 0.0.0.0
+/// would lead here.
+pub fn is_host(addr: IpAddr) -> bool {
+    let addr = addr.to_canonical();
+    let broadcast = matches!(addr, IpAddr::V4(a) if a.is_broadcast());
+    !addr.is_unspecified() && !addr.is_multicast() && !broadcast
 }
 
 /// `1.2.0.192.in-addr.arpa`, and the nibbles of IPv6.  RFC 1035 3.5, RFC 3596 2.5.
@@ -236,6 +249,15 @@ fn text(name: &Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_lead_back_here_are_no_hosts() {
+        let host = |text: &str| is_host(text.parse().unwrap());
+        assert!(host("192.0.2.1") && host("127.0.0.1") && host("2001:db8::1"));
+        for not in ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+            assert!(!host(not), "{not}");
+        }
+    }
 
     #[test]
     fn reverse_names() {

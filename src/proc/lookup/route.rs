@@ -1,7 +1,7 @@
 //! Routes: which hosts take mail of a relay action for a domain, and what the
 //! action's tables say of them.
 
-use super::dns::Dns;
+use super::dns::{is_host, Dns};
 use super::hosts;
 use super::tables::Tables;
 use crate::base::clock::Deadline;
@@ -153,7 +153,8 @@ impl Router<'_> {
                 .strip_prefix("IPv6:")
                 .or_else(|| inside.strip_prefix("ipv6:"))
                 .unwrap_or(inside);
-            let addr = inside.parse::<IpAddr>().map_err(|_| NoRoute::NoDomain)?;
+            let addr = inside.parse().ok().filter(|addr| is_host(*addr));
+            let addr: IpAddr = addr.ok_or(NoRoute::NoDomain)?;
             return Ok(vec![plain(domain.to_string(), vec![addr], 0, false)]);
         }
         let mut own = vec![self.server];

@@ -19,11 +19,12 @@ use crate::ipc::queue_store::Change;
 use crate::proc::mta::idle::Key;
 use crate::proc::mta::policy::{Action, Snapshot, TlsUse};
 use crate::proc::mta::session::{local_ip, Lost, Opening, Session};
-use crate::proc::mta::transact::Letter;
+use crate::proc::mta::transact::{Lacking, Letter};
 use crate::proc::mta::Shared;
 use crate::proto::limits;
 use crate::proto::secret::Secret;
 use crate::proto::smtp::edit::{Edit, Edits};
+use std::collections::HashMap;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -43,7 +44,19 @@ struct Open<'a> {
     left: Vec<&'a Rcpt>,
     /// Code and words for them, should nobody answer.
     why: (u16, u16, String),
+    /// What hosts lacked that were asked, by the recipient's number.
+    lacking: HashMap<u32, Lacking>,
+    /// There was a host that might have had it.
+    perhaps: bool,
     reported: bool,
+}
+
+/// What else can be done at a host.
+enum Next {
+    /// Another connection to it takes more.
+    Again,
+    /// Another host is next.
+    Host,
 }
 
 impl Open<'_> {
@@ -75,6 +88,21 @@ impl Open<'_> {
         }
     }
 
+    /// Every host has been tried: what all of them lack is lacking for good.
+    fn conclude(&mut self) {
+        let lacking = std::mem::take(&mut self.lacking);
+        if self.perhaps {
+            return;
+        }
+        let report = |r: &&Rcpt| {
+            let (result, why) = lacking.get(&r.number)?;
+            let said = (*why).to_owned();
+            Some(Report { number: r.number, result: *result, host: None, said })
+        };
+        let reports = self.left.iter().filter_map(report).collect();
+        self.settle(reports);
+    }
+
     fn all(&mut self, outcome: Outcome, why: &str) {
         let report = |r: &&Rcpt| Report {
             number: r.number,
@@ -104,6 +132,8 @@ impl<'a> Open<'a> {
             job,
             left: job.rcpts.iter().collect(),
             why: (3, 0, "internal error".to_owned()),
+            lacking: HashMap::new(),
+            perhaps: false,
             reported: false,
         }
     }
@@ -190,13 +220,16 @@ impl Shared {
     ) {
         open.why = (4, 1, "no host could be reached".to_owned());
         let places = route.hosts.iter().flat_map(|h| h.addrs.iter().map(move |a| (h, *a)));
-        for (n, (host, ip)) in places.take(CONNECTIONS).enumerate() {
-            let first = n == 0;
+        let mut places = places.enumerate().peekable();
+        for _ in 0..CONNECTIONS {
             if open.left.is_empty() {
                 return;
             }
+            let Some((n, (host, ip))) = places.peek().copied() else { return open.conclude() };
             let Some(source) = self.source(&route.sources, ip) else {
                 open.why = (4, 4, format!("no source address for {ip}"));
+                open.perhaps = true;
+                places.next();
                 continue;
             };
             let key = Key {
@@ -220,12 +253,15 @@ impl Shared {
                 }
             }
             match self.connect(snapshot, action, letter.job, host, &key) {
-                Ok(session) => self.deliver(snapshot, session, Some(key), letter, open),
+                Ok(session) => match self.deliver(snapshot, session, Some(key), letter, open) {
+                    Next::Again => continue,
+                    Next::Host => {}
+                },
                 Err(Lost::Own) => {
                     // RFC 5321 5.1: this host and those behind it would send
                     // the message round.  A better one may be there later.
                     self.unreached(host, ip, &Lost::Own, letter.job, open);
-                    if first {
+                    if n == 0 {
                         let why = "mail for the domain loops back to this host";
                         open.all(Outcome::Perm { subject: 4, detail: 6 }, why);
                     }
@@ -233,6 +269,10 @@ impl Shared {
                 }
                 Err(lost) => self.unreached(host, ip, &lost, letter.job, open),
             }
+            places.next();
+        }
+        if places.peek().is_none() {
+            open.conclude();
         }
     }
 
@@ -251,6 +291,7 @@ impl Shared {
             Lost::Refused(reply) => reply.status.map_or((4, 0), |s| (s.subject, s.detail)),
         };
         open.why = (subject, detail, format!("{} [{ip}]: {lost}", host.name));
+        open.perhaps = true;
     }
 
     /// The local address for a connection to `ip`: `Some(None)` is any, `None`
@@ -391,7 +432,10 @@ impl Shared {
             .map_err(|e| Lost::Io(e.to_string()))
             .and_then(|s| Session::open(s, "the LMTP server".into(), &opening));
         match session {
-            Ok(session) => self.deliver(snapshot, session, None, letter, open),
+            Ok(session) => {
+                self.deliver(snapshot, session, None, letter, open);
+                open.conclude();
+            }
             Err(lost) => open.why = (4, 1, lost.to_string()),
         }
     }
@@ -405,34 +449,58 @@ impl Shared {
         key: Option<Key>,
         letter: &Letter<'_>,
         open: &mut Open<'_>,
-    ) {
+    ) -> Next {
         // RFC 9422 2.2: how many recipients one transaction takes.
         let max = session
             .offers
             .rcpt_max
             .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX).max(1));
-        let mail_max = session.offers.mail_max.unwrap_or(u64::MAX).min(snapshot.limits.mails);
-        let todo = open.left.clone();
+        let mail_max = session.offers.mail_max.filter(|n| *n != 0);
+        let mail_max = mail_max.unwrap_or(u64::MAX).min(snapshot.limits.mails);
+        let mut most = max.min(limits::MTA_RCPTS.size()).max(1);
+        open.perhaps |= session.plain;
+        let mut todo = open.left.clone();
+        let mut next = Next::Host;
         // The last reports go out when the connection is free again: whoever
         // hears of them may have the next message for it.
         let mut reports = Vec::new();
-        for group in todo.chunks(max.min(limits::MTA_RCPTS.size().max(1))) {
+        while !todo.is_empty() {
             if session.mails >= mail_max {
+                // RFC 9422 2.1: a new connection takes more.
+                next = Next::Again;
                 break;
             }
             open.settle(std::mem::take(&mut reports));
-            let ended = session.send(letter, group);
+            let mut group = todo;
+            todo = group.split_off(most.min(group.len()));
+            let ended = session.send(letter, &group);
             if ended.reports.iter().any(|r| matches!(r.result, Outcome::Done { .. })) {
                 self.counts.sent.fetch_add(1, Ordering::Relaxed);
             }
             reports = ended.reports;
-            if let Some(why) = ended.elsewhere {
+            open.lacking.extend(ended.lacking);
+            if let Some(why) = &ended.elsewhere {
                 open.why = (4, 0, format!("{}: {why}", session.host));
-                break;
+                open.perhaps = true;
             }
             if let Some(lost) = ended.lost {
-                open.why = (4, 2, format!("{}: {lost}", session.host));
-                return open.settle(reports);
+                // Of no use, whatever else was said on it.
+                if ended.elsewhere.is_none() {
+                    open.why = (4, 2, format!("{}: {lost}", session.host));
+                }
+                open.perhaps = true;
+                open.settle(reports);
+                return Next::Host;
+            }
+            if ended.elsewhere.is_some() {
+                break;
+            }
+            if !ended.over.is_empty() {
+                // So many it takes at a time.
+                most = group.len().saturating_sub(ended.over.len()).max(1);
+                group.retain(|r| ended.over.contains(&r.number));
+                group.append(&mut todo);
+                todo = group;
             }
         }
         match key {
@@ -445,13 +513,14 @@ impl Shared {
                 session.quit(Deadline::after(snapshot.limits.connect));
             }
         }
+        next
     }
 }
 
 /// Whether a connection leads to this machine.
 fn is_here(local: Option<IpAddr>, peer: SocketAddr) -> bool {
     let peer = peer.ip().to_canonical();
-    peer.is_loopback() || local.is_some_and(|l| l.to_canonical() == peer)
+    peer.is_loopback() || peer.is_unspecified() || local.is_some_and(|l| l.to_canonical() == peer)
 }
 
 /// The message of a job.

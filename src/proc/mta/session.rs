@@ -20,6 +20,9 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// How long a reply is waited for from a host that takes nothing any more.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Why a connection is of no use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
@@ -94,6 +97,8 @@ pub struct Session {
     lines: LineReader,
     /// What the host offers.
     pub offers: Offers,
+    /// It knows no EHLO, so that its offers say nothing.
+    pub plain: bool,
     /// Its name and address, for reports.
     pub host: String,
     /// A reply for each recipient after the message.
@@ -118,6 +123,7 @@ impl Session {
         let mut session = Session {
             lines: LineReader::new(stream, Deadline::NEVER),
             offers: Offers::default(),
+            plain: false,
             host: who,
             lmtp: opening.lmtp,
             mails: 0,
@@ -186,14 +192,14 @@ impl Session {
             if name.zip(opening.own).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b)) {
                 return Err(Lost::Own);
             }
-            self.offers = Offers::of(&reply);
+            (self.offers, self.plain) = (Offers::of(&reply), false);
             return Ok(());
         }
         if self.lmtp || reply.class() != 5 || reply.code == 554 {
             return Err(Lost::Refused(reply));
         }
         let reply = self.command(&format!("HELO {}", opening.helo), time)?;
-        self.offers = Offers::default();
+        (self.offers, self.plain) = (Offers::default(), true);
         if reply.class() == 2 {
             Ok(())
         } else {
@@ -278,6 +284,18 @@ impl Session {
                     return Err(Lost::Protocol(what.into()));
                 }
             }
+        }
+    }
+
+    /// What the host said before it stopped reading, if that is a refusal: it may
+    /// be there already.
+    pub fn last_words(&mut self) -> Option<RemoteReply> {
+        self.lines.discard_unflushed();
+        match self.reply(LAST_WORDS) {
+            Ok(reply) | Err(Lost::Refused(reply)) => {
+                Some(reply).filter(|r| matches!(r.class(), 4 | 5))
+            }
+            Err(_) => None,
         }
     }
 

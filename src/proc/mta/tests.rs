@@ -564,3 +564,154 @@ fn a_fresh_channel_is_told_of_the_jobs_at_work_and_gets_their_reports() {
     go.send(()).unwrap();
     assert_eq!(mta.reported(1)[0].result, DONE);
 }
+
+#[test]
+fn an_unfamiliar_refusal_is_for_its_recipient_or_message_alone() {
+    let sink = plain(|e| match e.line {
+        "RCPT TO:<no@example>" => Action::Say("571 5.7.1 message refused"),
+        _ => Action::Usual,
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    let reports = mta.send("\r\nx\r\n", &["no@example", "x@example"], |_| ());
+    assert_eq!(reports[0].result, Outcome::Perm { subject: 7, detail: 1 });
+    assert_eq!(reports[1].result, DONE);
+    let sink = plain(|e| match e.stage {
+        Stage::End => Action::Say("571 no"),
+        _ => Action::Usual,
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    assert_eq!(mta.one(|_| ()).result, Outcome::Perm { subject: 0, detail: 0 });
+}
+
+/// RFC 5321 4.5.3.1.10: temporary, and the rest goes in another transaction.
+#[test]
+fn recipients_that_are_too_many_are_in_the_next_transaction() {
+    for (code, offers) in [("552", vec!["PIPELINING"]), ("452 4.5.3", vec![])] {
+        let taken = std::sync::atomic::AtomicUsize::new(0);
+        let refusal = if code == "552" { "552 too many recipients" } else { "452 4.5.3 too many" };
+        let sink = Sink::start(Options {
+            offers,
+            script: Box::new(move |e| match e.stage {
+                Stage::Mail => {
+                    taken.store(0, Ordering::Relaxed);
+                    Action::Usual
+                }
+                Stage::Rcpt if taken.fetch_add(1, Ordering::Relaxed) >= 2 => Action::Say(refusal),
+                _ => Action::Usual,
+            }),
+            ..Options::default()
+        });
+        let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+        let to = ["a@example", "b@example", "c@example", "d@example", "e@example"];
+        let reports = mta.send("\r\nx\r\n", &to, |_| ());
+        assert!(reports.iter().all(|r| r.result == DONE), "{reports:?}");
+        let mails = sink.mails();
+        assert_eq!(mails.iter().map(|m| m.rcpts.len()).collect::<Vec<_>>(), [2, 2, 1]);
+        assert!(mails.iter().all(|m| m.connection == 0));
+    }
+    // Nobody is taken: temporary.
+    let sink = plain(|e| match e.stage {
+        Stage::Rcpt => Action::Say("552 too many recipients"),
+        _ => Action::Usual,
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    assert_eq!(mta.one(|_| ()).result, Outcome::Temp { subject: 5, detail: 3 });
+    // A mailbox that is full is another thing.
+    let sink = plain(|e| match e.stage {
+        Stage::Rcpt => Action::Say("552 5.2.2 mailbox full"),
+        _ => Action::Usual,
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    assert_eq!(mta.one(|_| ()).result, Outcome::Perm { subject: 2, detail: 2 });
+}
+
+/// RFC 9422 2.1.
+#[test]
+fn a_host_that_takes_few_messages_a_connection_is_connected_to_again() {
+    let offers = vec!["LIMITS MAILMAX=1 RCPTMAX=1"];
+    let sink = Sink::start(Options { offers, ..Options::default() });
+    let worse = plain(|_| Action::Usual);
+    let mta = Mta::to(&[(&sink, Scheme::Smtp), (&worse, Scheme::Smtp)]);
+    let reports = mta.send("\r\nx\r\n", &["a@example", "b@example", "c@example"], |_| ());
+    assert!(reports.iter().all(|r| r.result == DONE), "{reports:?}");
+    let connections: Vec<usize> = sink.mails().iter().map(|m| m.connection).collect();
+    assert_eq!(connections, [0, 1, 2]);
+    assert!(worse.mails().is_empty());
+}
+
+#[test]
+fn what_one_host_lacks_another_may_have() {
+    let with = |offers| Sink::start(Options { offers, ..Options::default() });
+    let (bare, small, able) = (with(vec![]), with(vec!["SIZE 1"]), with(vec!["SMTPUTF8"]));
+    let mta = Mta::to(&[(&bare, Scheme::Smtp), (&small, Scheme::Smtp), (&able, Scheme::Smtp)]);
+    let reports = mta.send("\r\nx\r\n", &["ä@example"], |_| ());
+    assert_eq!(reports[0].result, DONE);
+    // All were asked.
+    let mta = Mta::to(&[(&bare, Scheme::Smtp), (&small, Scheme::Smtp)]);
+    let reports = mta.send("\r\nx\r\n", &["ä@example"], |_| ());
+    assert_eq!(reports[0].result, Outcome::Perm { subject: 3, detail: 4 });
+    // One was not there, or said nothing of what it offers.
+    let away = plain(|e| match e.stage {
+        Stage::Greeting => Action::Close,
+        _ => Action::Usual,
+    });
+    let old = plain(|e| match e.line.starts_with("EHLO") {
+        true => Action::Say("500 what"),
+        false => Action::Usual,
+    });
+    for other in [&away, &old] {
+        let mta = Mta::to(&[(&bare, Scheme::Smtp), (other, Scheme::Smtp)]);
+        let reports = mta.send("\r\nx\r\n", &["ä@example"], |_| ());
+        assert!(matches!(reports[0].result, Outcome::Temp { .. }), "{reports:?}");
+    }
+}
+
+/// Its late reply would be taken for that to the next command.
+#[test]
+fn a_connection_whose_rset_failed_is_not_used_again() {
+    let sink = plain(|e| match (e.connection, e.stage, e.line) {
+        (0, Stage::Mail, _) => Action::Say("451 4.3.0 later"),
+        (0, _, "RSET") => Action::Raw(b"what?\r\n"),
+        _ => Action::Usual,
+    });
+    let mta = Mta::to(&[(&sink, Scheme::Smtp)]);
+    assert_eq!(mta.one(|_| ()).result, Outcome::Temp { subject: 4, detail: 0 });
+    assert_eq!(mta.one(|_| ()).result, DONE);
+    assert_eq!(sink.mails()[0].connection, 1);
+}
+
+/// RFC 5321 4.2.1: a 5xx is final, also from a host that then hangs up.
+#[test]
+fn a_refusal_in_the_middle_of_the_message_is_heard() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let host = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        let say = |text: &str| (&stream).write_all(text.as_bytes()).unwrap();
+        say("220 mx\r\n");
+        for answer in ["250 mx\r\n", "250 from\r\n", "250 to\r\n", "354 go\r\n"] {
+            lines.read_line(&mut String::new()).unwrap();
+            say(answer);
+        }
+        lines.read_exact(&mut [0; 1000]).unwrap();
+        say("552 5.3.4 too big\r\n");
+        // Unread octets: the peer is reset.
+    });
+    let place = Host {
+        name: "mx.example".into(),
+        addrs: vec![addr.ip()],
+        port: addr.port(),
+        scheme: Scheme::Smtp,
+        label: None,
+        preference: 0,
+        authentic: false,
+    };
+    let route = move |_: &str| Ok(Route { hosts: vec![place.clone()], sources: vec![] });
+    let mta = Mta::new(Box::new(route), &[]);
+    let text = format!("\r\n{}", "x\r\n".repeat(8 << 20));
+    let reports = mta.send(&text, &["x@example"], |_| ());
+    host.join().unwrap();
+    assert_eq!(reports[0].result, Outcome::Perm { subject: 3, detail: 4 }, "{reports:?}");
+}

@@ -15,7 +15,7 @@ use crate::proto::addr::{Charset, Mailbox};
 use crate::proto::chars;
 use crate::proto::limits;
 use crate::proto::smtp::client::{RemoteReply, Stuffer};
-use crate::proto::smtp::command::write_xtext;
+use crate::proto::smtp::command::{write_orcpt, write_xtext};
 use crate::sys::errno::SysError;
 
 /// What is gathered before it is written.
@@ -30,6 +30,22 @@ pub struct Ended {
     /// The host, as it answers now, will not take the others either: another
     /// one may.
     pub elsewhere: Option<String>,
+    /// Recipients that were too many for this transaction.
+    pub over: Vec<u32>,
+    /// Recipients for whom the host has not what the message needs, and what that
+    /// means if no other host has it.
+    pub lacking: Vec<(u32, Lacking)>,
+}
+
+/// The outcome if no host of the domain has what a message needs.
+pub type Lacking = (Outcome, &'static str);
+
+/// What keeps a recipient out of a transaction.
+enum Obstacle {
+    /// Wherever it is sent.
+    Final(Outcome, &'static str),
+    /// At this host.
+    Here(Lacking),
 }
 
 /// What is the same for all recipients.
@@ -44,7 +60,11 @@ pub struct Letter<'a> {
 
 impl Ended {
     const fn of(reports: Vec<Report>) -> Ended {
-        Ended { reports, lost: None, elsewhere: None }
+        Ended { reports, lost: None, elsewhere: None, over: Vec::new(), lacking: Vec::new() }
+    }
+
+    fn lost(reports: Vec<Report>, lost: Lost) -> Ended {
+        Ended { lost: Some(lost), ..Ended::of(reports) }
     }
 }
 
@@ -53,24 +73,37 @@ impl Session {
     pub fn send(&mut self, letter: &Letter<'_>, rcpts: &[&Rcpt]) -> Ended {
         self.mails = self.mails.saturating_add(1);
         let mut reports = Vec::new();
+        let mut lacking = Vec::new();
         let mut sendable: Vec<&Rcpt> = Vec::new();
         for rcpt in rcpts {
             match self.obstacle(letter, rcpt) {
-                Some((outcome, why)) => {
+                Some(Obstacle::Final(outcome, why)) => {
                     reports.push(self.report(rcpt, outcome, why, false));
                 }
+                Some(Obstacle::Here(what)) => lacking.push((rcpt.number, what)),
                 None => sendable.push(rcpt),
             }
         }
-        if sendable.is_empty() {
-            return Ended::of(reports);
-        }
-        match self.envelope(letter, &sendable, &mut reports) {
+        let ended = match sendable.is_empty() {
+            true => Ended::of(reports),
+            false => self.transaction(letter, &sendable, reports),
+        };
+        Ended { lacking, ..ended }
+    }
+
+    fn transaction(
+        &mut self,
+        letter: &Letter<'_>,
+        sendable: &[&Rcpt],
+        mut reports: Vec<Report>,
+    ) -> Ended {
+        let mut over = Vec::new();
+        match self.envelope(letter, sendable, &mut reports, &mut over) {
             Ok(taken) if taken.is_empty() => self.forget(reports),
-            Ok(taken) => self.content(letter, &taken, reports),
-            Err(Stop::Lost(lost)) => Ended { reports, lost: Some(lost), elsewhere: None },
+            Ok(taken) => Ended { over, ..self.content(letter, &taken, reports) },
+            Err(Stop::Lost(lost)) => Ended::lost(reports, lost),
             Err(Stop::Sender(reply)) if reply.class() == 5 => {
-                for rcpt in &sendable {
+                for rcpt in sendable {
                     reports.push(self.answer(rcpt, &reply));
                 }
                 self.forget(reports)
@@ -87,38 +120,49 @@ impl Session {
     /// connection.
     fn forget(&mut self, reports: Vec<Report>) -> Ended {
         let lost = self.command("RSET", self.limits.command).err();
-        Ended { reports, lost, elsewhere: None }
+        Ended { lost, ..Ended::of(reports) }
     }
 
     /// What the host's offers already decide.
-    fn obstacle(&self, letter: &Letter<'_>, rcpt: &Rcpt) -> Option<(Outcome, &'static str)> {
+    fn obstacle(&self, letter: &Letter<'_>, rcpt: &Rcpt) -> Option<Obstacle> {
         let never = |subject, detail| Outcome::Perm { subject, detail };
+        let here = |outcome, why| Some(Obstacle::Here((outcome, why)));
         if !is_address(&rcpt.address, self.lmtp) {
-            return Some((never(1, 3), "not an address"));
+            return Some(Obstacle::Final(never(1, 3), "not an address"));
         }
-        // RFC 1870 6.
-        if self.offers.size.flatten().is_some_and(|max| letter.message.size() > max) {
-            return Some((never(3, 4), "the message is larger than the host takes"));
+        // RFC 1870 6.  What 0 means is that no size is told.
+        let max = self.offers.size.flatten().filter(|max| *max != 0);
+        if max.is_some_and(|max| letter.message.size() > max) {
+            return here(never(3, 4), "the message is larger than the host takes");
         }
         // RFC 6531 3.4 and 3.6.
         let ascii = rcpt.address.is_ascii() && letter.sender.is_ascii();
         if !self.offers.smtputf8 {
             if !ascii {
-                return Some((never(6, 7), "the host does not take addresses in UTF-8"));
+                return here(never(6, 7), "the host does not take addresses in UTF-8");
             }
-            if letter.job.smtputf8 && !header_is_ascii(letter.message) {
-                return Some((never(6, 7), "the host does not take headers in UTF-8"));
+            if letter.job.smtputf8 {
+                match letter.message.header(limits::HEADER.size()) {
+                    Ok(header) if header.is_ascii() => {}
+                    Ok(_) => return here(never(6, 7), "the host does not take headers in UTF-8"),
+                    Err(_) => {
+                        let ours = Outcome::Temp { subject: 3, detail: 0 };
+                        return Some(Obstacle::Final(ours, "the message cannot be read"));
+                    }
+                }
             }
         }
         None
     }
 
-    /// MAIL and RCPT; in one go if the host allows it (RFC 2920 3.1).
+    /// MAIL and RCPT; in one go if the host allows it (RFC 2920 3.1).  `over` gets
+    /// those that are too many for one transaction, if it takes any.
     fn envelope<'r>(
         &mut self,
         letter: &Letter<'_>,
         rcpts: &[&'r Rcpt],
         reports: &mut Vec<Report>,
+        over: &mut Vec<u32>,
     ) -> Result<Vec<&'r Rcpt>, Stop> {
         let time = self.limits.command;
         let group = self.offers.pipelining;
@@ -145,6 +189,7 @@ impl Session {
             }
         }
         let mut taken = Vec::new();
+        let mut many = Vec::new();
         for rcpt in rcpts {
             if !group {
                 let line = self.rcpt_line(rcpt);
@@ -153,8 +198,18 @@ impl Session {
             let reply = self.reply(time)?;
             if reply.class() == 2 {
                 taken.push(*rcpt);
+            } else if is_too_many(&reply) {
+                many.push((*rcpt, reply));
             } else {
                 reports.push(self.answer(rcpt, &reply));
+            }
+        }
+        for (rcpt, reply) in many {
+            if taken.is_empty() {
+                let outcome = Outcome::Temp { subject: 5, detail: 3 };
+                reports.push(self.report(rcpt, outcome, &reply_text(&reply), true));
+            } else {
+                over.push(rcpt.number);
             }
         }
         Ok(taken)
@@ -173,14 +228,14 @@ impl Session {
     fn content(&mut self, letter: &Letter<'_>, taken: &[&Rcpt], mut reports: Vec<Report>) -> Ended {
         let reply = match self.command("DATA", self.limits.data) {
             Ok(reply) => reply,
-            Err(lost) => return Ended { reports, lost: Some(lost), elsewhere: None },
+            Err(lost) => return Ended::lost(reports, lost),
         };
         // RFC 5321 4.3.2: 354, or a refusal.  A host that says yes to a message
         // it has not seen is out of step, and what it says next is not about
         // this message.
         if matches!(reply.class(), 2 | 3) && reply.code != 354 {
             let lost = Lost::Protocol(format!("out of step: DATA was answered {}", reply.code));
-            return Ended { reports, lost: Some(lost), elsewhere: None };
+            return Ended::lost(reports, lost);
         }
         if reply.code != 354 {
             for rcpt in taken {
@@ -190,16 +245,25 @@ impl Session {
         }
         match self.body(letter.message) {
             Ok(()) => {}
-            Err(Broken::Lost(lost)) => return Ended { reports, lost: Some(lost), elsewhere: None },
+            Err(Broken::Lost(lost)) => {
+                // RFC 5321 4.2.1: a host that refuses in the middle and hangs up
+                // has answered all the same.
+                if let Some(reply) = self.last_words() {
+                    for rcpt in taken {
+                        reports.push(self.answer(rcpt, &reply));
+                    }
+                }
+                return Ended::lost(reports, lost);
+            }
             Err(Broken::Ours(e)) => {
                 // The end was not sent, so nothing was delivered; the
                 // connection cannot be used for anything else.
-                let lost = Some(Lost::Io(e.to_string()));
+                let lost = Lost::Io(e.to_string());
                 for rcpt in taken {
                     let outcome = Outcome::Temp { subject: 3, detail: 0 };
                     reports.push(self.report(rcpt, outcome, "the message cannot be read", false));
                 }
-                return Ended { reports, lost, elsewhere: None };
+                return Ended::lost(reports, lost);
             }
         }
         // RFC 2033 4.2: a reply for each recipient that was taken.
@@ -223,7 +287,7 @@ impl Session {
                     for rcpt in taken.get(at..).unwrap_or_default() {
                         reports.push(self.report(rcpt, outcome, &said, true));
                     }
-                    return Ended { reports, lost: Some(lost), elsewhere: None };
+                    return Ended::lost(reports, lost);
                 }
             }
         }
@@ -283,9 +347,8 @@ impl Session {
                 line.push_str(&format!(" NOTIFY={value}"));
             }
             if let Some((kind, address)) = &rcpt.orcpt {
-                let plain = kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                if plain && address.is_ascii() {
-                    line.push_str(&format!(" ORCPT={kind};{}", write_xtext(address.as_bytes())));
+                if let Some(orcpt) = write_orcpt(kind, address) {
+                    line.push_str(&format!(" ORCPT={orcpt}"));
                 }
             }
         }
@@ -337,7 +400,8 @@ fn is_address(text: &str, lmtp: bool) -> bool {
         && text.bytes().all(|b| chars::is_atext_utf8(b) || b == b'.')
 }
 
-/// Whether the header can go to a host without SMTPUTF8.
-fn header_is_ascii(message: &Message) -> bool {
-    message.header(limits::HEADER.size()).is_ok_and(|h| h.is_ascii())
+/// Whether a recipient is too many for this transaction, and for no other reason
+/// refused.  552 for this is of old, and temporary.  RFC 5321 4.5.3.1.10.
+fn is_too_many(reply: &RemoteReply) -> bool {
+    matches!(reply.code, 452 | 552) && reply.status.is_none_or(|s| (s.subject, s.detail) == (5, 3))
 }

@@ -7,7 +7,7 @@
 //! wait is the shortest again.  So a child that cannot live costs little, and
 //! one that dies now and then is hardly missed.  Only
 //! a death before a process's first `Ready` ends the start.  A store's deaths
-//! count for its account alone.
+//! count for its account alone: `store_ended` in `open.rs`.
 
 use super::pipe::Pipe;
 use super::{Phase, Supervisor};

@@ -9,6 +9,7 @@
 //! does not take the record (it is full) is the first case with this process
 //! alive: what was delivered is remembered, and written with the next record.
 //!
+//! A recipient of which processes die is held after some deaths, for a person.
 //! A message whose recipients are all done is removed.  If that is the first
 //! thing that becomes of it (the usual case), no record is written before.
 

@@ -6,6 +6,7 @@
 //! before.  Dropping an [`Incoming`] that was not handed over tells queue.
 
 use super::intake::Intake;
+use crate::base::clock::Deadline;
 use crate::base::log;
 use crate::disk::spool::body::{BodyEnd, BodyWriter};
 use crate::disk::spool::head::Key;
@@ -28,6 +29,8 @@ pub struct Incoming {
     pub ticket: Ticket,
     /// When it is accepted, for Received.
     pub secs: i64,
+    /// When the client must have sent all of it.
+    pub end: Deadline,
 }
 
 /// The right to commit a message; dropping it gives the message up.
@@ -81,6 +84,8 @@ pub struct Start {
     pub size: u64,
     /// How long queue may take.
     pub wait: Duration,
+    /// How long the client may take.
+    pub time: Duration,
 }
 
 impl Incoming {
@@ -107,6 +112,7 @@ impl Incoming {
             out: Vec::new(),
             ticket,
             secs: begun.secs,
+            end: Deadline::after(start.time),
         })
     }
 

@@ -372,10 +372,14 @@ impl<'a> Session<'a> {
     fn data(&mut self) -> Result<Action, Lost> {
         let mut incoming = match self.open(Framing::Dots) {
             Ok(incoming) => incoming,
-            Err(reply) => return Ok(self.done(reply)),
+            Err(reply) => {
+                // RFC 2033 4.2: DATA itself has one reply.
+                self.server.reset();
+                return Ok(self.server.reply(reply));
+            }
         };
         self.put(&table::START_MAIL);
-        let end = Deadline::after(self.limits.message);
+        let end = incoming.end;
         loop {
             let input = self.io.chunk(Deadline::after(self.limits.command).min(end))?;
             if input.is_empty() {
@@ -414,7 +418,8 @@ impl<'a> Session<'a> {
             },
         };
         let mut incoming = if refusal.is_some() { None } else { self.incoming.take() };
-        let end = Deadline::after(self.limits.message);
+        // For all chunks, from the first.
+        let end = incoming.as_ref().map_or_else(|| Deadline::after(self.limits.message), |i| i.end);
         let mut left = size;
         while left > 0 {
             let input = self.io.chunk(Deadline::after(self.limits.command).min(end))?;
@@ -429,8 +434,13 @@ impl<'a> Session<'a> {
             left = left.saturating_sub(u64::try_from(n).unwrap_or(u64::MAX));
         }
         let Some(incoming) = incoming else {
+            let reply = refusal.unwrap_or(table::LOCAL_ERROR);
+            if last {
+                // RFC 2033 4.3: the last one has a reply for each recipient.
+                return Ok(self.done(reply));
+            }
             self.server.reset();
-            return Ok(self.server.reply(refusal.unwrap_or(table::LOCAL_ERROR)));
+            return Ok(self.server.reply(reply));
         };
         if last {
             let reply = self.accept(incoming)?;

@@ -1,7 +1,8 @@
 //! Waking the sessions that wait (IDLE) when a mailbox changes.
 //!
 //! A session waits with poll(2) for its client and for its waker, a pipe; who
-//! changes the model writes a byte into each.  No timer, no thread.
+//! changes the model writes a byte into each.  No timer, no thread.  A delivery
+//! that only links the file (the store died of it before) rings nobody.
 
 use std::fs::File;
 use std::io::{Read, Write};

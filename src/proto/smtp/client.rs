@@ -106,10 +106,11 @@ impl ReplyReader {
     }
 }
 
-/// Reply-code = %x32-35 %x30-35 %x30-39
+/// Reply-code = %x32-35 %x30-35 %x30-39; but hosts say 571 and the like, and what a
+/// client does not know it takes by its first digit (RFC 5321 4.2.1, 4.3.2).
 fn reply_code(c: &mut Cursor<'_>) -> Option<u16> {
     let digits = c.take(3)?;
-    let [b'2'..=b'5', b'0'..=b'5', b'0'..=b'9'] = digits else { return None };
+    let [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9'] = digits else { return None };
     Cursor::new(digits).number().and_then(|n| u16::try_from(n).ok())
 }
 
@@ -301,11 +302,20 @@ mod tests {
         assert_eq!(whole(&[b"250 2.0.0x"]).text(), "2.0.0x");
     }
 
+    /// RFC 5321 4.2.1: by the first digit, for hosts do say 571.
+    #[test]
+    fn an_unfamiliar_code_is_a_reply_all_the_same() {
+        for (line, code) in [(&b"571 5.7.1 no"[..], 571), (b"299 yes", 299), (b"460 later", 460)] {
+            let r = whole(&[line]);
+            assert_eq!((r.code, r.class()), (code, code / 100));
+        }
+    }
+
     #[test]
     fn cve_2020_8794_short_and_odd_lines() {
         assert_eq!(read(&[b"553-"]), Ok(None));
         assert_eq!(whole(&[b"553-", b"553"]).lines, ["", ""]);
-        for bad in [&b""[..], b"5", b"55", b"5x5 a", b"553x", b"199 a", b"600 a", b"269 a", b" 250"]
+        for bad in [&b""[..], b"5", b"55", b"5x5 a", b"553x", b"199 a", b"600 a", b"099 a", b" 250"]
         {
             assert_eq!(read(&[bad]), Err(ReplyError::Form), "{bad:?}");
             assert_eq!(read(&[b"553-first", bad]), Err(ReplyError::Form), "{bad:?}");

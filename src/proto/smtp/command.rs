@@ -468,6 +468,31 @@ pub fn write_xtext(bytes: &[u8]) -> String {
     out
 }
 
+/// The value of ORCPT, type and address, as every host with DSN reads it: an
+/// address of type utf-8 as utf-8-addr-xtext (RFC 6533 3), any other as xtext.
+/// `None`: the address is of a type that cannot be written so.
+pub fn write_orcpt(kind: &str, address: &str) -> Option<String> {
+    let text = match kind {
+        kind if kind.eq_ignore_ascii_case("utf-8") => write_utf8_address(address),
+        _ if address.is_ascii() => write_xtext(address.as_bytes()),
+        _ => return None,
+    };
+    let plain = kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    plain.then(|| format!("{kind};{text}"))
+}
+
+fn write_utf8_address(address: &str) -> String {
+    let mut out = String::new();
+    for ch in address.chars() {
+        if ch.is_ascii_graphic() && !matches!(ch, '+' | '=' | '\\') {
+            out.push(ch);
+        } else {
+            out.push_str(&format!("\\x{{{:02X}}}", u32::from(ch)));
+        }
+    }
+    out
+}
+
 /// utf-8-addr-xtext and utf-8-addr-unitext: `\x{HEX}` and plain UTF-8.  RFC 6533 3.
 fn utf8_address(text: &[u8]) -> Option<String> {
     let mut out = String::new();

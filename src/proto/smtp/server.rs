@@ -252,8 +252,8 @@ impl Server {
         self.reply(table::RECIPIENT_OK)
     }
 
-    /// The message was read to its end, or could not be opened: the transaction
-    /// is over whatever became of it.  Gives how often the reply has to be sent:
+    /// The message was read to its end: the transaction is over whatever became of
+    /// it.  Gives how often the reply has to be sent:
     /// once, or in LMTP once for each recipient (RFC 2033 4.2).
     pub fn message_done(&mut self, reply: Reply) -> (Action, u64) {
         let times = self.tx.as_ref().map_or(1, |tx| tx.rcpts);

@@ -1,4 +1,5 @@
-//! The sandbox of a process: pledge and unveil, seccomp and Landlock.
+//! The sandbox of a process: pledge(2) and unveil(2) in `openbsd.rs`; on Linux what
+//! comes near them, system calls in `seccomp.rs` and paths in `linux.rs` (Landlock).
 
 use super::errno::SysError;
 use std::path::PathBuf;

@@ -33,6 +33,7 @@ impl Session<'_> {
             sid: self.sid,
             size: self.server.transaction().and_then(|m| m.size).unwrap_or(0),
             wait: self.limits.answer,
+            time: self.limits.message,
         };
         let rules = submission.then(|| Rules {
             domain: self.domain(),

@@ -76,6 +76,25 @@ fn lmtp_answers_once_for_each_recipient() {
     assert_eq!(site.only().0.rcpts.len(), 2);
 }
 
+/// RFC 2033 4.2 and 4.3.
+#[test]
+fn lmtp_refuses_data_once_and_the_last_chunk_for_each_recipient() {
+    let site = Site::new();
+    site.mood(Mood::NoSpace);
+    let mut c = site.ehlo(LMTP);
+    let begin = |c: &mut Client| {
+        assert_eq!(c.ask("MAIL FROM:<>"), 250);
+        assert_eq!((c.ask("RCPT TO:<joe@x>"), c.ask("RCPT TO:<ann@x>")), (250, 250));
+    };
+    begin(&mut c);
+    assert_eq!(c.ask("DATA"), 452);
+    assert_eq!(c.ask("NOOP"), 250);
+    begin(&mut c);
+    c.send("BDAT 1 LAST\r\nx");
+    assert_eq!((c.reply().code, c.reply().code), (452, 452));
+    assert_eq!(c.ask("NOOP"), 250);
+}
+
 #[test]
 fn the_greeting_has_the_name_of_the_address() {
     let site = Site::with(limits(), |all| all[MX].hostnames = Some("names".into()));

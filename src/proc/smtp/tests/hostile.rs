@@ -224,6 +224,15 @@ fn a_slow_client_is_cut_off() {
     }
     assert_eq!(c.reply().code, 421);
     assert!(c.is_closed());
+    // The same in chunks: the time is that of the message.
+    let mut c = site.ehlo(MX);
+    c.begin("a@b", "joe@x");
+    for _ in 0..10 {
+        c.send("BDAT 1\r\nx");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let last = (0..10).map(|_| c.reply().code).find(|code| *code != 250);
+    assert_eq!(last, Some(421));
     // each command in good time, the session never
     let mut c = site.ehlo(MX);
     let mut last = 0;

@@ -2,7 +2,9 @@
 //!
 //! The session waits in poll(2) for its client and for the mailbox's waker; a
 //! delivery by this server rings it from memory, so the client hears in the
-//! time of a system call and nobody looks at a clock.
+//! time of a system call.  No timer looks for news: the only deadline is that
+//! of a client which says nothing.  What other programs do in the directories
+//! is found by the session's next command.
 
 use crate::base::clock::Deadline;
 use crate::base::line::LineError;

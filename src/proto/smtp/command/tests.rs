@@ -194,6 +194,22 @@ fn xtext_round_trip() {
     assert_eq!(xtext(b"a b"), None);
 }
 
+/// RFC 6533 3: what is written with `\\x{..}` is read as it was.
+#[test]
+fn orcpt_round_trip() {
+    for address in ["a+b@example", "a=\\b c@example", "jörg@bücher.example", "日本@example"] {
+        let written = write_orcpt("utf-8", address).unwrap();
+        assert!(written.is_ascii(), "{written}");
+        let line = format!("RCPT TO:<x@example> ORCPT={written}");
+        let Command::Rcpt(rcpt) = ok(&line) else { panic!("{line}") };
+        let orcpt = rcpt.orcpt.unwrap();
+        assert_eq!((orcpt.kind.as_str(), orcpt.address.as_str()), ("utf-8", address));
+    }
+    assert_eq!(write_orcpt("rfc822", "a+b@example").unwrap(), "rfc822;a+2Bb@example");
+    assert_eq!(write_orcpt("rfc822", "jörg@example"), None);
+    assert_eq!(write_orcpt("x y", "a@example"), None);
+}
+
 #[test]
 fn any_line_gives_a_command_or_an_error() {
     let words = [
