@@ -4,6 +4,7 @@ use crate::Test;
 
 mod forward;
 mod local;
+mod options;
 pub mod post;
 mod remote;
 
@@ -30,6 +31,12 @@ pub const TESTS: &[Test] = &[
     Test { name: "forward-before-an-lmtp-server", run: forward::lmtp },
     Test { name: "commands-of-a-forward-run-once", run: forward::commands },
     Test { name: "forward-that-cannot-be-used-holds-the-message", run: forward::holds },
+    Test { name: "expand-only-and-forward-only-refuse-the-rest", run: options::expansion_alone },
+    Test { name: "sub-addresses-by-another-sign", run: options::sub_addr_delim },
+    Test { name: "relays-by-domain-in-turn-and-encrypted", run: options::relays },
+    Test { name: "backup-mx-sends-to-better-hosts-only", run: options::backup },
+    Test { name: "limits-of-deliveries-and-of-the-queue", run: options::limits },
+    Test { name: "host-that-answers-again-gets-what-waits", run: options::max_deferred },
     Test { name: "smarthost-gets-the-message-whole", run: remote::smarthost },
     Test { name: "notifications-are-as-they-were-asked-for", run: remote::notify },
     Test { name: "relay-options-are-what-the-host-sees", run: remote::relay_options },

@@ -55,7 +55,7 @@ pub fn daemon(env: &Env, more: &str) -> Daemon {
 }
 
 /// The ids of the mailbox's owner: as root somebody without privilege.
-fn owner(dir: &std::path::Path) -> String {
+pub fn owner(dir: &std::path::Path) -> String {
     use std::os::unix::fs::MetadataExt;
     let mail = dir.join("mail");
     let uid = std::fs::metadata(&mail).expect("stat").uid();

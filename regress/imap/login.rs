@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "strangers-have-little-time", run: little_time },
     Test { name: "commands-behind-the-login-are-kept", run: commands_behind_login },
     Test { name: "append-before-login-is-not-read", run: append_before_login },
+    Test { name: "logins-without-mail-have-the-mailbox-root", run: mailbox_root },
 ];
 
 const QUICK: &str = "limit login-delay 1ms";
@@ -225,5 +226,34 @@ fn append_before_login(env: &Env) -> Outcome {
     c.send(b"a APPEND INBOX {100000000+}\r\n");
     assert!(c.line().starts_with("a BAD "));
     assert!(c.line().starts_with("* BYE "));
+    Outcome::Passed
+}
+
+/// Whose name receives no mail reads what lies below `mailbox root`; without the
+/// statement he is refused.
+fn mailbox_root(env: &Env) -> Outcome {
+    use super::client::owner;
+    std::fs::create_dir_all(env.dir.join("mail")).expect("mkdir");
+    let (owner, hash) =
+        (owner(&env.dir), rmail::sys::crypt::new_hash(b"secret", 4).expect("crypt"));
+    crate::daemon::write(
+        &env.dir.join("readers"),
+        format!("reader@elsewhere.example:{hash}:{owner}::/nonexistent::\n"),
+    );
+    let listen = "table readers passwd:@DIR@/readers\nlimit login-delay 1ms\n\
+                  listen on 127.0.0.1 port 0 imaps pki \"mail.example.com\" auth <readers>";
+    let root = "mailbox root \"@DIR@/mail/root-%{dest.user}\"";
+    for (more, begins) in [(listen.to_owned(), "NO "), (format!("{listen}\n{root}"), "OK ")] {
+        let daemon = daemon(env, &more);
+        let mut c = Client::tls(daemon.address("imaps", 0));
+        c.line();
+        let answer = c.answer("LOGIN reader@elsewhere.example secret");
+        assert!(answer.starts_with(begins), "{answer}\n{}", daemon.log());
+        if begins == "OK " {
+            c.ok("SELECT INBOX");
+            assert!(env.dir.join("mail/root-reader/cur").is_dir());
+        }
+        daemon.stop();
+    }
     Outcome::Passed
 }

@@ -58,6 +58,14 @@ impl Client {
         self.wire = Wire::Tls(Box::new(tls));
     }
 
+    /// Protocol, whether there is a cipher, and the bits of its key.
+    pub fn cipher(&self) -> (String, bool, i32) {
+        let Wire::Tls(tls) = &self.wire else { panic!("no TLS") };
+        let cipher = tls.ssl().current_cipher();
+        let bits = cipher.map_or(0, |c| c.bits().secret);
+        (tls.ssl().version_str().to_owned(), cipher.is_some(), bits)
+    }
+
     /// Sends bytes in one write.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         assert!(self.try_send(bytes.as_ref()), "the server closed");

@@ -7,6 +7,8 @@
 mod accept;
 pub mod client;
 mod hostile;
+mod listen;
+mod options;
 mod session;
 mod submission;
 
@@ -47,6 +49,16 @@ pub const TESTS: &[Test] = &[
         name: "too-big-a-message-leaves-nothing",
         run: accept::too_big_a_message_leaves_nothing,
     },
+    Test {
+        name: "options-show-on-their-listener-only",
+        run: listen::options_show_on_their_listener_only,
+    },
+    Test { name: "a-family-is-kept-to", run: listen::a_family_is_kept_to },
+    Test { name: "the-servers-own-numbers-count", run: listen::the_servers_own_numbers_count },
+    Test { name: "conditions-of-match-decide", run: options::conditions },
+    Test { name: "options-of-listen-are-what-clients-meet", run: options::listeners },
+    Test { name: "ipv6-from-listener-to-relay", run: options::ipv6 },
+    Test { name: "macros-of-the-command-line-go-first", run: options::macros },
     Test { name: "fixed-up-on-both-ports", run: submission::fixed_up_on_both_ports },
     Test {
         name: "wrong-passwords-close-and-block",

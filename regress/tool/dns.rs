@@ -3,13 +3,14 @@
 #![allow(missing_docs, reason = "a tool of tests")]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 /// What a name has.
 #[derive(Clone, Debug)]
 pub enum Record {
     A(Ipv4Addr),
+    Aaaa(Ipv6Addr),
     Mx(u16, &'static str),
     Cname(&'static str),
     /// The server fails for this name.
@@ -94,6 +95,7 @@ fn answer(query: &[u8], zone: &[(String, Record)]) -> Option<Vec<u8>> {
                     continue;
                 }
                 Record::A(ip) => (1, ip.octets().to_vec()),
+                Record::Aaaa(ip) => (28, ip.octets().to_vec()),
                 Record::Mx(preference, host) => {
                     (15, [&preference.to_be_bytes()[..], &wire(host)].concat())
                 }

@@ -320,16 +320,19 @@ pub fn includes(bytes: &[u8]) -> Vec<String> {
     let Ok(table) = Static::parse(bytes) else { return Vec::new() };
     let mut paths = Vec::new();
     for (_, value) in table.entries() {
-        for item in crate::disk::aliases::parse_value(value.unwrap_or_default()).unwrap_or_default()
-        {
-            if let crate::disk::aliases::Item::Include(path) = item {
-                if !paths.contains(&path) {
-                    paths.push(path);
-                }
-            }
-        }
+        paths.extend(includes_of(value.unwrap_or_default()));
     }
     paths
+}
+
+/// The files that one such value includes.
+pub fn includes_of(value: &str) -> Vec<String> {
+    let items = crate::disk::aliases::parse_value(value).unwrap_or_default();
+    let path = |item| match item {
+        crate::disk::aliases::Item::Include(path) => Some(path),
+        _ => None,
+    };
+    items.into_iter().filter_map(path).collect()
 }
 
 /// A passwd file: `user:hash:uid:gid:gecos:home[:shell[:extra]]`.

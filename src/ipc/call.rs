@@ -77,8 +77,8 @@ pub trait Serve: Send + Sync + 'static {
     /// An event arrived.  The same rule.
     fn event(&self, payload: Vec<u8>, fd: Option<OwnedFd>);
 
-    /// A fresh channel to the peer is in place, and nobody has sent on it yet.
-    /// It must not send itself.
+    /// A fresh channel to the peer comes in place: nobody has sent on it yet, and
+    /// nothing that the peer has sent has been seen.  It must not send itself.
     fn attached(&self) {}
 }
 
@@ -221,6 +221,10 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
         let reader = Arc::clone(&link);
         let serve = Arc::clone(&self.serve);
         let name = self.name;
+        let mut current = self.lock();
+        // Before anything that the peer has sent on the fresh channel is seen, and
+        // under the lock: nobody sends on it before.
+        self.serve.attached();
         std::thread::Builder::new().name(format!("<-{name}")).stack_size(STACK).spawn(
             move || {
                 let why = read(&reader, serve.as_ref());
@@ -233,12 +237,9 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
                 broken();
             },
         )?;
-        let mut current = self.lock();
         if let Some(old) = current.replace(link) {
             old.close();
         }
-        // Under the lock: nobody sends on the fresh channel before.
-        self.serve.attached();
         drop(current);
         self.fresh.notify_all();
         Ok(())
@@ -521,5 +522,37 @@ mod tests {
         server.attach(b).unwrap();
         let long: Vec<u8> = (0..100_000u32).map(|i| i.to_le_bytes()[0]).collect();
         assert_eq!(client.call(&long, soon()), Ok(long));
+    }
+
+    /// Takes one request before it hears of the channel, if that can be.
+    #[derive(Default)]
+    struct Order(Mutex<Vec<&'static str>>);
+
+    impl Serve for Order {
+        fn request(&self, _: Vec<u8>, _: Option<OwnedFd>, back: Back) {
+            lock::lock(&self.0).push("request");
+            back.reply(&0u32, None);
+        }
+        fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
+        fn attached(&self) {
+            // Whoever reads already would be quicker.
+            std::thread::sleep(Duration::from_millis(20));
+            lock::lock(&self.0).push("attached");
+        }
+    }
+
+    #[test]
+    fn a_fresh_channel_is_heard_of_before_what_was_sent_on_it() {
+        let (a, b) = fdpass::socketpair().unwrap();
+        let client: Peer<u32, u32> = Peer::new("server", Arc::new(NoRequests));
+        client.attach(a).unwrap();
+        let order = Arc::new(Order::default());
+        let server: Peer<u32, u32> = Peer::new("client", Arc::clone(&order) as Arc<dyn Serve>);
+        std::thread::scope(|s| {
+            let asked = s.spawn(|| client.call(&1, Deadline::after(Duration::from_secs(20))));
+            server.attach(b).unwrap();
+            assert_eq!(asked.join().unwrap(), Ok(0));
+        });
+        assert_eq!(*lock::lock(&order.0), ["attached", "request"]);
     }
 }

@@ -10,7 +10,7 @@ use crate::base::exits::sysexits;
 use crate::base::log;
 use crate::base::tls;
 use crate::conf;
-use crate::conf::ast::{Config, Deliver, Listen, Method, Owner, Pos, Stmt, TableKind};
+use crate::conf::ast::{Config, Deliver, Entries, Listen, Method, Owner, Pos, Stmt, TableKind};
 use crate::conf::Use;
 use crate::disk::table::{self, Passwd, Static};
 use crate::ipc::parent::{File, Part};
@@ -246,9 +246,17 @@ fn check_tables(
 ) {
     let mut includes = Vec::new();
     for t in config.tables() {
-        let (TableKind::File(path) | TableKind::Passwd(path)) = &t.kind else { continue };
-        let Some(bytes) = contents(files, path) else { continue };
         let uses = config.uses_of(&t.name);
+        let aliases = uses.contains(&Use::Alias) || uses.contains(&Use::Virtual);
+        let path = match &t.kind {
+            TableKind::File(path) | TableKind::Passwd(path) => path,
+            TableKind::Inline(Entries::Mapping(pairs)) if aliases => {
+                includes.extend(pairs.iter().flat_map(|(_, v)| table::includes_of(v)));
+                continue;
+            }
+            TableKind::Inline(_) | TableKind::Elsewhere => continue,
+        };
+        let Some(bytes) = contents(files, path) else { continue };
         let bad = if let TableKind::Passwd(_) = t.kind {
             match Passwd::parse(bytes) {
                 Ok(table) => {
@@ -258,7 +266,7 @@ fn check_tables(
                 Err(bad) => bad,
             }
         } else {
-            if uses.contains(&Use::Alias) || uses.contains(&Use::Virtual) {
+            if aliases {
                 includes.extend(table::includes(bytes));
             }
             let check = |k: &str, v: Option<&str>| Config::check_entry(&uses, k, v);
@@ -266,6 +274,8 @@ fn check_tables(
         };
         errors.extend(bad.into_iter().map(|(line, why)| format!("{path}:{line}: {why}")));
     }
+    includes.sort();
+    includes.dedup();
     for path in includes {
         let path = PathBuf::from(path);
         match read(&path) {
