@@ -38,6 +38,9 @@ fn file(env: &Env, name: &str) -> Outcome {
 
 /// `rmailctl sieve`: what it prints, where, and how it ends.
 fn ctl(env: &Env) -> Outcome {
+    // As large as a script may be, and one octet larger.
+    let big = format!("keep;{}", "\n".repeat((1 << 20) - 5));
+    let bigger = format!("{big}\n");
     let files = [
         (
             "good.sieve",
@@ -50,6 +53,9 @@ fn ctl(env: &Env) -> Outcome {
         ("bad.sieve", "require [\"fileinto\", \"no\"]\nif header \"a\" { fileinto 5; }\nfoo;\n"),
         ("failing.sieve", "require \"ihave\";\nerror \"so not\";\n"),
         ("alone.sieve", "require \"include\";\ninclude \"nowhere\";\n"),
+        ("big.sieve", big.as_str()),
+        ("bigger.sieve", bigger.as_str()),
+        ("around.sieve", "require \"include\";\ninclude \"bigger\";\n"),
         ("list", "Subject: a [List] b\n\nx\n"),
         ("other", "Subject: b\n\nx\n"),
     ];
@@ -72,8 +78,16 @@ fn ctl(env: &Env) -> Outcome {
     let failing = "rmailctl: failing.sieve:2:1: so not\n";
     let alone = "alone.sieve:2:1: there is no script 'nowhere' (warning)\n";
     let gone = "rmailctl: gone: No such file or directory\n";
+    let larger = "rmailctl: bigger.sieve: longer than 1048576 octets\n";
+    let around = "around.sieve:bigger: the script is larger than 1048576 octets\n";
     for (args, code, out, err) in [
         ("check good.sieve", 0, "", ""),
+        ("check big.sieve", 0, "", ""),
+        ("check bigger.sieve", 65, "", larger),
+        ("test bigger.sieve other", 65, "", larger),
+        // Only its beginning is read: there is no end.
+        ("check /dev/zero", 65, "", "rmailctl: /dev/zero: longer than 1048576 octets\n"),
+        ("check around.sieve", 65, "", around),
         ("check bad.sieve", 65, "", bad),
         ("check gone", 66, "", gone),
         ("check alone.sieve", 0, "", alone),

@@ -1,8 +1,9 @@
 //! `sieve check` and `sieve test`: scripts looked at and tried out, without a daemon.
 
-use super::{fail, print, Options};
+use super::{fail, input, print, Options};
 use crate::base::clock;
 use crate::base::exits::sysexits;
+use crate::proto::limits;
 use crate::proto::sieve::action::{Action, Outcome, Program, Record, Store, Version};
 use crate::proto::sieve::check::compile;
 use crate::proto::sieve::code::{Op, Script};
@@ -18,6 +19,8 @@ use crate::sys::errno::reason;
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -99,8 +102,8 @@ pub fn test(_: &Options, args: &[OsString]) -> ExitCode {
 
 /// Reads and compiles a script; its errors have been printed if there is none.
 fn load(file: &str, global: Option<String>) -> Result<(Vec<u8>, Script), ExitCode> {
-    let source = std::fs::read(file)
-        .map_err(|e| fail(&format!("{file}: {}", reason(&e)), sysexits::NOINPUT))?;
+    let source = input::whole(file, limits::SIEVE_SCRIPT.size())
+        .map_err(|(why, status)| fail(&why, status))?;
     let dir = Path::new(file).parent().unwrap_or(Path::new("")).to_path_buf();
     let mut library = Directories { personal: dir, global: global.map(PathBuf::from) };
     match compile(&source, &Language::default(), &mut library) {
@@ -108,7 +111,10 @@ fn load(file: &str, global: Option<String>) -> Result<(Vec<u8>, Script), ExitCod
         Err(errors) => {
             let mut text = String::new();
             for error in errors {
-                let _ = writeln!(text, "{file}:{error}");
+                let _ = match error.is_about_all() {
+                    true => writeln!(text, "{file}: {error}"),
+                    false => writeln!(text, "{file}:{error}"),
+                };
             }
             warn(&text);
             Err(ExitCode::from(sysexits::DATAERR))
@@ -222,8 +228,12 @@ impl Library for Directories {
             return Ok(None);
         }
         let file = OsString::from_iter([OsStr::from_bytes(name.as_bytes()), OsStr::new(".sieve")]);
-        match std::fs::read(dir.join(file)) {
-            Ok(text) => Ok(Some(text)),
+        // One octet more than a script may have tells that it has too many.
+        let most = limits::SIEVE_SCRIPT.default.saturating_add(1);
+        let mut text = Vec::new();
+        let read = File::open(dir.join(file)).and_then(|f| f.take(most).read_to_end(&mut text));
+        match read {
+            Ok(_) => Ok(Some(text)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(_) => Err(Unavailable),
         }

@@ -25,13 +25,26 @@ pub struct Error {
     pub text: String,
 }
 
+impl Error {
+    /// True if it stands at no place of the script but is about all of it: that it is too large,
+    /// say.
+    pub fn is_about_all(&self) -> bool {
+        self.script.is_none() && self.pos == Pos::default()
+    }
+}
+
 impl fmt::Display for Error {
-    /// `line:column: text`; the caller puts the file's name in front.
+    /// `line:column: text`; the caller puts the file's name in front.  What is about a whole
+    /// script has no line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.script {
             write!(f, "{name}:")?;
         }
-        write!(f, "{}:{}: {}", self.pos.line, self.pos.column, self.text)
+        match (self.pos == Pos::default(), &self.script) {
+            (true, Some(_)) => write!(f, " {}", self.text),
+            (true, None) => f.write_str(&self.text),
+            (false, _) => write!(f, "{}:{}: {}", self.pos.line, self.pos.column, self.text),
+        }
     }
 }
 
