@@ -10,9 +10,10 @@
 //! extensions is one file under [`ext`].  Adding one touches its file and the
 //! table.
 //!
-//! *Runs in* store (delivery, IMAP events) and imap (ManageSieve checks
-//! scripts), and in rmailctl.  Scripts and messages are hostile: depth, sizes
-//! and work are bounded by `proto::limits` and by fuel.
+//! *Runs in* rmailctl (`sieve check`, `sieve test`), and in no daemon yet; it
+//! is made for store (delivery, IMAP events) and imap (ManageSieve checks
+//! scripts).  Scripts and messages are hostile: depth, sizes and work are
+//! bounded by `proto::limits` and by fuel.
 
 pub mod action;
 pub mod arguments;
