@@ -115,13 +115,14 @@ pub fn decode(raw: &[u8]) -> Result<Vec<u8>, String> {
         if c.eat_exact(b"${") {
             let mut decoded = Vec::new();
             let whole = if c.eat_word(b"hex:") {
-                hex_list(&mut c, &mut |n| {
-                    let octet = u8::try_from(n).ok();
+                hex_list(&mut c, &mut |digits, n| {
+                    // hex-pair = 1*2HEXDIG: "040" is none, though its value would fit.
+                    let octet = u8::try_from(n).ok().filter(|_| digits <= 2);
                     octet.map(|b| decoded.push(b)).ok_or(())
                 })
             } else if c.eat_word(b"unicode:") {
                 let mut bad = None;
-                let whole = hex_list(&mut c, &mut |n| {
+                let whole = hex_list(&mut c, &mut |_, n| {
                     match char::from_u32(n) {
                         Some(char) => {
                             decoded.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
@@ -149,7 +150,9 @@ pub fn decode(raw: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// blank-separated hexadecimal numbers and a closing brace; false if it is anything else.
-fn hex_list(c: &mut Cursor<'_>, give: &mut dyn FnMut(u32) -> Result<(), ()>) -> bool {
+///
+/// Gives how many digits each has, and its value.
+fn hex_list(c: &mut Cursor<'_>, give: &mut dyn FnMut(usize, u32) -> Result<(), ()>) -> bool {
     let blank = |b| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
     let mut any = false;
     loop {
@@ -164,7 +167,7 @@ fn hex_list(c: &mut Cursor<'_>, give: &mut dyn FnMut(u32) -> Result<(), ()>) -> 
         let digits = std::str::from_utf8(digits).unwrap_or_default();
         let octets = digits.trim_start_matches('0').len();
         let number = u32::from_str_radix(digits, 16).unwrap_or(u32::MAX);
-        if octets > limits::SIEVE_IDENTIFIER.size() || give(number).is_err() {
+        if octets > limits::SIEVE_IDENTIFIER.size() || give(digits.len(), number).is_err() {
             return false;
         }
         any = true;
@@ -192,6 +195,7 @@ mod tests {
             ("${HEX: 40}", "@"),
             ("${hex:40", "${hex:40"),
             ("${hex:400}", "${hex:400}"),
+            ("${hex:040}", "${hex:040}"),
             ("${hex:4${hex:30}}", "${hex:40}"),
             ("${unicode:40 e9}", "@\u{e9}"),
             ("${unicode:000040}", "@"),

@@ -8,6 +8,7 @@ use super::super::compare::Matcher;
 use super::super::language::{Extension, Param, Shape, Tag, Verb, MATCHES};
 use super::super::run::{Ended, Flow, Run};
 use super::deliver::{check_address, one_address};
+use super::vacation::is_automatic;
 use super::variables::MODIFIED;
 use super::{fcc, mailbox};
 
@@ -99,10 +100,7 @@ fn run_notify<'a>(run: &mut Run<'a>, op: &'a Op) -> Result<Flow<'a>, Ended> {
     }
     run.charge_bytes(method.len().saturating_add(4096))?;
     // RFC 5436 2.7.1: an automatic message is not notified of, or two machines may talk for ever.
-    let automatic = run.message.values(b"auto-submitted").any(|value| {
-        !super::super::message::decoded(value).to_ascii_lowercase().starts_with(b"no")
-    });
-    if automatic || uri.to.is_empty() && uri.cc.is_empty() {
+    if is_automatic(&run.message) || uri.to.is_empty() && uri.cc.is_empty() {
         return Ok(Flow::Next);
     }
     let number = run.results.actions.iter().filter(|a| matches!(a, Action::Notify(_))).count();

@@ -7,7 +7,7 @@ use super::super::action::{Action, Record, RecordKind, Vacation};
 use super::super::check::Check;
 use super::super::code::Op;
 use super::super::language::{Extension, Param, Shape, Tag, Verb};
-use super::super::message::decoded;
+use super::super::message::{decoded, Message};
 use super::super::run::{Ended, Flow, Run};
 use super::deliver::{check_address, one_address};
 use super::imapsieve::delivery_only;
@@ -224,11 +224,7 @@ fn not_to_be_answered(run: &mut Run<'_>, sender: &[u8], own: &[Vec<u8>]) -> Opti
     if lists.iter().any(|name| message.has(name)) {
         return Some("the message is from a mailing list");
     }
-    let automatic = message.values(b"auto-submitted").map(decoded).any(|value| {
-        let word = value.split(|b| matches!(b, b';' | b' ' | b'(')).next().unwrap_or_default();
-        !word.eq_ignore_ascii_case(b"no")
-    });
-    if automatic {
+    if is_automatic(message) {
         return Some("the message is an automatic one");
     }
     let bulk = message.values(b"precedence").map(decoded).any(|value| {
@@ -250,6 +246,17 @@ fn not_to_be_answered(run: &mut Run<'_>, sender: &[u8], own: &[Vec<u8>]) -> Opti
     // A Return-Path that an earlier delivery has left.
     let null_path = message.values(b"return-path").map(decoded).any(|value| value == b"<>");
     null_path.then_some("the message has a null return path")
+}
+
+/// True if a machine has sent it by itself: Auto-Submitted is there and is not "no".
+///
+/// What follows the word is a parameter or a comment.  RFC 3834 5.
+pub fn is_automatic(message: &Message) -> bool {
+    message.values(b"auto-submitted").map(decoded).any(|value| {
+        let ends = |b: &u8| matches!(b, b';' | b' ' | b'\t' | b'(');
+        let word = value.split(ends).next().unwrap_or_default();
+        !word.eq_ignore_ascii_case(b"no")
+    })
 }
 
 /// Local parts behind which no person is.  RFC 5230 4.6.
