@@ -6,7 +6,7 @@
 
 use super::ast::{Arg, Node, Value as Raw};
 use super::check::Check;
-use super::code::{Given, Op, Text, Value};
+use super::code::{Given, Op, Slot, Text, Value};
 use super::compare::{Compiled, MatchType};
 use super::fault::Pos;
 use super::language::{Shape, Tag, Verb, MATCHES};
@@ -14,35 +14,36 @@ use super::template;
 
 impl Check<'_> {
     /// Puts tags and positional arguments in their places.
-    pub(super) fn arguments(&mut self, node: &Node<'_>, op: &mut Op) {
+    pub(super) fn arguments(&mut self, node: Node<'_, '_>, op: &mut Op) {
         let title = op.verb.title();
-        let mut args = node.args.as_slice();
-        let mut tags = Vec::with_capacity(args.iter().filter(|arg| is_tag(arg)).count());
+        let mut args = node.args();
+        op.given = Vec::with_capacity(args.len());
         while let [Arg { pos, value: Raw::Tag(name) }, after @ ..] = args {
             let Some(tag) = self.tag(op.verb, name, *pos) else { return };
-            if tags.iter().any(|(other, _): &(&Tag, _)| other.group == tag.group) {
+            if op.tags().any(|(other, _)| other.group == tag.group) {
                 let text = format!("{title} takes only one of its {} tags", tag.group);
                 return self.error(*pos, text);
             }
             args = after;
-            let mut value = None;
+            let slot = Slot::Tag(tag);
+            let mut given = Given { pos: *pos, slot, value: Value::Nothing };
             if let Some(shape) = tag.value {
-                value = after.first().and_then(|next| self.given(next, shape));
-                if value.is_none() {
+                let value = after.first().and_then(|next| self.given(node, next, slot, shape));
+                let Some(value) = value else {
                     let text = format!("the tag ':{name}' of {title} needs {}", shape.describe());
                     return self.error(*pos, text);
-                }
+                };
+                given = value;
                 args = after.get(1..).unwrap_or_default();
             }
             if let Some(sets) = tag.sets {
-                let constant = value.as_ref().and_then(|given| given.constants().next());
+                let constant = given.constants().next();
                 if let Err(text) = sets(self, &mut op.matching, constant.unwrap_or_default()) {
                     return self.error(*pos, text);
                 }
             }
-            tags.push((tag, value));
+            op.given.push(given);
         }
-        op.tags = tags.into();
         if let Some(Arg { pos, value: Raw::Tag(name) }) = args.iter().find(|arg| is_tag(arg)) {
             if self.tag(op.verb, name, *pos).is_some() {
                 let text = format!("unexpected tag ':{name}' after the arguments of {title}");
@@ -50,16 +51,13 @@ impl Check<'_> {
             }
             return;
         }
-        let alone = |(tag, _): &(&Tag, _)| Some((tag.name, tag.with.filter(|with| !op.has(with))?));
-        if let Some((name, needs)) = op.tags.iter().find_map(alone) {
+        let alone = |tag: &Tag| Some((tag.name, tag.with.filter(|with| !op.has(with))?));
+        if let Some((name, needs)) = op.tags().find_map(|(tag, _)| alone(tag)) {
             let text = format!("the tag ':{name}' of {title} needs ':{needs}'");
             return self.error(node.pos, text);
         }
-        if let Some(args) = self.positional(node, op.verb, args) {
-            op.args = args;
-            if op.verb.classes.contains(&MATCHES) {
-                self.keys(op);
-            }
+        if self.positional(node, op, args) && op.verb.classes.contains(&MATCHES) {
+            self.keys(op);
         }
     }
 
@@ -87,7 +85,13 @@ impl Check<'_> {
     }
 
     /// An argument in the shape that is wanted; `None` if it has another.
-    fn given(&mut self, arg: &Arg<'_>, shape: Shape) -> Option<Given> {
+    fn given(
+        &mut self,
+        node: Node<'_, '_>,
+        arg: &Arg<'_>,
+        slot: Slot,
+        shape: Shape,
+    ) -> Option<Given> {
         let pos = arg.pos;
         let value = match (&arg.value, shape) {
             (Raw::Number(n), Shape::Number) => Value::Number(*n),
@@ -99,22 +103,18 @@ impl Check<'_> {
                 Text::Template(_) => return None,
             },
             (Raw::List(list), Shape::List) => {
-                Value::List(list.iter().map(|raw| template::text(self, pos, raw)).collect())
+                let list = node.strings(list).iter();
+                Value::List(list.map(|raw| template::text(self, pos, raw)).collect())
             }
             _ => return None,
         };
-        Some(Given { pos, value })
+        Some(Given { pos, slot, value })
     }
 
-    /// The positional arguments, one for each parameter; `None` after an error.
-    fn positional(
-        &mut self,
-        node: &Node<'_>,
-        verb: &Verb,
-        given: &[Arg<'_>],
-    ) -> Option<Box<[Option<Given>]>> {
-        let params = verb.params;
-        let title = verb.title();
+    /// Adds the positional arguments; false after an error.
+    fn positional(&mut self, node: Node<'_, '_>, op: &mut Op, given: &[Arg<'_>]) -> bool {
+        let params = op.verb.params;
+        let title = op.verb.title();
         let required = params.iter().filter(|p| !p.optional).count();
         if given.len() < required || given.len() > params.len() {
             let wanted = match (required, params.len()) {
@@ -126,25 +126,21 @@ impl Check<'_> {
             let verb = if required == 0 && params.is_empty() { "takes" } else { "requires" };
             let text = format!("{title} {verb} {wanted}, but {} specified", given.len());
             self.error(node.pos, text);
-            return None;
+            return false;
         }
         // Optional parameters are filled from the left as far as there are arguments.
         let mut spare = given.len().saturating_sub(required);
         let mut given = given.iter();
-        let mut args = Vec::with_capacity(params.len());
         for (i, param) in params.iter().enumerate() {
             let skip = param.optional && spare == 0;
             if param.optional {
                 spare = spare.saturating_sub(1);
             }
-            let Some(arg) = (if skip { None } else { given.next() }) else {
-                args.push(None);
-                continue;
-            };
+            let Some(arg) = (if skip { None } else { given.next() }) else { continue };
             let before = self.errors.len();
-            match self.given(arg, param.shape) {
-                Some(given) => args.push(Some(given)),
-                None if self.errors.len() > before => return None,
+            match self.given(node, arg, Slot::Param(i), param.shape) {
+                Some(given) => op.given.push(given),
+                None if self.errors.len() > before => return false,
                 None => {
                     let text = format!(
                         "{title} expects {} as argument {} ({}), but {} was found",
@@ -154,11 +150,11 @@ impl Check<'_> {
                         arg.value.kind(),
                     );
                     self.error(arg.pos, text);
-                    return None;
+                    return false;
                 }
             }
         }
-        Some(args.into())
+        true
     }
 
     /// Match type, comparator and constant keys have to fit together.
@@ -169,7 +165,8 @@ impl Check<'_> {
             let name = comparator.name();
             return self.error(op.pos, format!("the comparator '{name}' finds no substrings"));
         }
-        let Some(given) = op.args.iter().rev().flatten().next() else { return };
+        let keys = |given: &&Given| matches!(given.slot, Slot::Param(_));
+        let Some(given) = op.given.last().filter(keys) else { return };
         if op.matching.compiles() {
             let compiled = given.constants().map(|key| op.matching.compile(key));
             match compiled.collect::<Result<Box<[_]>, _>>() {

@@ -9,10 +9,10 @@
 //! whatever includes it: neither depth nor number of includes multiplies work.
 //! RFC 5228 2.10.5 and 2.10.7, RFC 5463 4, RFC 6609.
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::ast::Node;
+use super::ast::{Node, Nodes};
 use super::code::{Noted, Op, Script, Unit, Variable};
 use super::compare::Matching;
 use super::fault::{Error, Pos};
@@ -116,9 +116,11 @@ fn unit(
         only_require: true,
     };
     // Space for more commands than there will be; what is not needed is given back.
-    let mut ops = Vec::with_capacity(source.len() / 64);
-    check.block(&mut commands, &mut ops);
-    let ops = ops.into();
+    let mut block = Block { ops: Vec::with_capacity(source.len() / 64), chain_taken: false };
+    while let Some(node) = commands.next_command() {
+        check.command(node, &mut block);
+    }
+    let ops = block.ops.into();
     let locals = check.locals.len();
     let on = check.enabled.iter().enumerate().filter(|(_, on)| **on);
     let requires = on.filter_map(|(i, _)| language.extension(i).map(|e| e.name));
@@ -189,6 +191,14 @@ fn circles(wanted: &[Wanted], units: &[Unit], errors: &mut Vec<Error>) {
         let text = "the script includes itself in a circle".into();
         errors.push(Error { script: None, pos: Pos::default(), text });
     }
+}
+
+/// A block that is being checked.
+struct Block {
+    ops: Vec<Op>,
+    /// An `ihave` that is known to hold makes the rest of the chain unreachable: it may be in a
+    /// language that we do not know.  RFC 5463 4.
+    chain_taken: bool,
 }
 
 /// The state of checking one script; what a verb's own check may use.
@@ -369,34 +379,38 @@ impl Check<'_> {
     }
 
     /// Checks the commands of a block.
-    fn block<'n>(&mut self, nodes: impl Iterator<Item = impl Borrow<Node<'n>>>, ops: &mut Vec<Op>) {
+    fn block(&mut self, nodes: Nodes<'_, '_>) -> Box<[Op]> {
         let outer = self.previous.take();
-        // An `ihave` that is known to fail makes what it guards unreachable: it may be in a
-        // language that we do not know.  RFC 5463 4.
-        let mut chain_taken = false;
+        let mut block =
+            Block { ops: Vec::with_capacity(nodes.clone().count()), chain_taken: false };
         for node in nodes {
-            let node: &Node<'_> = node.borrow();
-            if !matches!(&*node.name, "elsif" | "else") {
-                chain_taken = false;
-            }
-            if chain_taken {
-                continue;
-            }
-            if let Some(op) = self.node(node, true) {
-                if truth_by_ihave(op.tests.first()) == Some(true) {
-                    chain_taken = true;
-                }
-                ops.push(op);
-            }
-            if node.name != "require" {
-                self.only_require = false;
-            }
+            self.command(node, &mut block);
         }
         self.previous = outer;
+        block.ops.into()
+    }
+
+    /// Checks the next command of a block.
+    fn command(&mut self, node: Node<'_, '_>, block: &mut Block) {
+        if !matches!(&*node.name, "elsif" | "else") {
+            block.chain_taken = false;
+        }
+        if block.chain_taken {
+            return;
+        }
+        if let Some(op) = self.node(node, true) {
+            if truth_by_ihave(op.tests.first()) == Some(true) {
+                block.chain_taken = true;
+            }
+            block.ops.push(op);
+        }
+        if node.name != "require" {
+            self.only_require = false;
+        }
     }
 
     /// Checks a command or test.
-    fn node(&mut self, node: &Node<'_>, as_command: bool) -> Option<Op> {
+    fn node(&mut self, node: Node<'_, '_>, as_command: bool) -> Option<Op> {
         if node.broken {
             // Its block may still be read, so that later errors do not hide.
             self.inside(node);
@@ -407,25 +421,24 @@ impl Check<'_> {
     }
 
     /// Reports a mistake in what a node is; its block is looked at all the same.
-    fn wrong(&mut self, node: &Node<'_>, text: String) -> Option<Op> {
+    fn wrong(&mut self, node: Node<'_, '_>, text: String) -> Option<Op> {
         self.error(node.pos, text);
         self.inside(node);
         None
     }
 
     /// Looks for mistakes in the block of a command that is a mistake itself.
-    fn inside(&mut self, node: &Node<'_>) {
-        let block = node.block.as_deref().unwrap_or_default();
+    fn inside(&mut self, node: Node<'_, '_>) {
         let verb = self.language.verb(&node.name, true).map(|(_, verb)| verb);
         self.enclosing.extend(verb.map(|verb| Enclosing { verb, name: None }));
         // Whatever it was meant to be: what stands in it is not at the beginning of the script.
         let only_require = std::mem::take(&mut self.only_require);
-        self.block(block.iter(), &mut Vec::new());
+        self.block(node.block());
         self.only_require = only_require;
         self.enclosing.truncate(self.enclosing.len().saturating_sub(usize::from(verb.is_some())));
     }
 
-    fn known(&mut self, node: &Node<'_>, as_command: bool) -> Option<Op> {
+    fn known(&mut self, node: Node<'_, '_>, as_command: bool) -> Option<Op> {
         let other = || self.language.verb(&node.name, !as_command);
         let found = self.language.verb(&node.name, as_command).or_else(other);
         let Some((extension, verb)) = found else {
@@ -442,7 +455,7 @@ impl Check<'_> {
         }
         let before = self.errors.len();
         // `address is "from"`: what looks like a test is a tag.
-        if let (Tests::None, Some(test)) = (verb.tests, node.tests.first()) {
+        if let (Tests::None, Some(test)) = (verb.tests, node.tests().next()) {
             if self.tag_rule(verb, &test.name).is_some() {
                 let text =
                     format!("missing colon before '{}', a tag of {}", test.name, verb.title());
@@ -454,8 +467,7 @@ impl Check<'_> {
         let mut op = Op {
             pos: node.pos,
             verb,
-            args: Box::default(),
-            tags: Box::default(),
+            given: Vec::new(),
             matching: Matching { comparator: verb.comparator, ..Matching::default() },
             tests: Box::default(),
             block: Box::default(),
@@ -473,48 +485,40 @@ impl Check<'_> {
     }
 
     /// The block, or the lack of one.
-    fn body(&mut self, node: &Node<'_>, op: &mut Op) {
+    fn body(&mut self, node: Node<'_, '_>, op: &mut Op) {
         let wants = matches!(op.verb.kind, Kind::Command { block: true, .. });
-        match &node.block {
-            Some(inner) if wants => {
-                let unreachable = truth_by_ihave(op.tests.first()) == Some(false);
-                if !unreachable {
-                    let name = op.tag("name").and_then(|given| given.constants().next());
-                    let name = name.map(<[u8]>::to_vec);
-                    self.enclosing.push(Enclosing { verb: op.verb, name });
-                    let mut ops = Vec::with_capacity(inner.len());
-                    self.block(inner.iter(), &mut ops);
-                    op.block = ops.into();
-                    self.enclosing.pop();
-                }
-            }
-            Some(_) => {
-                let text = format!("{} takes no block", op.verb.title());
-                self.error(node.pos, text);
-                self.inside(node);
-            }
-            None if wants => {
-                let text = format!("{} needs a block", op.verb.title());
-                self.error(node.pos, text);
-            }
-            None => {}
+        if node.has_block && !wants {
+            let text = format!("{} takes no block", op.verb.title());
+            self.error(node.pos, text);
+            self.inside(node);
+        } else if wants && !node.has_block {
+            let text = format!("{} needs a block", op.verb.title());
+            self.error(node.pos, text);
+        } else if wants && truth_by_ihave(op.tests.first()) != Some(false) {
+            // A block that an `ihave` rules out may be in a language that we do not know.
+            let name = op.tag("name").and_then(|given| given.constants().next());
+            let name = name.map(<[u8]>::to_vec);
+            self.enclosing.push(Enclosing { verb: op.verb, name });
+            op.block = self.block(node.block());
+            self.enclosing.pop();
         }
     }
 
     /// The tests; what is wrong about their number is said only if all was `good` before.
-    fn tests(&mut self, node: &Node<'_>, verb: &Verb, good: bool) -> Box<[Op]> {
+    fn tests(&mut self, node: Node<'_, '_>, verb: &Verb, good: bool) -> Box<[Op]> {
         let title = verb.title();
-        let mut tests = Vec::with_capacity(node.tests.len());
+        let given = node.tests().count();
+        let mut tests = Vec::with_capacity(given);
         match verb.tests {
-            Tests::None if node.tests.is_empty() => {}
+            Tests::None if given == 0 => {}
             Tests::None => {
                 if good {
                     let text = format!("{title} accepts no sub-tests, but some are specified");
                     self.error(node.pos, text);
                 }
             }
-            Tests::One if node.tests.len() == 1 && !node.test_list => {
-                tests.extend(node.tests.iter().filter_map(|test| self.node(test, false)));
+            Tests::One if given == 1 && !node.test_list => {
+                tests.extend(node.tests().filter_map(|test| self.node(test, false)));
             }
             Tests::One => {
                 if good {
@@ -526,7 +530,7 @@ impl Check<'_> {
                 }
             }
             Tests::ListUntil(decided) if node.test_list => {
-                for test in &node.tests {
+                for test in node.tests() {
                     let test = self.node(test, false);
                     let last = truth_by_ihave(test.as_ref()) == Some(decided);
                     tests.extend(test);

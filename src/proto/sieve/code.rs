@@ -43,10 +43,8 @@ pub struct Op {
     pub pos: Pos,
     /// What it is.
     pub verb: &'static Verb,
-    /// The positional arguments, one for each parameter of the verb.
-    pub args: Box<[Option<Given>]>,
-    /// The tags that were given, with their values.
-    pub tags: Box<[(&'static Tag, Option<Given>)]>,
+    /// The tags that were given, then the positional arguments.
+    pub given: Vec<Given>,
     /// Match type and comparator, for verbs that match.
     pub matching: Matching,
     /// Its tests.
@@ -62,13 +60,26 @@ pub struct Op {
 pub struct Given {
     /// Where it begins.
     pub pos: Pos,
+    /// What it is given for.
+    pub slot: Slot,
     /// Its value.
     pub value: Value,
+}
+
+/// What an argument is given for.
+#[derive(Clone, Copy, Debug)]
+pub enum Slot {
+    /// A parameter of the verb, by its number.
+    Param(usize),
+    /// A tag, of which it is the value.
+    Tag(&'static Tag),
 }
 
 /// The value of an argument.
 #[derive(Debug)]
 pub enum Value {
+    /// None: of a tag that takes none.
+    Nothing,
     /// A number.
     Number(u64),
     /// One string; a list is wanted and one string given counts as a list.
@@ -128,19 +139,28 @@ pub enum Noted {
 }
 
 impl Op {
+    /// The tags that were given.
+    pub fn tags(&self) -> impl Iterator<Item = (&'static Tag, &Given)> {
+        self.given.iter().map_while(|given| match given.slot {
+            Slot::Tag(tag) => Some((tag, given)),
+            Slot::Param(_) => None,
+        })
+    }
+
     /// The value of a tag; `None` if the tag is absent or takes no value.
     pub fn tag(&self, name: &str) -> Option<&Given> {
-        self.tags.iter().find(|(tag, _)| tag.name == name).and_then(|(_, given)| given.as_ref())
+        let (_, given) = self.tags().find(|(tag, _)| tag.name == name)?;
+        Some(given).filter(|given| !matches!(given.value, Value::Nothing))
     }
 
     /// True if the tag was given.
     pub fn has(&self, name: &str) -> bool {
-        self.tags.iter().any(|(tag, _)| tag.name == name)
+        self.tags().any(|(tag, _)| tag.name == name)
     }
 
     /// A positional argument, if given.
     pub fn arg(&self, param: usize) -> Option<&Given> {
-        self.args.get(param).and_then(Option::as_ref)
+        self.given.iter().rev().find(|given| matches!(given.slot, Slot::Param(n) if n == param))
     }
 
     /// The number in a parameter.
@@ -169,7 +189,7 @@ impl Given {
     /// The strings of the value; none for a number.
     pub fn texts(&self) -> &[Text] {
         match &self.value {
-            Value::Number(_) => &[],
+            Value::Nothing | Value::Number(_) => &[],
             Value::Text(text) => std::slice::from_ref(text),
             Value::List(list) => list,
         }
@@ -195,14 +215,13 @@ impl Text {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.verb.name)?;
-        for (tag, given) in &self.tags {
-            write!(f, " :{}", tag.name)?;
-            if let Some(given) = given {
+        for given in &self.given {
+            if let Slot::Tag(tag) = given.slot {
+                write!(f, " :{}", tag.name)?;
+            }
+            if !matches!(given.value, Value::Nothing) {
                 write!(f, " {}", given.value)?;
             }
-        }
-        for given in self.args.iter().flatten() {
-            write!(f, " {}", given.value)?;
         }
         Ok(())
     }
@@ -214,6 +233,7 @@ const SHOWN: (usize, usize) = (8, 40);
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = match self {
+            Value::Nothing => return Ok(()),
             Value::Number(n) => return write!(f, "{n}"),
             Value::Text(text) => return write!(f, "{text}"),
             Value::List(list) => list,

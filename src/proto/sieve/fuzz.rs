@@ -11,7 +11,7 @@ use super::message::Message;
 use super::run::run;
 use super::settings::Settings;
 use super::surroundings::{Answer, Envelope, NoLibrary, Ran, Surroundings};
-use super::{ast, parse, print};
+use super::{parse, print};
 use crate::proto::date::DateTime;
 
 /// Fuzz target: a script without errors is the same tree after printing and parsing, and
@@ -23,8 +23,8 @@ pub fn fuzz_script(bytes: &[u8]) {
         let text = print::print(&first);
         let mut second = parse::parse(&text, &mut errors);
         assert!(errors.is_empty(), "what is printed has no errors");
-        ast::strip_positions(&mut first);
-        ast::strip_positions(&mut second);
+        first.strip_positions();
+        second.strip_positions();
         assert_eq!(first, second, "printing and parsing gives the same tree");
         assert_eq!(print::print(&second), text, "the canonical form is one form");
     }

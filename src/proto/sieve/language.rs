@@ -295,18 +295,46 @@ impl Eq for Namespace {}
 /// The extensions that may be used, indexed by the names that they bring.
 pub struct Language {
     extensions: Vec<&'static Extension>,
-    verbs: Vec<Row<Verb>>,
-    tags: Vec<Row<Tag>>,
+    verbs: Index<Verb>,
+    tags: Index<Tag>,
 }
 
-/// A row of the index: what an extension brings, by the beginning of its name.
+/// What the extensions bring, by its name.
 ///
-/// Every word of a script is looked up here: comparing numbers and then one name is faster than
-/// comparing names, or hashing.
-struct Row<T: 'static> {
-    beginning: u64,
-    extension: usize,
-    brought: &'static T,
+/// Every word of a script is looked up here: a bucket for names of one length and with the same
+/// ends has nearly always one row, and that is then compared.
+struct Index<T: 'static> {
+    /// Where the rows of each bucket begin, and at last where all end.
+    starts: Vec<usize>,
+    /// What an extension brings, with its number; bucket by bucket.
+    rows: Vec<(usize, &'static T)>,
+}
+
+impl<T> Index<T> {
+    /// Of rows with their names; those of one name stay in their order.
+    fn new(mut rows: Vec<(usize, &'static T)>, name: fn(&T) -> &'static str) -> Self {
+        rows.sort_by_key(|(_, brought)| bucket(name(brought)));
+        let start = |b: usize| rows.partition_point(|(_, row)| bucket(name(row)) < b);
+        Index { starts: (0..=BUCKETS).map(start).collect(), rows }
+    }
+
+    /// The rows among which those of a name are.
+    fn near(&self, name: &str) -> &[(usize, &'static T)] {
+        let at = bucket(name);
+        let from = self.starts.get(at).copied().unwrap_or_default();
+        let to = self.starts.get(at.saturating_add(1)).copied().unwrap_or_default();
+        self.rows.get(from..to).unwrap_or_default()
+    }
+}
+
+/// How many buckets an [`Index`] has.
+const BUCKETS: usize = 256;
+
+/// The bucket of a name.
+fn bucket(name: &str) -> usize {
+    let [first, .., last] = name.as_bytes() else { return 0 };
+    let ends = usize::from(*first).wrapping_mul(31).wrapping_add(usize::from(*last));
+    ends.wrapping_add(name.len().wrapping_mul(7)) % BUCKETS
 }
 
 impl Default for Language {
@@ -322,21 +350,12 @@ impl Language {
         let extensions: Vec<_> = extensions.into_iter().collect();
         let mut verbs = Vec::with_capacity(128);
         let mut tags = Vec::with_capacity(128);
-        for (extension, rows) in extensions.iter().enumerate() {
-            verbs.extend(rows.verbs.iter().map(|verb| Row {
-                beginning: beginning(verb.name),
-                extension,
-                brought: verb,
-            }));
-            tags.extend(rows.tags.iter().map(|tag| Row {
-                beginning: beginning(tag.name),
-                extension,
-                brought: tag,
-            }));
+        for (number, extension) in extensions.iter().enumerate() {
+            verbs.extend(extension.verbs.iter().map(|verb| (number, verb)));
+            tags.extend(extension.tags.iter().map(|tag| (number, tag)));
         }
-        verbs.sort_by_key(|row| row.beginning);
-        // Stable: the rows of one name stay in the order of the table.
-        tags.sort_by_key(|row| row.beginning);
+        let verbs = Index::new(verbs, |verb| verb.name);
+        let tags = Index::new(tags, |tag| tag.name);
         Language { extensions, verbs, tags }
     }
 
@@ -367,9 +386,9 @@ impl Language {
 
     /// A command or test by its name in lower case, with the number of its extension.
     pub fn verb(&self, name: &str, is_command: bool) -> Option<(usize, &'static Verb)> {
-        rows(&self.verbs, name)
-            .find(|row| row.brought.name == name && row.brought.is_command() == is_command)
-            .map(|row| (row.extension, row.brought))
+        let mut rows = self.verbs.near(name).iter();
+        let wanted = |verb: &Verb| verb.name == name && verb.is_command() == is_command;
+        rows.find(|(_, verb)| wanted(verb)).copied()
     }
 
     /// The tags of this name that extensions add to a verb, with their extensions' numbers.
@@ -379,23 +398,9 @@ impl Language {
         name: &'l str,
     ) -> impl Iterator<Item = (usize, &'static Tag)> + 'l {
         let takes = |on: &&str| *on == verb.name || verb.classes.contains(on);
-        rows(&self.tags, name)
-            .filter(move |row| row.brought.name == name && row.brought.on.iter().any(takes))
-            .map(|row| (row.extension, row.brought))
+        let rows = self.tags.near(name).iter().copied();
+        rows.filter(move |(_, tag)| tag.name == name && tag.on.iter().any(takes))
     }
-}
-
-/// The rows whose names begin as this one does.
-fn rows<'l, T>(all: &'l [Row<T>], name: &str) -> impl Iterator<Item = &'l Row<T>> {
-    let wanted = beginning(name);
-    let first = all.partition_point(|row| row.beginning < wanted);
-    let rows = all.get(first..).unwrap_or_default().iter();
-    rows.take_while(move |row| row.beginning == wanted)
-}
-
-/// The first eight octets of a name, as a number.
-fn beginning(name: &str) -> u64 {
-    name.bytes().take(8).fold(0, |sum, b| sum << 8 | u64::from(b))
 }
 
 /// True if this is the name of a command of any extension.

@@ -90,24 +90,26 @@ impl<'a> Lexer<'a> {
             Some(b'0'..=b'9') => self.number(),
             Some(b':') => {
                 self.bump();
-                match self.identifier() {
-                    Ok(name) if name.is_empty() => Token::Bad("a colon without a tag name".into()),
-                    Ok(name) => Token::Tag(name),
-                    Err(why) => Token::Bad(why),
+                let (name, upper) = self.word();
+                match name.as_bytes() {
+                    // An identifier does not begin with a digit.
+                    [] | [b'0'..=b'9', ..] => Token::Bad("a colon without a tag name".into()),
+                    _ => named(name, upper).map_or_else(Token::Bad, Token::Tag),
                 }
             }
             Some(b @ (b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b';')) => {
                 self.bump();
                 Token::Punct(b)
             }
-            Some(b) if b.is_ascii_alphabetic() || b == b'_' => match self.identifier() {
-                Ok(name) if name == "text" && self.c.peek() == Some(b':') => {
+            Some(b) if is(b, WORD) => {
+                let (name, upper) = self.word();
+                if self.c.peek() == Some(b':') && name.eq_ignore_ascii_case("text") {
                     self.bump();
                     self.multi_line()
+                } else {
+                    named(name, upper).map_or_else(Token::Bad, Token::Identifier)
                 }
-                Ok(name) => Token::Identifier(name),
-                Err(why) => Token::Bad(why),
-            },
+            }
             Some(_) => self.garbage(),
         };
         (pos, token)
@@ -142,18 +144,12 @@ impl<'a> Lexer<'a> {
 
     /// identifier = (ALPHA / "_") *(ALPHA / DIGIT / "_")
     ///
-    /// A digit in the first place is left to the number; after a colon it is an error.
-    fn identifier(&mut self) -> Result<Cow<'a, str>, String> {
+    /// And whether there is a capital letter in it.
+    fn word(&mut self) -> (&'a str, bool) {
         let start = self.c.pos();
-        if !self.c.peek().is_some_and(|b| b.is_ascii_digit()) {
-            self.c.take_while(|b| b.is_ascii_alphanumeric() || b == b'_');
-        }
-        let name = self.script.get(start..self.c.pos()).unwrap_or_default();
-        if name.len() > limits::SIEVE_IDENTIFIER.size() {
-            return Err(format!("a name of more than {} octets", limits::SIEVE_IDENTIFIER.default));
-        }
-        let upper = name.bytes().any(|b| b.is_ascii_uppercase());
-        Ok(if upper { name.to_ascii_lowercase().into() } else { name.into() })
+        self.c.take_while(|b| is(b, LOWER));
+        let upper = !self.c.take_while(|b| is(b, WORD)).is_empty();
+        (self.script.get(start..self.c.pos()).unwrap_or_default(), upper)
     }
 
     /// number = 1*DIGIT [ QUANTIFIER ]; QUANTIFIER = "K" / "M" / "G"
@@ -172,8 +168,8 @@ impl<'a> Lexer<'a> {
         if shift > 0 {
             self.bump();
         }
-        if self.c.peek().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            self.c.take_while(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if self.c.peek().is_some_and(|b| is(b, WORD)) {
+            self.c.take_while(|b| is(b, WORD));
             return Token::Bad("a number followed by letters".into());
         }
         n.checked_mul(1 << shift).map_or_else(too_large, Token::Number)
@@ -182,7 +178,7 @@ impl<'a> Lexer<'a> {
     /// quoted-string = DQUOTE quoted-text DQUOTE; a backslash takes the next octet as it is.
     fn quoted(&mut self) -> Token<'a> {
         self.bump();
-        let plain = |b| !matches!(b, b'"' | b'\\' | b'\r' | b'\n');
+        let plain = |b| is(b, PLAIN);
         let first = self.c.take_while(plain);
         if self.c.eat(b'"') {
             return checked(Cow::Borrowed(first));
@@ -252,6 +248,14 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// A name in lower case.
+fn named(name: &str, upper: bool) -> Result<Cow<'_, str>, String> {
+    if name.len() > limits::SIEVE_IDENTIFIER.size() {
+        return Err(format!("a name of more than {} octets", limits::SIEVE_IDENTIFIER.default));
+    }
+    Ok(if upper { name.to_ascii_lowercase().into() } else { name.into() })
+}
+
 fn checked(text: Cow<'_, [u8]>) -> Token<'_> {
     if text.len() > limits::SIEVE_STRING.size() {
         Token::Bad(format!("a string of more than {} octets", limits::SIEVE_STRING.default))
@@ -259,6 +263,38 @@ fn checked(text: Cow<'_, [u8]>) -> Token<'_> {
         Token::Text(text)
     }
 }
+
+/// What names consist of: (ALPHA / DIGIT / "_").
+const WORD: u8 = 1;
+
+/// The same but for capital letters.
+const LOWER: u8 = 4;
+
+/// What stands for itself in a quoted string, and is no line end.
+const PLAIN: u8 = 2;
+
+/// True if an octet is of this class.
+fn is(b: u8, class: u8) -> bool {
+    CLASSES.get(usize::from(b)).is_some_and(|classes| classes & class != 0)
+}
+
+/// The classes of each octet: most of a script is names and strings, and a table does not branch.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "evaluated when compiling")]
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        let b = at as u8;
+        if b.is_ascii_alphanumeric() || b == b'_' {
+            classes[at] |= if b.is_ascii_uppercase() { WORD } else { WORD | LOWER };
+        }
+        if !matches!(b, b'"' | b'\\' | b'\r' | b'\n') {
+            classes[at] |= PLAIN;
+        }
+        at += 1;
+    }
+    classes
+};
 
 #[cfg(test)]
 mod tests {

@@ -5,11 +5,11 @@
 //! is reported once and the rest of the script is still looked at.  Recursion
 //! is bounded by `limits::SIEVE_BLOCK_NESTING` and `SIEVE_TEST_NESTING`.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::proto::limits;
 
-use super::ast::{Arg, Node, Value};
+use super::ast::{Arg, Entry, Node, Tree, Value};
 use super::fault::{Error, Pos};
 use super::language::is_command;
 use super::lex::{Lexer, Token};
@@ -17,12 +17,12 @@ use super::lex::{Lexer, Token};
 /// Parses a script; `errors` receives what is wrong with it.
 ///
 /// The tree is useful even then: nodes with an error in them are marked
-/// [`Node::broken`].
-pub fn parse<'a>(script: &'a [u8], errors: &mut Vec<Error>) -> Vec<Node<'a>> {
+/// [`Entry::broken`].
+pub fn parse<'a>(script: &'a [u8], errors: &mut Vec<Error>) -> Tree<'a> {
     let mut parser = Parser::new(script);
-    let nodes = parser.by_ref().collect();
+    while parser.top_command() {}
     errors.append(&mut parser.errors);
-    nodes
+    parser.tree
 }
 
 /// Scripts are UTF-8 (RFC 5228 2.1); the first octet that is not is an error.
@@ -48,25 +48,9 @@ pub struct Parser<'a> {
     lexer: Lexer<'a>,
     pos: Pos,
     token: Token<'a>,
+    tree: Tree<'a>,
     /// What is wrong with what has been read.
     pub errors: Vec<Error>,
-}
-
-impl<'a> Iterator for Parser<'a> {
-    type Item = Node<'a>;
-
-    /// The next command of the script itself, with its block.
-    fn next(&mut self) -> Option<Node<'a>> {
-        loop {
-            let node = self.command(0);
-            if node.is_some() || self.full() || self.token == Token::End {
-                return node;
-            }
-            // A stray '}' ends no block.
-            self.error_here("this '}' closes nothing");
-            self.advance();
-        }
-    }
 }
 
 impl<'a> Parser<'a> {
@@ -80,7 +64,27 @@ impl<'a> Parser<'a> {
         });
         let mut lexer = Lexer::new(script);
         let (pos, token) = lexer.next_token();
-        Parser { lexer, pos, token, errors }
+        Parser { lexer, pos, token, tree: Tree::default(), errors }
+    }
+
+    /// The next command of the script itself, with its block; the one before is forgotten.
+    pub fn next_command(&mut self) -> Option<Node<'_, 'a>> {
+        self.tree.clear();
+        self.top_command();
+        self.tree.commands().next()
+    }
+
+    /// Reads a command of the script itself; false if there is none left.
+    fn top_command(&mut self) -> bool {
+        loop {
+            let found = self.command(0);
+            if found || self.full() || self.token == Token::End {
+                return found;
+            }
+            // A stray '}' ends no block.
+            self.error_here("this '}' closes nothing");
+            self.advance();
+        }
     }
 
     fn advance(&mut self) -> Token<'a> {
@@ -119,8 +123,8 @@ impl<'a> Parser<'a> {
 
     /// commands = *command
     ///
-    /// The next one, if there is one before a `}` or the end.
-    fn command(&mut self, depth: usize) -> Option<Node<'a>> {
+    /// The next one; false if there is none before a `}` or the end.
+    fn command(&mut self, depth: usize) -> bool {
         while !self.full() {
             match &self.token {
                 Token::End | Token::Punct(b'}') => break,
@@ -129,18 +133,23 @@ impl<'a> Parser<'a> {
                     self.error_here("a semicolon without a command");
                     self.advance();
                 }
-                Token::Identifier(_) => return Some(self.one_command(depth)),
+                Token::Identifier(_) => {
+                    let at = self.tree.open();
+                    let entry = self.one_command(depth);
+                    self.tree.close(at, entry);
+                    return true;
+                }
                 _ => {
                     self.unexpected("a command");
                     self.recover();
                 }
             }
         }
-        None
+        false
     }
 
     /// command = identifier arguments (";" / block)
-    fn one_command(&mut self, depth: usize) -> Node<'a> {
+    fn one_command(&mut self, depth: usize) -> Entry<'a> {
         let mut node = self.node(0);
         if node.broken && !self.at(b'{') {
             self.recover();
@@ -186,27 +195,23 @@ impl<'a> Parser<'a> {
     }
 
     /// block = "{" commands "}"
-    fn block(&mut self, node: &mut Node<'a>, depth: usize) {
+    fn block(&mut self, node: &mut Entry<'a>, depth: usize) {
         let start = self.pos;
         self.advance();
-        let mut inner = Vec::new();
-        while let Some(node) = self.command(depth.saturating_add(1)) {
-            inner.push(node);
-        }
+        while self.command(depth.saturating_add(1)) {}
         if self.at(b'}') {
             self.advance();
         } else {
             self.error(start, "this block does not end");
         }
-        node.block = Some(inner);
+        node.has_block = true;
     }
 
     /// identifier arguments; for commands and tests.
     ///
     /// arguments = *argument [ test / test-list ]
-    fn node(&mut self, depth: usize) -> Node<'a> {
-        let pos = self.pos;
-        let mut node = Node { pos, ..Node::default() };
+    fn node(&mut self, depth: usize) -> Entry<'a> {
+        let mut node = self.tree.entry(self.pos);
         if let Token::Identifier(name) = self.advance() {
             node.name = name;
         }
@@ -224,20 +229,25 @@ impl<'a> Parser<'a> {
                 node.broken = true;
                 self.skip_to_block();
             }
-            Token::Identifier(_) => {
-                let test = self.node(depth.saturating_add(1));
-                node.broken |= test.broken;
-                node.tests = vec![test];
-            }
+            Token::Identifier(_) => self.test(&mut node, depth),
             Token::Punct(b'(') => self.test_list(&mut node, depth),
             _ => {}
         }
+        self.tree.end_tests(&mut node);
         node
+    }
+
+    /// test = identifier arguments
+    fn test(&mut self, node: &mut Entry<'a>, depth: usize) {
+        let at = self.tree.open();
+        let test = self.node(depth.saturating_add(1));
+        node.broken |= test.broken;
+        self.tree.close(at, test);
     }
 
     /// A name at the start of a line after a command that takes no test: what is missing is a
     /// semicolon.  Only the known control commands are followed by a test.
-    fn starts_next_command(&self, node: &Node<'_>) -> bool {
+    fn starts_next_command(&self, node: &Entry<'_>) -> bool {
         self.pos.line > node.pos.line
             && !matches!(&*node.name, "if" | "elsif" | "not" | "anyof" | "allof" | "else")
             && is_command(match &self.token {
@@ -247,7 +257,7 @@ impl<'a> Parser<'a> {
     }
 
     /// test-list = "(" test *("," test) ")"
-    fn test_list(&mut self, node: &mut Node<'a>, depth: usize) {
+    fn test_list(&mut self, node: &mut Entry<'a>, depth: usize) {
         node.test_list = true;
         self.advance();
         loop {
@@ -261,9 +271,7 @@ impl<'a> Parser<'a> {
                 }
                 return;
             }
-            let test = self.node(depth.saturating_add(1));
-            node.broken |= test.broken;
-            node.tests.push(test);
+            self.test(node, depth);
             if node.broken && !self.at(b',') && !self.at(b')') {
                 self.skip_to_block();
                 return;
@@ -285,7 +293,7 @@ impl<'a> Parser<'a> {
     }
 
     /// argument = string-list / number / tag
-    fn arguments(&mut self, node: &mut Node<'a>) {
+    fn arguments(&mut self, node: &mut Entry<'a>) {
         loop {
             let pos = self.pos;
             let value = match &self.token {
@@ -310,21 +318,21 @@ impl<'a> Parser<'a> {
                 }
                 _ => return,
             };
-            if node.args.len() >= limits::SIEVE_ARGUMENTS.size() {
+            let most = limits::SIEVE_ARGUMENTS.size();
+            if !self.tree.push(node, Arg { pos, value }, most) {
                 let text = format!("more than {} arguments", limits::SIEVE_ARGUMENTS.default);
                 self.error(pos, text);
                 node.broken = true;
                 self.skip_to_block();
                 return;
             }
-            node.args.push(Arg { pos, value });
         }
     }
 
     /// string-list = "[" string *("," string) "]"
-    fn string_list(&mut self) -> Option<Vec<Cow<'a, [u8]>>> {
+    fn string_list(&mut self) -> Option<Range<usize>> {
         self.advance();
-        let mut list = Vec::new();
+        let mut list = 0..0;
         loop {
             if !matches!(self.token, Token::Text(_)) {
                 self.unexpected("a string");
@@ -332,7 +340,7 @@ impl<'a> Parser<'a> {
                 return None;
             }
             if let Token::Text(text) = self.advance() {
-                list.push(text);
+                self.tree.push_string(&mut list, text);
             }
             match self.token {
                 Token::Punct(b',') => self.advance(),

@@ -3,28 +3,27 @@
 //! `parse(print(tree))` is the same tree but for positions; a test and the fuzz
 //! target hold it to that.  Comments are not in the tree and are lost.
 
-use super::ast::{Node, Value};
+use super::ast::{Node, Nodes, Tree, Value};
 
 /// The script as text: CRLF line ends, four blanks per level, strings in their shortest form.
-pub fn print(nodes: &[Node<'_>]) -> Vec<u8> {
+pub fn print(tree: &Tree<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    commands(&mut out, nodes, 0);
+    commands(&mut out, tree.commands(), 0);
     out
 }
 
-fn commands(out: &mut Vec<u8>, nodes: &[Node<'_>], depth: usize) {
+fn commands(out: &mut Vec<u8>, nodes: Nodes<'_, '_>, depth: usize) {
     for node in nodes {
         indent(out, depth);
         print_node(out, node);
-        match &node.block {
-            None => out.extend_from_slice(b";\r\n"),
-            Some(inner) => {
-                out.extend_from_slice(b" {\r\n");
-                commands(out, inner, depth.saturating_add(1));
-                indent(out, depth);
-                out.extend_from_slice(b"}\r\n");
-            }
+        if !node.has_block {
+            out.extend_from_slice(b";\r\n");
+            continue;
         }
+        out.extend_from_slice(b" {\r\n");
+        commands(out, node.block(), depth.saturating_add(1));
+        indent(out, depth);
+        out.extend_from_slice(b"}\r\n");
     }
 }
 
@@ -32,9 +31,9 @@ fn indent(out: &mut Vec<u8>, depth: usize) {
     out.resize(out.len().saturating_add(depth.saturating_mul(4)), b' ');
 }
 
-fn print_node(out: &mut Vec<u8>, node: &Node<'_>) {
+fn print_node(out: &mut Vec<u8>, node: Node<'_, '_>) {
     out.extend_from_slice(node.name.as_bytes());
-    for arg in &node.args {
+    for arg in node.args() {
         out.push(b' ');
         match &arg.value {
             Value::Tag(name) => {
@@ -45,7 +44,7 @@ fn print_node(out: &mut Vec<u8>, node: &Node<'_>) {
             Value::Text(text) => string(out, text),
             Value::List(list) => {
                 out.push(b'[');
-                for (i, text) in list.iter().enumerate() {
+                for (i, text) in node.strings(list).iter().enumerate() {
                     if i > 0 {
                         out.extend_from_slice(b", ");
                     }
@@ -58,7 +57,7 @@ fn print_node(out: &mut Vec<u8>, node: &Node<'_>) {
     if node.test_list {
         out.extend_from_slice(b" (");
     }
-    for (i, test) in node.tests.iter().enumerate() {
+    for (i, test) in node.tests().enumerate() {
         if i > 0 {
             out.push(b',');
         }
@@ -124,7 +123,7 @@ fn has_bare(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ast, parse::parse};
+    use super::super::parse::parse;
     use super::*;
 
     #[test]
@@ -136,8 +135,8 @@ mod tests {
         let text = print(&first);
         let mut second = parse(&text, &mut errors);
         assert_eq!(errors, []);
-        ast::strip_positions(&mut first);
-        ast::strip_positions(&mut second);
+        first.strip_positions();
+        second.strip_positions();
         assert_eq!(first, second);
         assert_eq!(print(&second), text);
     }

@@ -431,7 +431,7 @@ impl<'a> Run<'a> {
     ) -> Result<Option<Vec<Cow<'a, [u8]>>>, Ended> {
         let Some(given) = op.tag(name) else { return Ok(None) };
         match &given.value {
-            Value::Number(_) => Ok(None),
+            Value::Nothing | Value::Number(_) => Ok(None),
             _ => {
                 given.texts().iter().map(|text| self.text(text)).collect::<Result<_, _>>().map(Some)
             }
