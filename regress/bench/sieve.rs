@@ -8,7 +8,11 @@
 //!
 //! - *within a process*, what a server does: compile and run, each by itself, over
 //!   and over in a process that is warm.  Ours are those of this process,
-//!   Pigeonhole's are measured inside of sieve-test (`pigeonhole.c`, preloaded);
+//!   Pigeonhole's are measured inside of sieve-test (`pigeonhole.c`, preloaded).
+//!   Both do the same work in the same order: for each message, as many times the
+//!   reading and compiling of the script's file, then as many times the run, of
+//!   which the printing of the result is not counted.  Each run of ours begins with
+//!   octets, each of theirs with the message that sieve-test has opened;
 //! - the *run of a compiled script* alone, likewise: Pigeonhole keeps compiled
 //!   scripts on disk, so a delivery need not compile;
 //! - *processes with start-up*: `rmailctl sieve test`, and `sieve-test -C`, which
@@ -49,8 +53,8 @@ const PIGEONHOLE: &[&str] = &[
     "mail_location=maildir:/nonexistent/Maildir",
 ];
 
-/// How often compiling and running is measured.
-const ROUNDS: usize = 200;
+/// How often compiling and running is measured with each message: as in `pigeonhole.c`.
+const ROUNDS: usize = 100;
 
 /// How often each process is.
 const PROCESSES: usize = 100;
@@ -60,35 +64,7 @@ pub fn bench(env: &Env) -> Outcome {
         return Outcome::Skipped("set BENCH, or make bench".into());
     }
     let messages: Vec<Vec<u8>> = (0..10).map(message).collect();
-    let language = Language::default();
-    let settings = Settings::default();
-    let envelope = Envelope {
-        from: Some(b"sue@example.com".to_vec()),
-        to: Some(b"me@example.org".to_vec()),
-        ..Envelope::default()
-    };
     for (name, script) in scripts() {
-        let mut compiling = Vec::new();
-        let mut running = Vec::new();
-        for round in 0..ROUNDS {
-            let bytes = Arc::new(messages[round % messages.len()].clone());
-            let begun = super::thread_time();
-            let compiled = match compile(script.as_bytes(), &language, &mut NoLibrary) {
-                Ok(compiled) => compiled,
-                Err(errors) => return Outcome::Failed(format!("{name}: {}", errors[0])),
-            };
-            compiling.push(super::thread_time().saturating_sub(begun));
-            let begun = super::thread_time();
-            let mut world = crate::svtest::world();
-            let message = Message::new(bytes);
-            let outcome = run::run(&compiled, message, &envelope, &settings, &mut *world);
-            running.push(super::thread_time().saturating_sub(begun));
-            if outcome.fault.is_some() || outcome.actions.is_empty() {
-                return Outcome::Failed(format!("{name}: {:?}", outcome.fault));
-            }
-        }
-        let (compile, run) = (median(compiling), median(running));
-        assert!(!compile.is_zero() && !run.is_zero(), "the clock stands still");
         let file = env.dir.join(format!("{name}.sieve"));
         let files: Vec<_> = (0..messages.len()).map(|i| env.dir.join(format!("{i}.eml"))).collect();
         let written = std::fs::write(&file, &script).is_ok()
@@ -101,8 +77,12 @@ pub fn bench(env: &Env) -> Outcome {
             return Outcome::Failed("cannot write".into());
         }
         let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+        let ([compile, run], theirs) = match within(env, &file, &files) {
+            Ok(times) => times,
+            Err(why) => return Outcome::Failed(format!("{name}: {why}")),
+        };
         println!("{name}: compile {compile:?}, run {run:?}");
-        match within(env, &file, &files) {
+        match theirs {
             Some([their_compile, their_run]) => println!(
                 "{name}: within a process Pigeonhole compiles in {their_compile:?} and runs in \
                  {their_run:?}: {:.1} times compile and run, {:.1} times the run of a compiled \
@@ -133,35 +113,88 @@ pub fn bench(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
-/// The medians of Pigeonhole's compile and run within sieve-test; `None` if that cannot be had.
-fn within(env: &Env, script: &Path, messages: &[PathBuf]) -> Option<[Duration; 2]> {
+/// The medians of compile and run, ours and Pigeonhole's, which take turns over the messages;
+/// theirs are `None` if they cannot be had.
+fn within(
+    env: &Env,
+    script: &Path,
+    messages: &[PathBuf],
+) -> Result<([Duration; 2], Option<[Duration; 2]>), String> {
     let preloaded = env.dir.join("pigeonhole.so");
     let built = Command::new("cc")
         .args(["-O2", "-shared", "-fPIC", "-o"])
         .arg(&preloaded)
         .arg(env.root().join("regress/bench/pigeonhole.c"))
         .status();
-    if !built.ok()?.success() {
-        return None;
-    }
-    let mut times = [const { Vec::new() }; 2];
+    let mut ours = [const { Vec::new() }; 2];
+    let mut theirs =
+        built.is_ok_and(|status| status.success()).then_some([const { Vec::new() }; 2]);
     for message in messages {
-        let ran = Command::new("sieve-test")
-            .args(PIGEONHOLE)
-            .args([script, message])
-            .env("LD_PRELOAD", &preloaded)
-            // It runs itself once more, with an environment that it has cleaned.
-            .env("DOVECOT_PRESERVE_ENVS", "LD_PRELOAD")
-            .stdout(Stdio::null())
-            .output()
-            .ok()?;
-        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        for (what, times) in ["median compile ", "median run "].iter().zip(&mut times) {
-            let found = said.lines().find_map(|line| line.strip_prefix(what));
-            times.push(Duration::from_nanos(found?.parse().ok()?));
+        for (times, time) in ours.iter_mut().zip(our_times(script, message)?) {
+            times.push(time);
+        }
+        if let Some(all) = &mut theirs {
+            match their_times(&preloaded, script, message) {
+                Some(found) => all.iter_mut().zip(found).for_each(|(times, t)| times.push(t)),
+                None => theirs = None,
+            }
         }
     }
-    Some(times.map(median))
+    let ours = ours.map(median);
+    assert!(ours.iter().all(|time| !time.is_zero()), "the clock stands still");
+    Ok((ours, theirs.map(|all| all.map(median))))
+}
+
+/// The medians of our compile and run with one message.
+fn our_times(script: &Path, message: &Path) -> Result<[Duration; 2], String> {
+    let language = Language::default();
+    let settings = Settings::default();
+    let envelope = Envelope {
+        from: Some(b"sue@example.com".to_vec()),
+        to: Some(b"me@example.org".to_vec()),
+        ..Envelope::default()
+    };
+    let mut compiled = None;
+    let mut compiling = Vec::new();
+    for _ in 0..ROUNDS {
+        drop(compiled.take());
+        let begun = super::thread_time();
+        let text = std::fs::read(script).map_err(|e| e.to_string())?;
+        let made = compile(&text, &language, &mut NoLibrary).map_err(|e| e[0].to_string())?;
+        compiling.push(super::thread_time().saturating_sub(begun));
+        compiled = Some(made);
+    }
+    let compiled = compiled.ok_or("no rounds")?;
+    let bytes = Arc::new(std::fs::read(message).map_err(|e| e.to_string())?);
+    let mut running = Vec::new();
+    for _ in 0..ROUNDS {
+        let begun = super::thread_time();
+        let mut world = crate::svtest::world();
+        let message = Message::new(bytes.clone());
+        let outcome = run::run(&compiled, message, &envelope, &settings, &mut *world);
+        running.push(super::thread_time().saturating_sub(begun));
+        if outcome.fault.is_some() || outcome.actions.is_empty() {
+            return Err(format!("{:?}", outcome.fault));
+        }
+    }
+    Ok([median(compiling), median(running)])
+}
+
+/// The same of Pigeonhole, within sieve-test.
+fn their_times(preloaded: &Path, script: &Path, message: &Path) -> Option<[Duration; 2]> {
+    let ran = Command::new("sieve-test")
+        .args(PIGEONHOLE)
+        .args([script, message])
+        .env("LD_PRELOAD", preloaded)
+        // It runs itself once more, with an environment that it has cleaned.
+        .env("DOVECOT_PRESERVE_ENVS", "LD_PRELOAD")
+        .stdout(Stdio::null())
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let find = |what| said.lines().find_map(|line: &str| line.strip_prefix(what))?.parse().ok();
+    let [compile, run] = ["median compile ", "median run "].map(find);
+    Some([Duration::from_nanos(compile?), Duration::from_nanos(run?)])
 }
 
 /// The median times of four processes that take turns over the messages: ours with the script
