@@ -1,31 +1,28 @@
-//! A stored message, read as IMAP shows it: every line end is CRLF.
+//! A stored message, read by offset as it lies on disk.
 //!
 //! Runs in store.  The file is opened without following links and must be a
 //! regular file of the account's user.  Its link count is not looked at: COPY
-//! makes hard links.  A message that was stored with CRLF is given as it is.
+//! makes hard links.  Line ends are those of the file, LF or CRLF;
+//! `proto::imap::section` makes them CRLF on the way out.  Whoever knows where
+//! something lies reads that and nothing before it: pread(2).
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use super::error::{At, Error, Result};
 use crate::sys::file::open_nofollow;
 
-/// How much is read at once.
+/// How much is read at once where all is read.
 const BUFFER: usize = 32 * 1024;
 
-/// A message being read; [`Read`] gives its bytes with CRLF line ends.
+/// A message file that is open.
 #[derive(Debug)]
 pub struct MessageFile {
     file: File,
-    raw: Vec<u8>,
-    at: usize,
-    /// The last byte given was a CR, so an LF that follows needs none.
-    cr: bool,
-    /// An LF is due, the CR before it was given.
-    lf: bool,
     size: u64,
+    modified: i64,
 }
 
 impl MessageFile {
@@ -36,7 +33,7 @@ impl MessageFile {
         if !meta.is_file() || meta.uid() != uid {
             return Err(Error::Suspect(path.into(), "not a regular file of the account's user"));
         }
-        Ok(MessageFile { file, raw: Vec::new(), at: 0, cr: false, lf: false, size: meta.size() })
+        Ok(MessageFile { file, size: meta.size(), modified: meta.mtime() })
     }
 
     /// Octets on disk.
@@ -44,97 +41,67 @@ impl MessageFile {
         self.size
     }
 
-    /// The whole message with CRLF, if it is not longer than `max` octets.
-    ///
-    /// `None`: it is longer; the reader is then somewhere in the middle.
-    pub fn read_all(&mut self, max: u64) -> io::Result<Option<Vec<u8>>> {
-        let mut all = Vec::new();
-        let got = Read::by_ref(self).take(max.saturating_add(1)).read_to_end(&mut all)?;
-        Ok((u64::try_from(got).unwrap_or(u64::MAX) <= max).then_some(all))
+    /// When the file was changed last, in seconds since 1970: INTERNALDATE.
+    pub fn modified(&self) -> i64 {
+        self.modified
     }
 
-    /// Octets with CRLF, counted by reading to the end.
-    pub fn count(mut self) -> io::Result<u64> {
+    /// Reads from an offset on; fewer octets than there is room for only at the end.
+    pub fn read_at(&self, offset: u64, room: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0usize;
+        while let Some(rest) = room.get_mut(done..).filter(|r| !r.is_empty()) {
+            let at = offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX));
+            match self.file.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(n) => done = done.saturating_add(n),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        #[cfg(test)]
+        OCTETS_READ.with(|n| n.set(n.get() + done as u64));
+        Ok(done)
+    }
+
+    /// At most `most` octets from an offset on.
+    pub fn read(&self, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+        let left = self.size.saturating_sub(offset);
+        let mut all = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(most)];
+        let got = self.read_at(offset, &mut all)?;
+        all.truncate(got);
+        Ok(all)
+    }
+
+    /// Octets when every line end is CRLF, counted by reading to the end.
+    pub fn count(self) -> io::Result<u64> {
         let mut total = 0u64;
         let mut cr = false;
+        let mut offset = 0u64;
+        let mut piece = vec![0; BUFFER];
         loop {
-            self.fill()?;
-            if self.raw.is_empty() {
+            let got = self.read_at(offset, &mut piece)?;
+            let Some(raw) = piece.get(..got).filter(|raw| !raw.is_empty()) else {
                 return Ok(total);
+            };
+            let octets = u64::try_from(got).unwrap_or(u64::MAX);
+            offset = offset.saturating_add(octets);
+            total = total.saturating_add(octets);
+            for at in memchr::memchr_iter(b'\n', raw) {
+                let after_cr = match at.checked_sub(1) {
+                    Some(before) => raw.get(before) == Some(&b'\r'),
+                    None => cr,
+                };
+                total = total.saturating_add(u64::from(!after_cr));
             }
-            total = total.saturating_add(u64::try_from(self.raw.len()).unwrap_or(u64::MAX));
-            let mut before = cr;
-            for at in memchr::memchr_iter(b'\n', &self.raw) {
-                if let Some(i) = at.checked_sub(1) {
-                    before = self.raw.get(i) == Some(&b'\r');
-                }
-                total = total.saturating_add(u64::from(!before));
-            }
-            cr = self.raw.last() == Some(&b'\r');
+            cr = raw.last() == Some(&b'\r');
         }
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        self.raw.resize(BUFFER, 0);
-        self.at = 0;
-        let got = loop {
-            match self.file.read(&mut self.raw) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        self.raw.truncate(got);
-        Ok(())
     }
 }
 
-impl Read for MessageFile {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if out.is_empty() {
-            return Ok(0);
-        }
-        if !self.lf && self.at >= self.raw.len() {
-            self.fill()?;
-        }
-        let mut done = 0usize;
-        while let Some(room) = out.get_mut(done..).filter(|r| !r.is_empty()) {
-            if self.lf {
-                self.lf = false;
-                self.at = self.at.saturating_add(1);
-                if let Some(first) = room.first_mut() {
-                    *first = b'\n';
-                }
-                done = done.saturating_add(1);
-                continue;
-            }
-            let rest = self.raw.get(self.at..).unwrap_or_default();
-            let run = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            let n = run.min(room.len());
-            if n > 0 {
-                let (from, _) = rest.split_at_checked(n).unwrap_or_default();
-                if let Some(to) = room.get_mut(..n) {
-                    to.copy_from_slice(from);
-                }
-                self.cr = from.last() == Some(&b'\r');
-                self.at = self.at.saturating_add(n);
-                done = done.saturating_add(n);
-                continue;
-            }
-            if rest.is_empty() {
-                break;
-            }
-            // An LF is next.
-            self.lf = true;
-            if !self.cr {
-                if let Some(first) = room.first_mut() {
-                    *first = b'\r';
-                }
-                done = done.saturating_add(1);
-            }
-            self.cr = false;
-        }
-        Ok(done)
-    }
+#[cfg(test)]
+thread_local! {
+    /// Octets that the thread has read of message files: tests of linear work count them.
+    pub(crate) static OCTETS_READ: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]
@@ -142,39 +109,42 @@ mod tests {
     use super::*;
     use crate::disk::testdir::TestDir;
 
-    fn read_in(text: &[u8], step: usize) -> Vec<u8> {
-        let dir = TestDir::new();
+    fn open(dir: &TestDir, text: &[u8]) -> MessageFile {
         let path = dir.path().join("m");
         std::fs::write(&path, text).unwrap();
-        let mut file = MessageFile::open(&path, crate::sys::user::uid()).unwrap();
-        let mut out = Vec::new();
-        let mut buf = vec![0; step];
-        loop {
-            match file.read(&mut buf).unwrap() {
-                0 => break,
-                n => out.extend_from_slice(&buf[..n]),
-            }
-        }
-        let counted = MessageFile::open(&path, crate::sys::user::uid()).unwrap().count().unwrap();
-        assert_eq!(counted, out.len() as u64);
-        out
+        MessageFile::open(&path, crate::sys::user::uid()).unwrap()
     }
 
     #[test]
-    fn every_line_end_becomes_crlf_whatever_the_buffer() {
-        let long = [&b"x".repeat(BUFFER - 1)[..], b"\r\ny\n"].concat();
-        for (text, want) in [
-            (&b"a\nb\n"[..], &b"a\r\nb\r\n"[..]),
-            (b"a\r\nb\r\n", b"a\r\nb\r\n"),
-            (b"\n\n\r\n\r\r\nx", b"\r\n\r\n\r\n\r\r\nx"),
-            (b"", b""),
-            (b"no end", b"no end"),
-        ] {
-            for step in [1, 2, 3, 100] {
-                assert_eq!(read_in(text, step), want, "step {step}");
+    fn a_message_is_read_from_any_offset() {
+        let dir = TestDir::new();
+        let file = open(&dir, b"one\ntwo\r\nthree");
+        assert_eq!(file.size(), 14);
+        assert_eq!(file.read(0, 100).unwrap(), b"one\ntwo\r\nthree");
+        assert_eq!(file.read(4, 5).unwrap(), b"two\r\n");
+        assert_eq!(file.read(9, usize::MAX).unwrap(), b"three");
+        assert_eq!(file.read(14, 1).unwrap(), b"");
+        assert_eq!(file.read(u64::MAX, 1).unwrap(), b"");
+        let mut room = [0; 3];
+        assert_eq!(file.read_at(12, &mut room).unwrap(), 2);
+    }
+
+    #[test]
+    fn every_line_end_counts_as_crlf_wherever_the_buffer_ends() {
+        let dir = TestDir::new();
+        for before in [0, BUFFER - 2, BUFFER - 1, BUFFER] {
+            for (text, octets) in [
+                (&b"a\nb\n"[..], 6),
+                (b"a\r\nb\r\n", 6),
+                (b"\n\n\r\n\r\r\nx", 10),
+                (b"", 0),
+                (b"no end", 6),
+            ] {
+                let all = [&b"x".repeat(before)[..], text].concat();
+                let counted = open(&dir, &all).count().unwrap();
+                assert_eq!(counted, (before + octets) as u64, "{before} and {text:?}");
             }
         }
-        assert_eq!(read_in(&long, 4096), [&b"x".repeat(BUFFER - 1)[..], b"\r\ny\r\n"].concat());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use super::account::Account;
 use super::cmd;
+use super::cmd::content::Outline;
 use super::view::{News, View};
 use crate::base::clock::Deadline;
 use crate::base::imap::Reading;
@@ -80,6 +81,8 @@ pub struct Selected {
     pub name: Name,
     /// The session's numbering of it.
     pub view: View,
+    /// The large message of which the last FETCH sent something.
+    pub outline: Option<Outline>,
 }
 
 /// A session.  Owner only: its thread.
@@ -240,6 +243,13 @@ impl Session {
                 return self.refuse(tag, Problem::NotSelected)
             }
             _ => {}
+        }
+        if !matches!(command, Command::Fetch { .. }) {
+            // Nobody fetches it piece by piece any more; a session in IDLE keeps
+            // no large buffers.
+            if let Some(selected) = &mut self.selected {
+                selected.outline = None;
+            }
         }
         match command {
             Command::Capability => cmd::capability::run(self, tag),

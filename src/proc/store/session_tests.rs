@@ -10,6 +10,9 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 
+#[path = "session_work_tests.rs"]
+mod work;
+
 /// The sessions of a house, so that they can be told to end.
 #[derive(Default)]
 struct Sessions {

@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod flag;
 pub mod fuzz;
 pub mod lex;
+pub mod lines;
 pub mod list;
 pub mod mailbox;
 pub mod reply;

@@ -104,6 +104,7 @@ fn joined(header: Extent, body: Extent) -> Extent {
         end: body.end,
         lines: header.lines.saturating_add(body.lines),
         bare_lf: header.bare_lf.saturating_add(body.bare_lf),
+        bare_lf_before: header.bare_lf_before,
     }
 }
 
@@ -155,6 +156,12 @@ impl Wire {
     /// `count` octets of the wire after the first `skip`.
     pub const fn window(skip: u64, count: u64) -> Wire {
         Wire { skip, left: count, after_cr: false }
+    }
+
+    /// The same from a place within the file; `after_cr` tells whether the octet
+    /// before it is a CR.
+    pub const fn window_at(skip: u64, count: u64, after_cr: bool) -> Wire {
+        Wire { skip, left: count, after_cr }
     }
 
     /// How many octets are still wanted.

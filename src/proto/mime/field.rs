@@ -83,6 +83,26 @@ fn is_line_end(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\n") || bytes.starts_with(b"\r\n")
 }
 
+/// Where the header ends that a message begins with: after its empty line;
+/// `None` if that is not there yet.
+///
+/// `looked_at` octets had been there when none was found, so a header that is
+/// read in pieces is looked at once.
+pub fn header_end(bytes: &[u8], looked_at: usize) -> Option<usize> {
+    let end_of = |at: usize| {
+        let rest = bytes.get(at..).filter(|rest| is_line_end(rest))?;
+        Some(at.saturating_add(line_len(rest)))
+    };
+    if let Some(end) = end_of(0) {
+        return Some(end);
+    }
+    // The line end before an empty line may be among the last octets of those.
+    let from = looked_at.saturating_sub(2);
+    let fresh = bytes.get(from..).unwrap_or_default();
+    memchr::memchr_iter(b'\n', fresh)
+        .find_map(|at| end_of(from.saturating_add(at).saturating_add(1)))
+}
+
 /// The bytes without one line end at their end.
 pub fn without_line_end(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);

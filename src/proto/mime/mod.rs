@@ -16,7 +16,7 @@ pub mod param;
 pub mod scan;
 pub mod structure;
 
-pub use field::{split, unfold, Field, Fields};
+pub use field::{header_end, split, unfold, Field, Fields};
 pub use param::{ContentType, Disposition, Param, Params};
 pub use scan::{scan, Scanner};
 pub use structure::{Encoding, Extent, Oddities, Part, Structure};

@@ -60,6 +60,7 @@ impl Mark {
             end: end.at,
             lines: end.lines.saturating_sub(self.lines),
             bare_lf: end.bare_lf.saturating_sub(self.bare_lf),
+            bare_lf_before: self.bare_lf,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Filled by [`super::scan`]; ranges are of the message as it came, and nothing
 //! of it is copied here but the few fields that MIME needs.  RFC 2045, RFC 2046.
 
-use super::param::{ContentType, Disposition};
+use super::param::{ContentType, Disposition, Param};
 
 /// A range of a message, in octets of the message as it was fed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub struct Extent {
     pub lines: u64,
     /// Line ends in it that are a LF alone.
     pub bare_lf: u64,
+    /// Line ends before it that are a LF alone: where it begins when every line
+    /// end is CRLF.
+    pub bare_lf_before: u64,
 }
 
 impl Extent {
@@ -27,6 +30,11 @@ impl Extent {
     /// Octets when every line end is CRLF: what IMAP and SIZE count.
     pub const fn wire_octets(&self) -> u64 {
         self.octets().saturating_add(self.bare_lf)
+    }
+
+    /// The first octet when every line end is CRLF.
+    pub const fn wire_start(&self) -> u64 {
+        self.start.saturating_add(self.bare_lf_before)
     }
 
     /// This range of the message; empty if the message is shorter than it was.
@@ -164,5 +172,30 @@ impl Structure {
         rest.take_while(move |(_, p)| p.depth > depth)
             .filter(move |(_, p)| p.parent == Some(of))
             .map(|(i, _)| i)
+    }
+
+    /// About how many octets of memory it takes.
+    pub fn weight(&self) -> usize {
+        self.parts.iter().map(Part::weight).fold(0, usize::saturating_add)
+    }
+}
+
+impl Part {
+    fn weight(&self) -> usize {
+        let texts = [&self.id, &self.description, &self.md5, &self.language, &self.location];
+        let texts = texts.into_iter().flatten().map(Vec::len);
+        let mut octets: usize = texts.fold(size_of::<Part>(), usize::saturating_add);
+        let kind = &self.content_type;
+        for name in [&kind.main, &kind.sub, &self.encoding_name] {
+            octets = octets.saturating_add(name.len());
+        }
+        let disposition = self.disposition.as_ref().map(|d| &d.params);
+        for params in [Some(&kind.params), disposition].into_iter().flatten() {
+            for param in &params.0 {
+                let held = param.name.len().saturating_add(param.value.len());
+                octets = octets.saturating_add(size_of::<Param>()).saturating_add(held);
+            }
+        }
+        octets
     }
 }

@@ -393,3 +393,35 @@ fn time_doubles_with_the_input() {
         });
     }
 }
+
+#[test]
+fn the_end_of_a_header_is_found_in_pieces_of_any_size() {
+    for (message, end) in [
+        (&b"a: b\n\nbody\n\n"[..], Some(6)),
+        (b"a: b\r\n\r\nbody", Some(8)),
+        (b"a: b\n\r\nbody", Some(7)),
+        (b"\nbody", Some(1)),
+        (b"\r\nbody\n\n", Some(2)),
+        (b"a: b\r\n\r", None),
+        (b"a: b\n\rc\n", None),
+        (b"", None),
+    ] {
+        for piece in 1..=message.len().max(1) {
+            let mut looked_at = 0;
+            let mut found = None;
+            while found.is_none() && looked_at < message.len() {
+                let here = (looked_at + piece).min(message.len());
+                found = header_end(&message[..here], looked_at);
+                looked_at = here;
+            }
+            assert_eq!(found, end, "{message:?} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn a_structure_weighs_at_least_what_it_holds() {
+    let part = format!("--b\nContent-ID: <{}>\n\nx\n", "i".repeat(1000));
+    let text = format!("Content-Type: multipart/mixed; boundary=b\n\n{}", part.repeat(50));
+    assert!((50_000..120_000).contains(&scan(text.as_bytes()).weight()));
+}

@@ -1,116 +1,209 @@
 //! The content of a message, read as far as somebody asks for it.
 //!
 //! A header is read without the body.  A small message is in memory once and
-//! looked at from there; a large one is read through for its structure and
-//! again for what is sent, in pieces, so that a session's memory does not
+//! looked at from there.  A large one is read through once for where its parts
+//! and its line ends are, and then each part from where it begins, in pieces:
+//! the work is in proportion to the message, the session's memory does not
 //! depend on what was mailed to its user.
 
 use crate::base::log::{self, Show};
 use crate::disk::maildir::{Error, MessageFile, Result};
 use crate::proc::store::view::View;
-use crate::proto::imap::section::Wire;
+use crate::proto::imap::fetch::{Of, Section};
+use crate::proto::imap::lines::{Lines, Place};
+use crate::proto::imap::section::{self, Found, Wire};
 use crate::proto::limits;
 use crate::proto::mime::{self, Extent, Scanner, Structure};
 use crate::sys::errno::SysError;
-use std::io::Read;
+use std::rc::Rc;
 
 /// How much is read at once.
 const PIECE: usize = 32 * 1024;
+/// How much is read at once of what may be a short header.
+const HEADER_PIECE: usize = 8 * 1024;
+/// The largest structure that is kept from one command to the next: that of a
+/// message with as many parts as are told apart, unless each is made to be large.
+const KEPT: usize = 512 * 1024;
 
 /// A message as far as it has been read.
 pub struct Content<'v> {
     view: &'v View,
     uid: u32,
+    /// Opened once: another program may rename it meanwhile.
+    file: Option<MessageFile>,
     header: Option<Vec<u8>>,
-    whole: Option<Whole>,
+    /// All of it, if it is small.
+    bytes: Option<Vec<u8>>,
+    outline: Option<Outline>,
 }
 
-/// A message that has been read through.
-struct Whole {
-    structure: Structure,
-    /// The bytes, CRLF for every line end; none if it is large.
-    bytes: Option<Vec<u8>>,
+/// What is known of a message that has been read through.
+#[derive(Debug)]
+pub struct Outline {
+    /// The message's UID.
+    pub uid: u32,
+    lines: Lines,
+    /// Nobody asked for it, or it was not worth keeping.
+    structure: Option<Rc<Structure>>,
 }
 
 impl<'v> Content<'v> {
-    /// Nothing is read yet.
-    pub const fn new(view: &'v View, uid: u32) -> Content<'v> {
-        Content { view, uid, header: None, whole: None }
+    /// Nothing is read yet; `known` is what an earlier command found out.
+    pub fn new(view: &'v View, uid: u32, known: Option<Outline>) -> Content<'v> {
+        let outline = known.filter(|o| o.uid == uid);
+        Content { view, uid, file: None, header: None, bytes: None, outline }
+    }
+
+    /// What is worth keeping for the next command about this message: clients
+    /// fetch a large message piece by piece.
+    pub fn into_outline(self) -> Option<Outline> {
+        let mut outline = self.outline.filter(|_| self.bytes.is_none())?;
+        outline.structure = outline.structure.filter(|s| s.weight() <= KEPT);
+        Some(outline)
     }
 
     /// Opens the file; a lock on the mailbox is held only for this.
-    fn open(&self) -> Result<MessageFile> {
-        self.view.with(|m| m.open_message(self.uid))
+    pub fn open(&mut self) -> Result<&MessageFile> {
+        if self.file.is_none() {
+            self.file = Some(self.view.with(|m| m.open_message(self.uid))?);
+        }
+        // It was put there above.
+        self.file.as_ref().ok_or(Error::Gone)
     }
 
     /// The message's header with the empty line after it, at most
-    /// `imap-header` octets of it.
+    /// `imap-header` octets of it, as it is on disk.
     pub fn header(&mut self) -> Result<&[u8]> {
         if self.header.is_none() {
-            let header = match &self.whole {
-                Some(whole) => {
-                    let extent = whole.structure.parts.first().map(|p| p.header);
-                    let extent = extent.unwrap_or_default();
-                    self.range(&extent, limits::IMAP_HEADER.size())?
-                }
-                None => read_header(&mut self.open()?)?,
-            };
-            self.header = Some(header);
+            self.header = Some(self.read_header()?);
         }
         Ok(self.header.as_deref().unwrap_or_default())
     }
 
+    /// Reads up to the empty line, and cuts there.
+    fn read_header(&mut self) -> Result<Vec<u8>> {
+        let most = limits::IMAP_HEADER.size();
+        let mut header = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let begin = u64::try_from(header.len()).unwrap_or(u64::MAX);
+            let more = self.read(begin, HEADER_PIECE)?;
+            header.extend_from_slice(&more);
+            if let Some(end) = mime::header_end(&header, looked_at) {
+                header.truncate(end.min(most));
+                return Ok(header);
+            }
+            if more.len() < HEADER_PIECE || header.len() >= most {
+                header.truncate(most);
+                return Ok(header);
+            }
+            looked_at = header.len();
+        }
+    }
+
     /// The structure.
-    pub fn structure(&mut self) -> Result<&Structure> {
-        if self.whole.is_none() {
-            self.whole = Some(read_through(&mut self.open()?)?);
+    pub fn structure(&mut self) -> Result<Rc<Structure>> {
+        if let Some(known) = self.outline.as_ref().and_then(|o| o.structure.as_ref()) {
+            return Ok(known.clone());
         }
-        // It was put there above.
-        self.whole.as_ref().map(|w| &w.structure).ok_or(Error::Gone)
+        let mut scanner = Scanner::new();
+        self.read_through(|piece| scanner.feed(piece))?;
+        let structure = Rc::new(scanner.finish());
+        if let Some(outline) = &mut self.outline {
+            outline.structure = Some(structure.clone());
+        }
+        Ok(structure)
     }
 
-    /// The bytes of a range of the message, at most `most` of them.
-    pub fn range(&self, extent: &Extent, most: usize) -> Result<Vec<u8>> {
-        if let Some(bytes) = self.whole.as_ref().and_then(|w| w.bytes.as_deref()) {
-            let range = extent.of(bytes);
-            return Ok(range.get(..most).unwrap_or(range).to_vec());
+    /// All of the message as a range: for this it need not be understood.
+    pub fn whole(&mut self) -> Result<Extent> {
+        if self.outline.is_none() {
+            self.read_through(|_| ())?;
         }
-        let most = u64::try_from(most).unwrap_or(u64::MAX).min(extent.octets());
-        let mut out = Vec::new();
-        self.stream(extent, 0, most, |piece| {
-            out.extend_from_slice(piece);
-            Ok::<(), Error>(())
-        })?;
-        Ok(out)
+        Ok(self.outline.as_ref().map(|o| o.lines.whole()).unwrap_or_default())
     }
 
-    /// Gives `count` octets of a range, after its first `skip`, in pieces.
+    /// Reads the message from its beginning to its end, and keeps it if it is small.
+    fn read_through(&mut self, mut look: impl FnMut(&[u8])) -> Result<()> {
+        let size = self.open()?.size();
+        if self.bytes.is_none() && size <= limits::IMAP_IN_MEMORY.default {
+            self.bytes = Some(self.read(0, limits::IMAP_IN_MEMORY.size())?);
+        }
+        let mut lines = Lines::new();
+        if let Some(bytes) = &self.bytes {
+            lines.feed(bytes);
+            look(bytes);
+        } else {
+            let mut piece = vec![0; PIECE];
+            let mut at = 0;
+            // What a file has beyond the size that it had is nobody's message.
+            while at < size {
+                let n = self.open()?.read_at(at, &mut piece).map_err(unread)?;
+                let Some(piece) = piece.get(..n).filter(|piece| !piece.is_empty()) else { break };
+                lines.feed(piece);
+                look(piece);
+                at = at.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
+            }
+        }
+        self.outline = Some(Outline { uid: self.uid, lines, structure: None });
+        Ok(())
+    }
+
+    /// Looks a section up.
+    pub fn find<'s, 'a>(&mut self, section: &'s Section<'a>) -> Result<Found<'s, 'a>> {
+        if section.part.is_empty() && section.of == Of::All {
+            return Ok(Found::Bytes(self.whole()?));
+        }
+        Ok(section::find(&*self.structure()?, section))
+    }
+
+    /// At most `most` octets of the file from an offset on.
+    fn read(&mut self, offset: u64, most: usize) -> Result<Vec<u8>> {
+        if let Some(bytes) = &self.bytes {
+            let rest = bytes.get(usize::try_from(offset).unwrap_or(usize::MAX)..);
+            let rest = rest.unwrap_or_default();
+            return Ok(rest.get(..most).unwrap_or(rest).to_vec());
+        }
+        self.open()?.read(offset, most).map_err(unread)
+    }
+
+    /// The bytes of a range of the file, at most `most` of them.
+    pub fn range(&mut self, extent: &Extent, most: usize) -> Result<Vec<u8>> {
+        let octets = usize::try_from(extent.octets()).unwrap_or(usize::MAX);
+        self.read(extent.start, most.min(octets))
+    }
+
+    /// Gives `count` octets of a range as the wire has them, after its first
+    /// `skip`, in pieces.
     ///
     /// Fewer are given only if the file has shrunk, which no message file does;
     /// the caller, who has announced a literal, must then end the connection.
     pub fn stream<E: From<Error>>(
-        &self,
+        &mut self,
         extent: &Extent,
         skip: u64,
         count: u64,
         mut sink: impl FnMut(&[u8]) -> core::result::Result<(), E>,
     ) -> core::result::Result<u64, E> {
-        let mut window = Wire::window(extent.start.saturating_add(skip), count);
+        let place = match &self.outline {
+            Some(outline) if skip > 0 => outline.lines.place(extent, skip),
+            _ => Place { offset: extent.start, skip, after_cr: false },
+        };
+        let mut window = Wire::window_at(place.skip, count, place.after_cr);
+        let mut at = place.offset;
+        // No octet of the file is less than one on the wire.
+        let mut most = place.skip.saturating_add(count);
         let mut out = Vec::with_capacity(PIECE);
-        if let Some(bytes) = self.whole.as_ref().and_then(|w| w.bytes.as_deref()) {
-            window.feed(bytes, &mut out);
-            sink(&out)?;
-            return Ok(count.saturating_sub(window.left()));
-        }
-        let mut file = self.open()?;
-        let mut piece = vec![0; PIECE];
-        while window.left() > 0 {
-            let n = read_some(&mut file, &mut piece)?;
+        while window.left() > 0 && most > 0 {
+            let piece = self.read(at, usize::try_from(most).unwrap_or(PIECE).min(PIECE))?;
+            let n = u64::try_from(piece.len()).unwrap_or(u64::MAX);
             if n == 0 {
                 break;
             }
+            at = at.saturating_add(n);
+            most = most.saturating_sub(n);
             out.clear();
-            window.feed(piece.get(..n).unwrap_or_default(), &mut out);
+            window.feed(&piece, &mut out);
             if !out.is_empty() {
                 sink(&out)?;
             }
@@ -124,59 +217,6 @@ impl<'v> Content<'v> {
     }
 }
 
-fn read_some(file: &mut MessageFile, piece: &mut [u8]) -> Result<usize> {
-    loop {
-        match file.read(piece) {
-            Ok(n) => return Ok(n),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(SysError::of("read", &e).into()),
-        }
-    }
-}
-
-/// Reads up to the empty line, and cuts there.
-fn read_header(file: &mut MessageFile) -> Result<Vec<u8>> {
-    let most = limits::IMAP_HEADER.size();
-    let mut header = Vec::new();
-    let mut piece = vec![0; 8 * 1024];
-    loop {
-        let n = read_some(file, &mut piece)?;
-        // The empty line may have begun in the piece before.
-        let from = header.len().saturating_sub(3);
-        header.extend_from_slice(piece.get(..n).unwrap_or_default());
-        if header.starts_with(b"\r\n") {
-            header.truncate(2);
-            return Ok(header);
-        }
-        let fresh = header.get(from..).unwrap_or_default();
-        if let Some(at) = memchr::memmem::find(fresh, b"\r\n\r\n") {
-            header.truncate(from.saturating_add(at).saturating_add(4));
-            return Ok(header);
-        }
-        if n == 0 || header.len() >= most {
-            header.truncate(most);
-            return Ok(header);
-        }
-    }
-}
-
-/// Reads a message through for its structure, and keeps it if it is small.
-fn read_through(file: &mut MessageFile) -> Result<Whole> {
-    let keep = limits::IMAP_IN_MEMORY.default;
-    if file.size() <= keep {
-        let all = file.read_all(keep.saturating_mul(2));
-        if let Some(bytes) = all.map_err(|e| SysError::of("read", &e))? {
-            return Ok(Whole { structure: mime::scan(&bytes), bytes: Some(bytes) });
-        }
-        // It grew while it was read; no message file does.
-        return Err(Error::Gone);
-    }
-    let mut scanner = Scanner::new();
-    let mut piece = vec![0; PIECE];
-    loop {
-        match read_some(file, &mut piece)? {
-            0 => return Ok(Whole { structure: scanner.finish(), bytes: None }),
-            n => scanner.feed(piece.get(..n).unwrap_or_default()),
-        }
-    }
+fn unread(e: std::io::Error) -> Error {
+    SysError::of("read", &e).into()
 }

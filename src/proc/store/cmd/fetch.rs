@@ -9,7 +9,7 @@ use crate::proc::store::view::View;
 use crate::proto::date::DateTime;
 use crate::proto::imap::fetch::{Fetch, Item, Of};
 use crate::proto::imap::response::{self, Fetched};
-use crate::proto::imap::section::{self, Found};
+use crate::proto::imap::section::{self, Found, Wire};
 use crate::proto::imap::seqset::SeqSet;
 use crate::proto::imap::{bodystructure, envelope, write};
 use crate::proto::limits;
@@ -81,11 +81,15 @@ fn one(
     items: &[Item<'_>],
     show_flags: bool,
 ) -> Result<Result<(), Error>, Stop> {
-    let Some(selected) = s.selected.take() else { return Ok(Ok(())) };
-    let mut message =
-        Message { view: &selected.view, uid, content: Content::new(&selected.view, uid) };
+    let Some(mut selected) = s.selected.take() else { return Ok(Ok(())) };
+    let known = selected.outline.take_if(|o| o.uid == uid);
+    let content = Content::new(&selected.view, uid, known);
+    let mut message = Message { view: &selected.view, uid, content };
     let start = s.out.len();
     let result = message.write(s, seq, items, show_flags);
+    if let Some(outline) = message.content.into_outline() {
+        selected.outline = Some(outline);
+    }
     s.selected = Some(selected);
     match result {
         Ok(()) => Ok(Ok(())),
@@ -172,16 +176,27 @@ impl Message<'_> {
 
     /// Reads what the items need: nothing, the header, or all.
     fn read_ahead(&mut self, items: &[Item<'_>]) -> Result<(), Error> {
-        let whole = |item: &Item<'_>| match item {
-            Item::Body | Item::BodyStructure => true,
-            Item::Section(f) => !is_header(f),
-            _ => false,
-        };
-        let header = |item: &Item<'_>| matches!(item, Item::Envelope | Item::Section(_));
-        if items.iter().any(whole) {
+        let mut reads = false;
+        // The structure first: with it the message has been read through.
+        if items.iter().any(|item| matches!(item, Item::Body | Item::BodyStructure)) {
+            reads = true;
             self.content.structure()?;
-        } else if items.iter().any(header) {
-            self.content.header()?;
+        }
+        for item in items {
+            match item {
+                Item::Section(f) if !is_header(f) => {
+                    self.content.find(&f.section)?;
+                }
+                Item::Section(_) | Item::Envelope => {
+                    self.content.header()?;
+                }
+                _ => continue,
+            }
+            reads = true;
+        }
+        if reads {
+            // All may be known of it, and the file be gone.
+            self.content.open()?;
         }
         Ok(())
     }
@@ -202,7 +217,7 @@ impl Message<'_> {
             Item::Envelope => envelope::write(fetched.item("ENVELOPE"), self.content.header()?),
             Item::Body | Item::BodyStructure => {
                 let extended = *item == Item::BodyStructure;
-                let structure = self.content.structure()?.clone();
+                let structure = self.content.structure()?;
                 let header = |e: &Extent| self.content.range(e, limits::IMAP_HEADER.size());
                 let name = if extended { "BODYSTRUCTURE" } else { "BODY" };
                 bodystructure::write(fetched.item(name), &structure, extended, header)?;
@@ -230,10 +245,10 @@ impl Message<'_> {
             match &fetch.section.of {
                 Of::Fields(names) => section::select_fields(header, names, false),
                 Of::FieldsNot(names) => section::select_fields(header, names, true),
-                _ => header.to_vec(),
+                _ => wire(header),
             }
         } else {
-            match section::find(self.content.structure()?, &fetch.section) {
+            match self.content.find(&fetch.section)? {
                 Found::Nothing => {
                     let out = fetched.named();
                     fetch.write_name(out);
@@ -247,7 +262,7 @@ impl Message<'_> {
                 Found::Bytes(extent) if extent.octets() > limits::IMAP_IN_MEMORY.default => {
                     return Ok(false);
                 }
-                Found::Bytes(extent) => self.content.range(&extent, usize::MAX)?,
+                Found::Bytes(extent) => wire(&self.content.range(&extent, usize::MAX)?),
             }
         };
         let octets = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -268,9 +283,8 @@ impl Message<'_> {
         out: &mut Vec<u8>,
         fetch: &Fetch<'_>,
     ) -> Result<(), Trouble> {
-        let found = section::find(self.content.structure()?, &fetch.section);
-        let Found::Bytes(extent) = found else { return Ok(()) };
-        let (skip, count) = section::window(extent.octets(), fetch.partial);
+        let Found::Bytes(extent) = self.content.find(&fetch.section)? else { return Ok(()) };
+        let (skip, count) = section::window(extent.wire_octets(), fetch.partial);
         fetch.write_name(out);
         out.push(b' ');
         write::literal_head(out, count);
@@ -297,6 +311,13 @@ impl Message<'_> {
 fn is_header(fetch: &Fetch<'_>) -> bool {
     fetch.section.part.is_empty()
         && matches!(fetch.section.of, Of::Header | Of::Fields(_) | Of::FieldsNot(_))
+}
+
+/// What bytes of the file are on the wire.
+fn wire(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    Wire::whole().feed(bytes, &mut out);
+    out
 }
 
 /// A moment in the local zone.

@@ -43,7 +43,7 @@ pub fn run(s: &mut Session, tag: &[u8], uid: bool, search: &Search<'_>) -> Ran {
                 break;
             }
         };
-        let content = Content::new(view, id);
+        let content = Content::new(view, id, None);
         let mut message = Message { view, seq, attrs, keywords, content, header: None };
         match bound.matches(&mut message) {
             Ok(true) => found.insert(if uid { id } else { seq }),
@@ -83,7 +83,7 @@ impl Message<'_> {
     /// True if a text part, or the header of an attached message, holds the needle; with `mime`
     /// also if the header of a part does, which has the names of attachments.
     fn parts_have(&mut self, needle: &Needle, mime: bool) -> Result<bool> {
-        let structure = self.content.structure()?.clone();
+        let structure = self.content.structure()?;
         for (i, part) in structure.parts.iter().enumerate() {
             // An attached message's header is part of the body, its own is not.
             let attached = part.parent.is_some_and(|p| is_message(structure.parts.get(p)));

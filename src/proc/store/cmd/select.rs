@@ -44,7 +44,7 @@ pub fn run(s: &mut Session, tag: &[u8], mailbox: &Mailbox<'_>, read_only: bool) 
     // Of the messages that EXISTS counted: what has come since is still to be
     // announced, and a client that goes on from UIDNEXT must not miss it.
     told(Code::UidNext(view.uidnext()), "Predicted next UID.");
-    s.selected = Some(Selected { name, view });
+    s.selected = Some(Selected { name, view, outline: None });
     let (code, text) = if read_only {
         (Code::ReadOnly, "Examine completed.")
     } else {
