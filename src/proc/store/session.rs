@@ -4,7 +4,8 @@
 //! ended TLS and checked the password, and are hostile all the same.  A session
 //! owns its connection, its buffers and its [`View`]; what it shares with
 //! others is in [`Account`].  The loop reads top to bottom; each command is a
-//! file of [`super::cmd`].  Answers to pipelined commands leave in one write.
+//! file of [`super::cmd`].  Answers to pipelined commands leave in one write,
+//! unless they are much.
 //! RFC 3501.
 
 use super::account::Account;
@@ -162,6 +163,11 @@ impl Session {
         response::tagged(&mut self.out, &hello.tag, Status::Ok, code, "Logged in");
         loop {
             self.hand_over();
+            if self.io.unflushed() >= FLIGHT {
+                // What a client sends in one write can be answered by a thousand
+                // times as much.
+                self.flush()?;
+            }
             let next = self.collect()?;
             let bytes = self.collector.take();
             match next {

@@ -630,6 +630,28 @@ fn pipelined_commands_are_answered_in_order() {
 }
 
 #[test]
+fn what_pipelined_commands_are_answered_leaves_before_it_is_much() {
+    let house = House::new();
+    house.deliver("INBOX", &format!("Subject: x\n\n{}", "0123456789abcde\n".repeat(3700)));
+    let slow = house.place.0.join(".slow");
+    std::fs::create_dir(&slow).unwrap();
+    // Another program works on it: STATUS of it is not answered for now.
+    let lock = slow.join("dovecot-uidlist.lock");
+    std::fs::write(&lock, "1:elsewhere").unwrap();
+    let mut c = house.select("INBOX");
+    // All of it is read at once; each answer is less than a flight.
+    let fetch = "a FETCH 1 RFC822\r\n".repeat(2);
+    c.send(format!("{fetch}b STATUS slow (MESSAGES)\r\n").as_bytes());
+    let wait = Some(Duration::from_secs(30));
+    assert!(crate::sys::poll::wait_for(c.wire.as_fd(), crate::sys::poll::IN, wait).unwrap());
+    assert_eq!(c.until("a").last().unwrap(), "a OK Fetch completed.");
+    assert!(lock.exists());
+    std::fs::remove_file(&lock).unwrap();
+    c.until("a");
+    c.until("b");
+}
+
+#[test]
 fn nonsense_is_answered_and_too_much_of_it_ends_the_session() {
     let house = House::new();
     let mut c = house.log_in();
