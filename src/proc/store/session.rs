@@ -32,7 +32,8 @@ use crate::proto::imap::seqset::SeqSet;
 use crate::proto::limits;
 use crate::proto::text::mutf7;
 use crate::sys::errno;
-use std::os::fd::OwnedFd;
+use crate::sys::poll::{self, PollFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -462,6 +463,20 @@ impl Session {
     fn close(mut self) {
         self.hand_over();
         self.io.close(Deadline::after(Duration::from_secs(5)));
+    }
+
+    /// For commands that take long: ends the session if the process is about to
+    /// end, or if the client is not there any more to be answered.
+    pub fn wanted(&mut self) -> Ran {
+        if self.is_stopping() {
+            return self.bye(None, "Server shutting down.", "stopped");
+        }
+        let mut client = [PollFd::new(self.io.stream().as_fd(), 0)];
+        let polled = poll::wait(&mut client, Some(Duration::ZERO));
+        if polled.is_ok() && client.iter().any(PollFd::hung_up) {
+            return Err(LineError::Eof(true).into());
+        }
+        Ok(())
     }
 
     /// True when the process is about to end.

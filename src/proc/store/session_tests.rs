@@ -82,14 +82,7 @@ impl House {
         let (ours, theirs) = fdpass::socketpair().unwrap();
         self.sessions.start(self.account.clone(), theirs, 7);
         let mut client = Client { wire: File::from(ours), read: Vec::new(), tags: 0 };
-        let hello = Hello {
-            sid: 7,
-            user: "joe".into(),
-            client: "192.0.2.1".into(),
-            tls: true,
-            tag: b"login".to_vec(),
-        };
-        client.send(&hello.framed().unwrap());
+        client.send(&hello().framed().unwrap());
         let welcome = client.until("login");
         assert!(welcome[0].starts_with("login OK [CAPABILITY IMAP4rev1 "), "{welcome:?}");
         client
@@ -183,6 +176,17 @@ impl Client {
 
     fn closed(&mut self) -> bool {
         !self.read_more()
+    }
+}
+
+/// imap's first word.
+fn hello() -> Hello {
+    Hello {
+        sid: 7,
+        user: "joe".into(),
+        client: "192.0.2.1".into(),
+        tls: true,
+        tag: b"login".to_vec(),
     }
 }
 

@@ -11,13 +11,6 @@ use crate::disk::maildir::message::OCTETS_READ;
 /// answered and how many octets it read of message files.
 fn session(house: &House, commands: &str) -> (Vec<u8>, u64) {
     let (ours, theirs) = fdpass::socketpair().unwrap();
-    let hello = Hello {
-        sid: 7,
-        user: "joe".into(),
-        client: "192.0.2.1".into(),
-        tls: true,
-        tag: b"login".to_vec(),
-    };
     let mut client = File::from(ours);
     let mut reader = client.try_clone().unwrap();
     let answers = std::thread::spawn(move || {
@@ -25,7 +18,7 @@ fn session(house: &House, commands: &str) -> (Vec<u8>, u64) {
         reader.read_to_end(&mut all).unwrap();
         all
     });
-    client.write_all(&hello.framed().unwrap()).unwrap();
+    client.write_all(&hello().framed().unwrap()).unwrap();
     let input = format!("s EXAMINE INBOX\r\n{commands}z LOGOUT\r\n").into_bytes();
     let writer = std::thread::spawn(move || client.write_all(&input).unwrap());
     let before = OCTETS_READ.get();
@@ -191,4 +184,66 @@ fn a_message_that_goes_between_its_pieces_is_refused_whole() {
     let gone = c.command("FETCH 1 BODY.PEEK[]<10.10>");
     assert!(gone.last().unwrap().starts_with("NO [EXPUNGEISSUED]"), "{gone:?}");
     assert!(!gone.join("").contains("BODY"), "{gone:?}");
+}
+
+/// A SEARCH with a thousand different strings, none of which is there.
+fn many_keys() -> String {
+    let keys: String = (0..1000).map(|i| format!(" NOT BODY q{i:03}")).collect();
+    format!("a SEARCH{keys}\r\n")
+}
+
+#[test]
+fn a_thousand_keys_read_a_message_once() {
+    let house = House::new();
+    house.log_in().ok("SELECT INBOX");
+    place(&house, &texts(200));
+    let (_, one) = session(&house, "a SEARCH NOT BODY q000\r\n");
+    let (answers, many) = session(&house, &many_keys());
+    println!("SEARCH: {one} octets read for one BODY key, {many} for 1000");
+    assert_eq!(one, many);
+    assert!(memchr::memmem::find(&answers, b"* SEARCH 1\r\n").is_some());
+}
+
+/// A mailbox that such a SEARCH is busy with for minutes.
+fn busy_house() -> House {
+    let house = House::new();
+    house.log_in().ok("SELECT INBOX");
+    let text = format!("Subject: x\n\n{}", "some words of a long text\n".repeat(160_000));
+    place(&house, text.as_bytes());
+    let new = house.place.0.join("new");
+    for i in 0..200 {
+        let copy = new.join(format!("1000000001.M{i}P1.host"));
+        std::fs::hard_link(new.join("1000000000.M1P1.host"), copy).unwrap();
+    }
+    house
+}
+
+#[test]
+fn a_search_ends_when_the_process_does() {
+    let house = busy_house();
+    let mut c = house.select("INBOX");
+    // Only the flag: a session that is busy does not look at its input.
+    house.sessions.stopping.store(true, Ordering::SeqCst);
+    c.send(many_keys().as_bytes());
+    assert_eq!(c.response(), "* BYE Server shutting down.");
+    assert!(c.closed());
+}
+
+#[test]
+fn a_search_ends_when_its_client_has_gone() {
+    let house = busy_house();
+    let (ours, theirs) = fdpass::socketpair().unwrap();
+    let (account, stopping) = (house.account.clone(), house.sessions.stopping.clone());
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        run(account, theirs, 7, stopping);
+        ended.send(()).unwrap();
+    });
+    let mut c = Client { wire: File::from(ours), read: Vec::new(), tags: 0 };
+    c.send(&hello().framed().unwrap());
+    c.until("login");
+    c.ok("EXAMINE INBOX");
+    c.send(many_keys().as_bytes());
+    drop(c);
+    end.recv_timeout(Duration::from_secs(60)).expect("the session ends");
 }

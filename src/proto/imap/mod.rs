@@ -20,6 +20,7 @@ pub mod lex;
 pub mod lines;
 pub mod list;
 pub mod mailbox;
+pub mod needles;
 pub mod reply;
 pub mod response;
 pub mod search;

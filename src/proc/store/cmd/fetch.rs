@@ -104,7 +104,7 @@ fn one(
 }
 
 /// What can go wrong with a message.
-enum Trouble {
+pub enum Trouble {
     /// It could not be read; nothing of it was sent.
     Message(Error),
     /// The connection cannot go on.
