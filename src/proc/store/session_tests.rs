@@ -313,6 +313,25 @@ fn sequence_numbers_beyond_the_mailbox_are_an_error_and_uids_are_not() {
 }
 
 #[test]
+fn a_set_in_an_empty_mailbox_names_nothing_where_a_search_has_it() {
+    let house = House::new();
+    let mut c = house.select("Sent");
+    for set in ["1:*", "*", "1", "5:7,9", "NOT 1:*", "UID 1:*"] {
+        assert_eq!(c.ok(&format!("SEARCH {set}")), ["* SEARCH"], "{set}");
+        assert_eq!(c.ok(&format!("UID SEARCH {set}")), ["* SEARCH"], "{set}");
+    }
+    let esearch = |lines: Vec<String>| lines[0].split_once(')').unwrap().1.to_string();
+    assert_eq!(esearch(c.ok("SEARCH RETURN () 1:*")), "");
+    assert_eq!(esearch(c.ok("SEARCH RETURN (MIN MAX COUNT) 1:*")), " COUNT 0");
+    assert_eq!(esearch(c.ok("UID SEARCH RETURN (ALL COUNT) 1:*")), " UID COUNT 0");
+    // By number it is an error elsewhere, by UID it is none: as with Dovecot.
+    for command in ["FETCH 1:* FLAGS", "STORE 1:* FLAGS \\Seen", "COPY 1:* Junk", "MOVE 1:* Junk"] {
+        assert_eq!(c.answer(command), "BAD Invalid message set.", "{command}");
+        assert!(c.ok(&format!("UID {command}")).is_empty(), "{command}");
+    }
+}
+
+#[test]
 fn store_changes_flags_and_answers_unless_silent() {
     let house = House::new();
     house.deliver("INBOX", MAIL);

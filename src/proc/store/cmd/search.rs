@@ -40,7 +40,8 @@ type Answer<T> = core::result::Result<T, Trouble>;
 pub fn run(s: &mut Session, tag: &[u8], uid: bool, search: &Search<'_>) -> Ran {
     let Some(selected) = s.selected.take() else { return s.refuse(tag, Problem::NotSelected) };
     let last = selected.view.len();
-    let beyond = search.program.largest_seq() > last;
+    // In an empty mailbox a set names nothing; as with Dovecot that is no error.
+    let beyond = last > 0 && search.program.largest_seq() > last;
     let found = if beyond { Ok(Ranges::new()) } else { find(s, &selected, uid, search) };
     s.selected = Some(selected);
     match (found, search.returns) {
