@@ -5,7 +5,7 @@
 //! with a client that sends what is refused.  RFC 3501 4.3, RFC 7888 4.
 
 use crate::base::clock::Deadline;
-use crate::base::line::{LineError, LineReader};
+use crate::base::line::{LineError, LineReader, Pace};
 use crate::proto::imap::collect::{announced, Collector, Next, Skip};
 use crate::proto::imap::lex::Fault;
 
@@ -15,6 +15,8 @@ pub struct Reading {
     pub line: usize,
     /// Until when a line and the literal after it are waited for.
     pub deadline: fn() -> Deadline,
+    /// How slowly a literal may come that is only thrown away: it may be large.
+    pub pace: Pace,
 }
 
 impl Reading {
@@ -62,8 +64,8 @@ impl Reading {
         mut octets: u64,
     ) -> Result<bool, LineError> {
         loop {
+            io.read_paced(octets, self.pace, |_| ())?;
             let deadline = (self.deadline)();
-            io.read_octets(octets, deadline, |_| ())?;
             match io.read_line(line, self.line, deadline) {
                 Ok(()) => {}
                 Err(e) if e.in_step() => return Ok(!io.refused_a_literal()),

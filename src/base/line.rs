@@ -15,13 +15,14 @@
 //!
 //! RFC 5321 2.3.8, 4.5.3.1; RFC 9051 2.2, 4.3; RFC 3030 2 (counted octets).
 
-use crate::base::clock::Deadline;
+use crate::base::clock::{Deadline, Since};
 use crate::base::crypto;
 use crate::base::stream::{Stream, StreamError};
 use crate::base::tls::{Client, Server, TlsInfo, Verify};
 use crate::proto::limits;
 use memchr::{memchr, memchr2};
 use std::fmt;
+use std::time::Duration;
 
 /// How long the first word may be that is kept of a line that is refused.
 const WORD: usize = 128;
@@ -96,6 +97,28 @@ impl crate::base::log::Value for LineError {
 impl From<StreamError> for LineError {
     fn from(error: StreamError) -> Self {
         Self::Stream(error)
+    }
+}
+
+/// How slowly a peer may bring what it has announced.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The longest wait for a piece; and how far on the whole the peer may be
+    /// behind the rate.
+    pub patience: Duration,
+    /// Octets a second.
+    pub rate: u64,
+}
+
+impl Pace {
+    /// Any: the session's own deadline is the only one.
+    pub const ANY: Pace = Pace { patience: Duration::MAX, rate: 1 };
+
+    /// Until when the next piece is waited for: `got` octets came in `elapsed`.
+    fn deadline(self, got: u64, elapsed: Duration) -> Deadline {
+        let millis = got.saturating_mul(1000).checked_div(self.rate).unwrap_or(0);
+        let earned = self.patience.saturating_add(Duration::from_millis(millis));
+        Deadline::after(self.patience.min(earned.saturating_sub(elapsed)))
     }
 }
 
@@ -344,11 +367,33 @@ impl LineReader {
         &mut self,
         n: u64,
         deadline: Deadline,
+        sink: impl FnMut(&[u8]),
+    ) -> Result<(), LineError> {
+        self.read_pieces(n, |_| deadline, sink)
+    }
+
+    /// The same for what is so large that it takes its time: a peer is waited
+    /// for as long as it keeps to the pace.
+    pub fn read_paced(
+        &mut self,
+        n: u64,
+        pace: Pace,
+        sink: impl FnMut(&[u8]),
+    ) -> Result<(), LineError> {
+        let begun = Since::now();
+        self.read_pieces(n, |got| pace.deadline(got, begun.elapsed()), sink)
+    }
+
+    /// `deadline` is for the next piece when so many octets are there.
+    fn read_pieces(
+        &mut self,
+        n: u64,
+        deadline: impl Fn(u64) -> Deadline,
         mut sink: impl FnMut(&[u8]),
     ) -> Result<(), LineError> {
         let mut left = n;
         while left != 0 {
-            let here = self.chunk(deadline)?;
+            let here = self.chunk(deadline(n.saturating_sub(left)))?;
             if here.is_empty() {
                 return Err(LineError::Eof(true));
             }

@@ -182,6 +182,10 @@ pub const IMAP_LITERALS: Limit =
 /// A message that APPEND brings.
 pub const IMAP_APPEND: Limit =
     limit("imap-append", 104_857_600, Unit::Octets, "RFC 7889", "NO [TOOBIG], not read");
+/// How many octets of APPEND's message a second a client must bring on average,
+/// beyond the first `imap-idle`: it may be slow, but not for ever.
+pub const IMAP_APPEND_RATE: Limit =
+    limit("imap-append-rate", 1024, Unit::Octets, "a peer that trickles", "BYE, closed");
 /// A line of an IMAP command before login.
 pub const IMAP_LOGIN_LINE: Limit =
     limit("imap-login-line", 8192, Unit::Octets, "CVE-2026-27857", "BAD, line skipped");
@@ -625,6 +629,7 @@ pub const ALL: &[&Limit] = &[
     &IMAP_LITERAL,
     &IMAP_LITERALS,
     &IMAP_APPEND,
+    &IMAP_APPEND_RATE,
     &IMAP_LOGIN_LINE,
     &IMAP_LOGIN_COMMAND,
     &IMAP_LOGIN_LITERAL,

@@ -199,3 +199,47 @@ fn what_came_before_tls_can_be_dropped() {
     assert_eq!(reader.discard_buffered(), 17);
     assert!(reader.buffered().is_empty());
 }
+
+#[test]
+fn a_peer_that_keeps_the_pace_has_its_time_and_one_that_trickles_has_not() {
+    let pace = Pace { patience: Duration::from_secs(60), rate: 1024 };
+    let left = |got, secs| pace.deadline(got, Duration::from_secs(secs)).left().unwrap();
+    let about = |wait: Duration, secs: i64| {
+        let off = i64::try_from(wait.as_millis()).unwrap() - secs * 1000;
+        (-5000..100).contains(&off)
+    };
+    // Whoever flows is waited for, however long it takes on the whole.
+    assert!(about(left(0, 0), 60) && about(left(100 * 1024, 100), 60));
+    assert!(about(left(1 << 30, 1 << 20), 60));
+    // Whoever was quick may pause no longer than others.
+    assert!(about(left(1 << 30, 1), 60));
+    // A trickle is waited for once, not for each octet.
+    assert!(about(left(1, 31), 29) && about(left(2, 59), 1) && left(3, 62).is_zero());
+}
+
+#[test]
+fn octets_that_come_slowly_but_steadily_arrive_and_a_trickle_times_out() {
+    for (rate, arrives) in [(100, true), (u64::MAX, false)] {
+        let (mut reader, mut peer) = pair();
+        let pace = Pace { patience: Duration::from_millis(400), rate };
+        let mut got = 0;
+        std::thread::scope(|scope| {
+            let (ended, end) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                // 100 octets every 100 ms, five times the patience on the whole.
+                for _ in 0..20 {
+                    peer.write_all(&[b'x'; 100]).unwrap();
+                    let wait = end.recv_timeout(Duration::from_millis(100));
+                    if wait != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                }
+            });
+            let result = reader.read_paced(2000, pace, |piece| got += piece.len());
+            drop(ended);
+            assert_eq!(result.is_ok(), arrives, "{result:?} after {got}");
+            assert!(arrives || result.unwrap_err().is_timeout());
+        });
+        assert_eq!(got == 2000, arrives);
+    }
+}

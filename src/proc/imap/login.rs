@@ -11,7 +11,7 @@ use super::relay::{relay, End, Patience};
 use super::Shared;
 use crate::base::clock::Deadline;
 use crate::base::imap::Reading;
-use crate::base::line::{LineError, LineReader};
+use crate::base::line::{LineError, LineReader, Pace};
 use crate::base::listen::Slot;
 use crate::base::log::{self, Show};
 use crate::base::stream::Stream;
@@ -40,7 +40,7 @@ const RELAY: Duration = Duration::from_secs(35 * 60);
 
 /// The session's own limit is what ends a slow one.
 const READING: Reading =
-    Reading { line: limits::IMAP_LOGIN_LINE.size(), deadline: || Deadline::NEVER };
+    Reading { line: limits::IMAP_LOGIN_LINE.size(), deadline: || Deadline::NEVER, pace: Pace::ANY };
 
 /// What is said when the daemon stops.
 const STOPPING: &str = "Server shutting down.";

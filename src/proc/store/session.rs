@@ -14,7 +14,7 @@ use super::cmd::content::Outline;
 use super::view::{News, View};
 use crate::base::clock::Deadline;
 use crate::base::imap::Reading;
-use crate::base::line::{LineError, LineReader};
+use crate::base::line::{LineError, LineReader, Pace};
 use crate::base::log::{self, Show};
 use crate::base::stream::Stream;
 use crate::disk::maildir::{BadName, Error, Flags, Name};
@@ -47,10 +47,17 @@ const FLIGHT: usize = 64 * 1024;
 /// How much of a buffer a waiting session keeps.
 const KEPT: usize = 1024;
 
+/// A client that sends a message is waited for as long as it goes on: each wait
+/// may be as long as any other, but octets must come at the rate of an old modem
+/// on the whole, or one every half-hour would hold the session for ever.
+pub const PACE: Pace =
+    Pace { patience: limits::IMAP_IDLE.duration(), rate: limits::IMAP_APPEND_RATE.default };
+
 /// A client that waits is waited for as long as RFC 3501 5.4 has it.
 const READING: Reading = Reading {
     line: limits::IMAP_LINE.size(),
     deadline: || Deadline::after(limits::IMAP_IDLE.duration()),
+    pace: PACE,
 };
 
 /// Why a session ends.

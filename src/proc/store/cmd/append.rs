@@ -6,7 +6,7 @@
 use crate::base::clock::Deadline;
 use crate::disk::maildir::draft::Finished;
 use crate::disk::maildir::{Draft, Error, Name};
-use crate::proc::store::session::{stored, Ran, Session, Stop};
+use crate::proc::store::session::{stored, Ran, Session, Stop, PACE};
 use crate::proto::imap::collect::{self, Skip};
 use crate::proto::imap::command::{self, Append};
 use crate::proto::imap::lex::Fault;
@@ -91,8 +91,7 @@ fn receive(
     }
     s.hand_over();
     let mut failed = None;
-    let deadline = Deadline::after(limits::IMAP_IDLE.duration());
-    s.io.read_octets(append.message.octets, deadline, |bytes| {
+    s.io.read_paced(append.message.octets, PACE, |bytes| {
         if failed.is_none() {
             // literal = *CHAR8, which has no NUL.  RFC 3501 9.
             if memchr::memchr(0, bytes).is_some() {
