@@ -423,6 +423,22 @@ fn append_streams_a_message_with_flags_and_date() {
 }
 
 #[test]
+fn a_date_that_the_index_has_no_room_for_is_kept_all_the_same() {
+    let house = House::new();
+    let mut c = house.log_in();
+    for year in [1960, 2020, 2150] {
+        c.ok(&format!("APPEND INBOX \" 1-Jul-{year} 12:00:00 +0000\" {{3+}}\r\na\r\n"));
+    }
+    c.ok("SELECT INBOX");
+    let dates = c.ok("FETCH 1:3 INTERNALDATE");
+    for (line, year) in dates.iter().zip([1960, 2020, 2150]) {
+        assert!(line.contains(&format!("-Jul-{year} ")), "{line}");
+    }
+    assert_eq!(c.ok("SEARCH BEFORE 1-Jan-1970"), ["* SEARCH 1"]);
+    assert_eq!(c.ok("SEARCH SINCE 1-Jan-2110"), ["* SEARCH 3"]);
+}
+
+#[test]
 fn append_refuses_before_it_asks() {
     let house = House::new();
     let mut c = house.log_in();

@@ -3,6 +3,7 @@
 use super::content::Content;
 use crate::base::clock::WallTime;
 use crate::base::log::{self, Show};
+use crate::disk::index::codec::UNKNOWN;
 use crate::disk::maildir::{Error, FlagOp, Flags};
 use crate::proc::store::session::{system, Ran, Session, Sid, Stop};
 use crate::proc::store::view::View;
@@ -207,7 +208,7 @@ impl Message<'_> {
             Item::Uid => write::number(fetched.item("UID"), u64::from(self.uid)),
             Item::Flags => self.flags(fetched)?,
             Item::InternalDate => {
-                let secs = self.view.with(|m| m.internal_date(self.uid).ok_or(Error::Gone))?;
+                let secs = internal_date(self.view, self.uid)?;
                 write::string(fetched.item("INTERNALDATE"), local(secs).imap().as_bytes());
             }
             Item::Size => {
@@ -318,6 +319,17 @@ fn wire(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     Wire::whole().feed(bytes, &mut out);
     out
+}
+
+/// INTERNALDATE in seconds since 1970.
+///
+/// The index has room for those from 1970 to 2106; any other is the file's
+/// alone, where APPEND put it.  RFC 3501 6.3.11.
+pub fn internal_date(view: &View, uid: u32) -> Result<i64, Error> {
+    view.with(|m| match m.get(uid).ok_or(Error::Gone)?.attrs.internal {
+        UNKNOWN => Ok(m.open_message(uid)?.modified()),
+        _ => m.internal_date(uid).ok_or(Error::Gone),
+    })
 }
 
 /// A moment in the local zone.

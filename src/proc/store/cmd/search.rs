@@ -5,7 +5,7 @@
 //! so it ends when nobody waits for it any more.
 
 use super::content::Content;
-use super::fetch::{local, Trouble};
+use super::fetch::{internal_date, local, Trouble};
 use crate::base::clock::Since;
 use crate::disk::index::codec::Attrs;
 use crate::disk::maildir::{Error, Result};
@@ -251,7 +251,7 @@ impl Facts for Message<'_, '_> {
     }
 
     fn internal_day(&mut self) -> Answer<Date> {
-        let secs = self.view.with(|m| m.internal_date(self.attrs.uid).ok_or(Error::Gone))?;
+        let secs = internal_date(self.view, self.attrs.uid)?;
         Ok(local(secs).local().0)
     }
 
