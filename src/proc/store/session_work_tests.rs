@@ -213,7 +213,7 @@ fn busy_house() -> House {
     let new = house.place.0.join("new");
     for i in 0..200 {
         let copy = new.join(format!("1000000001.M{i}P1.host"));
-        std::fs::hard_link(new.join("1000000000.M1P1.host"), copy).unwrap();
+        crate::disk::atomic::link(&new.join("1000000000.M1P1.host"), &copy).unwrap();
     }
     house
 }
