@@ -64,15 +64,34 @@ pub fn author_domain(fields: &[Field<'_>]) -> Result<Name, AuthorFault> {
 pub fn domain_of(value: &[u8]) -> Result<Name, AuthorFault> {
     let mut found: Option<Name> = None;
     for address in addresses(value)? {
-        let at = memchr::memrchr(b'@', &address).ok_or(AuthorFault::Syntax)?;
-        let domain = address.get(at.saturating_add(1)..).unwrap_or_default();
-        let domain = name_of(domain)?;
+        let domain = name_of(domain_part(&address)?)?;
         match &found {
             Some(first) if *first != domain => return Err(AuthorFault::ManyDomains),
             _ => found = Some(domain),
         }
     }
     found.ok_or(AuthorFault::NoAddress)
+}
+
+/// What follows the one `@` of an addr-spec.  RFC 5322 3.4.1.
+///
+/// A second `@`, or a special that nothing quotes, is where readers part: one
+/// shows the address before it, another that after it.
+fn domain_part(address: &[u8]) -> Result<&[u8], AuthorFault> {
+    let at = memchr::memchr(b'@', address).ok_or(AuthorFault::Syntax)?;
+    let (local, domain) = address.split_at_checked(at).ok_or(AuthorFault::Syntax)?;
+    let domain = domain.get(1..).unwrap_or_default();
+    let special = |b: &u8| matches!(b, b'@' | b',' | b';' | b'\\');
+    let literal = |b: &u8| matches!(b, b'[' | b']');
+    // A quotation mark is what was quoted (see `addresses`): no domain has it.
+    let broken = local.is_empty()
+        || local.iter().any(|b| special(b) || literal(b))
+        || domain.iter().any(|b| special(b) || *b == b'"');
+    if broken {
+        Err(AuthorFault::Syntax)
+    } else {
+        Ok(domain)
+    }
 }
 
 fn name_of(domain: &[u8]) -> Result<Name, AuthorFault> {
@@ -93,11 +112,17 @@ struct Mailbox {
     bare: Vec<u8>,
     /// What stands in them.
     angle: Option<Vec<u8>>,
-    /// Something that cannot belong to a bare addr-spec stood outside.
+    /// Words stood side by side outside of them: no addr-spec.
     phrase: bool,
+    /// Words stood side by side in them.
+    spaced: bool,
+    /// A source route was dropped.
+    routed: bool,
 }
 
 /// The addr-specs of a mailbox-list, without comments and folding.  One pass.
+///
+/// For each quoted byte a quotation mark is left, which nothing else leaves.
 fn addresses(value: &[u8]) -> Result<Vec<Vec<u8>>, AuthorFault> {
     let mut found = Vec::new();
     let mut mailbox = Mailbox::default();
@@ -111,9 +136,7 @@ fn addresses(value: &[u8]) -> Result<Vec<Vec<u8>>, AuthorFault> {
         if b == b'\\' && (in_quotes || depth > 0) {
             bytes.next();
             if in_quotes {
-                // Quotes hold only local parts and names, which are not used:
-                // any letter will do.
-                push(&mut mailbox, in_angle, b'x', &mut space);
+                push(&mut mailbox, in_angle, b'"', &mut space);
             }
             continue;
         }
@@ -129,17 +152,25 @@ fn addresses(value: &[u8]) -> Result<Vec<Vec<u8>>, AuthorFault> {
             if b == b'"' {
                 in_quotes = false;
             } else {
-                push(&mut mailbox, in_angle, b'x', &mut space);
+                push(&mut mailbox, in_angle, b'"', &mut space);
             }
             continue;
         }
         match b {
-            b'"' => in_quotes = true,
-            b'(' => depth = 1,
+            b'"' => {
+                in_quotes = true;
+                push(&mut mailbox, in_angle, b'"', &mut space);
+            }
+            // A comment parts words as white space does.
+            b'(' => {
+                depth = 1;
+                space = true;
+            }
             b' ' | b'\t' | b'\r' | b'\n' => space = true,
             b'<' if in_angle || mailbox.angle.is_some() => return Err(AuthorFault::Syntax),
             b'<' => {
                 in_angle = true;
+                space = false;
                 mailbox.angle = Some(Vec::new());
             }
             b'>' if !in_angle => return Err(AuthorFault::Syntax),
@@ -150,10 +181,12 @@ fn addresses(value: &[u8]) -> Result<Vec<Vec<u8>>, AuthorFault> {
             // A source route is dropped: <@a,@b:c@d>.  RFC 5322 4.4.
             b':' if in_angle => {
                 if let Some(angle) = &mut mailbox.angle {
-                    if angle.first() != Some(&b'@') {
+                    if mailbox.routed || angle.first() != Some(&b'@') {
                         return Err(AuthorFault::Syntax);
                     }
                     angle.clear();
+                    mailbox.routed = true;
+                    mailbox.spaced = false;
                 }
             }
             b',' if in_angle
@@ -176,17 +209,15 @@ fn addresses(value: &[u8]) -> Result<Vec<Vec<u8>>, AuthorFault> {
 
 fn push(mailbox: &mut Mailbox, in_angle: bool, b: u8, space: &mut bool) {
     let space = std::mem::take(space);
-    match &mut mailbox.angle {
-        Some(angle) if in_angle => angle.push(b),
-        Some(_) => {}
-        None => {
-            // Words side by side are a phrase; only dots and @ may be spaced.
-            let joins =
-                matches!(b, b'.' | b'@') || matches!(mailbox.bare.last(), None | Some(b'.' | b'@'));
-            mailbox.phrase |= space && !joins;
-            mailbox.bare.push(b);
-        }
-    }
+    let (text, apart) = match &mut mailbox.angle {
+        Some(angle) if in_angle => (angle, &mut mailbox.spaced),
+        Some(_) => return,
+        None => (&mut mailbox.bare, &mut mailbox.phrase),
+    };
+    // Words side by side are a phrase; only dots and @ may be spaced.
+    let joins = matches!(b, b'.' | b'@') || matches!(text.last(), None | Some(b'.' | b'@'));
+    *apart |= space && !joins;
+    text.push(b);
 }
 
 fn finish(mailbox: Mailbox, found: &mut Vec<Vec<u8>>) -> Result<(), AuthorFault> {
@@ -195,6 +226,7 @@ fn finish(mailbox: Mailbox, found: &mut Vec<Vec<u8>>) -> Result<(), AuthorFault>
         Mailbox { angle: Some(angle), .. } if angle.is_empty() => {
             return Err(AuthorFault::NoAddress);
         }
+        Mailbox { angle: Some(_), spaced: true, .. } => return Err(AuthorFault::Syntax),
         Mailbox { angle: Some(angle), .. } => found.push(angle),
         Mailbox { bare, .. } if bare.is_empty() => {}
         Mailbox { phrase: true, .. } => return Err(AuthorFault::Syntax),

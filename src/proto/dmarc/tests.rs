@@ -473,6 +473,9 @@ fn the_author_domain() {
         ("a . b @ example . org", "example.org"),
         ("ü <ü@bücher.example>", "xn--bcher-kva.example"),
         (",a@example.org,,", "example.org"),
+        ("\"\"@example.org", "example.org"),
+        ("B (the (one)) <(x) a(y)@(z)example.org (w)>", "example.org"),
+        ("<@relay.example, (x) @other.example : a@example.org>", "example.org"),
     ] {
         assert_eq!(from(value).as_deref(), Ok(domain), "{value}");
     }
@@ -499,6 +502,24 @@ fn a_from_that_leaves_a_doubt_has_no_domain() {
         ("a@exa\0mple.org", AuthorFault::Syntax),
         ("a@", AuthorFault::NoName),
         ("a@b..c", AuthorFault::NoName),
+        ("<ceo@bank.example,x@evil.example>", AuthorFault::Syntax),
+        ("<ceo@bank.example;x@evil.example>", AuthorFault::Syntax),
+        ("<ceo@bank.example b@evil.example>", AuthorFault::Syntax),
+        ("<ceo@bank.example(b)b@evil.example>", AuthorFault::Syntax),
+        ("<ceo@bank.example\\@evil.example>", AuthorFault::Syntax),
+        ("ceo@bank.example\\@evil.example", AuthorFault::Syntax),
+        ("ceo@bank.example@evil.example", AuthorFault::Syntax),
+        ("<ceo@bank.example@evil.example>", AuthorFault::Syntax),
+        ("<ceo@bank.example evil.org>", AuthorFault::Syntax),
+        ("<ceo@bank.example(x)evil.org>", AuthorFault::Syntax),
+        ("ceo@bank.example(x)evil.org", AuthorFault::Syntax),
+        ("ceo@bank.example evil.org", AuthorFault::Syntax),
+        ("<ceo@bank.\"x\".example>", AuthorFault::Syntax),
+        ("<@a.example:@b.example:c@evil.example>", AuthorFault::Syntax),
+        ("<@a.example,@evil.example>", AuthorFault::Syntax),
+        ("<[a]@evil.example>", AuthorFault::Syntax),
+        ("<@evil.example>", AuthorFault::Syntax),
+        ("a@\"b.example\"", AuthorFault::Syntax),
     ] {
         assert_eq!(from(value), Err(fault), "{value}");
     }

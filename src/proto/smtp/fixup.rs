@@ -15,6 +15,7 @@
 //! RFC 6409 8; RFC 5322 3.6; RFC 8601 5.
 
 use crate::proto::addr::{list, Charset, Domain, Mailbox};
+use crate::proto::authres::is_ours;
 use crate::proto::date::DateTime;
 use crate::proto::limits;
 use crate::proto::smtp::edit::{Edit, EditError, Edits};
@@ -172,12 +173,7 @@ impl Fixup {
         if field.is("Received") {
             return self.rules.mask_src;
         }
-        // Wherever our name stands in it: to take out one too many costs nothing.
-        field.is("Authentication-Results") && {
-            let value = field.value.to_ascii_lowercase();
-            let id = self.rules.authserv_id.to_ascii_lowercase();
-            memchr::memmem::find(&value, id.as_bytes()).is_some()
-        }
+        field.is("Authentication-Results") && is_ours(field.value, &self.rules.authserv_id)
     }
 
     /// Completes the addresses of a field and keeps those of From and Sender.
@@ -335,6 +331,9 @@ mod tests {
         let body = format!(
             "Return-Path: <x@y>\r\nReceived: from laptop\r\nbcc: secret@x,\r\n\tmore@x\r\n{WHOLE}\
              Authentication-Results: (c) MX.example; spf=pass\r\n\
+             Authentication-Results: \"mx\\.example\"; spf=pass\r\n\
+             Authentication-Results: mx\u{ff0e}example; spf=pass\r\n\
+             Authentication-Results: \"mx.example; spf=pass\r\n\
              Authentication-Results: other.example; spf=pass\r\nResent-Bcc: z@z\r\n\r\nBcc: body\r\n"
         );
         let kept =
