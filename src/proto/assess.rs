@@ -64,13 +64,27 @@ impl<'a, D: Sha256> Reader<'a, D> {
         now: u64,
     ) -> Reader<'a, D> {
         let most = crate::proto::limits::HEADER_FIELDS.size();
-        let fields: Vec<_> = Fields::new(header).take(most).collect();
-        let author = dmarc::author_domain(&fields);
+        let mut fields: Vec<_> = Fields::new(header).take(most.saturating_add(1)).collect();
+        let cut = fields.len() > most;
+        fields.truncate(most);
+        // Of a header that is cut, readers show the fields below as well.
+        let named = |name| Fields::new(header).filter(move |f| f.is(name));
+        let author = if cut {
+            dmarc::author_domain(&named(b"from".as_slice()).take(2).collect::<Vec<_>>())
+        } else {
+            dmarc::author_domain(&fields)
+        };
         let mut verifier = dkim::Verifier::new(header, author.as_ref().ok(), policy.dkim, now);
         let index = FieldIndex::new(&fields);
-        let chain = arc::Chain::new(&index);
+        let chain = if cut && arc::FIELDS.iter().any(|name| named(name).next().is_some()) {
+            arc::Chain::of_too_many_fields()
+        } else {
+            arc::Chain::new(&index)
+        };
         chain.want(verifier.hashes());
-        let duplicates = SINGLE.iter().any(|name| index.named(name).len() > 1);
+        let duplicates = SINGLE
+            .iter()
+            .any(|name| index.named(name).len() > 1 || (cut && named(name).nth(1).is_some()));
         Reader { sender, policy, author, duplicates, index, chain, dkim: verifier }
     }
 

@@ -9,7 +9,7 @@
 pub mod seal;
 pub mod verify;
 
-pub use verify::{Chain, Checked, Fault, Outcome};
+pub use verify::{Chain, Checked, Fault, Outcome, FIELDS};
 
 /// The state of a chain: `cv=`.  RFC 8617 4.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

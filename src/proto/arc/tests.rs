@@ -61,6 +61,18 @@ fn validate(message: &str) -> Outcome {
     validate_with(message, |q| Answer::found(&q.name, 60, vec![Data::txt(ED25519)]))
 }
 
+/// RFC 6376 3.6.1: what a key is not for, it does not vouch for in a chain either.
+#[test]
+fn a_key_that_is_testing_or_not_for_mail_makes_the_chain_fail() {
+    for (tag, why) in [("t=y", DkimFault::Testing), ("s=tlsrpt", DkimFault::KeyService)] {
+        let key = [ED25519, b"; ", tag.as_bytes()].concat();
+        let outcome =
+            validate_with(&chain(1), |q| Answer::found(&q.name, 60, vec![Data::txt(&key)]));
+        assert_eq!(outcome.validation, Validation::Fail, "{tag}");
+        assert_eq!(outcome.fault, Some(Fault::Message(1, why)), "{tag}");
+    }
+}
+
 /// A chain that is wrong in its form: no key is asked for.
 fn fault(message: &str) -> Option<Fault> {
     let outcome = validate_with(message, |_| panic!("asked"));

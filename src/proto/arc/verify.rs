@@ -12,7 +12,7 @@ use crate::proto::dkim::canon::{push_field, BodyHashes, HashedBody};
 use crate::proto::dkim::signature::{
     self, parse_algorithm, parse_base64, read_tags, without_b, FieldIndex, Signature,
 };
-use crate::proto::dkim::verify::{check_body, check_signature, find_key};
+use crate::proto::dkim::verify::{check_body, check_key, check_signature, find_key};
 use crate::proto::dkim::Fault as DkimFault;
 use crate::proto::dkim::{Algorithm, Canon, Crypto, Policy, Sha256};
 use crate::proto::dns::{Answers, Name, Need, Query, Step, Type};
@@ -24,6 +24,8 @@ use crate::proto::mime::Field;
 pub enum Fault {
     /// A field of a set is missing or occurs twice, or the numbers have a gap.
     Sets,
+    /// The header has more fields than are looked at.
+    TooManyFields,
     /// There are more than 50 sets.
     TooMany,
     /// A field cannot be read, or has a tag that it must not have.
@@ -49,6 +51,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Sets => f.write_str("the sets are not complete"),
+            Fault::TooManyFields => f.write_str("too many header fields"),
             Fault::TooMany => f.write_str("too many sets"),
             Fault::Syntax(i) => write!(f, "i={i}: syntax error"),
             Fault::Validation(i) => write!(f, "i={i}: the chain had failed"),
@@ -93,6 +96,10 @@ struct Seal {
     validation: Validation,
 }
 
+/// The names of the fields of a set.
+pub const FIELDS: [&[u8]; 3] =
+    [b"arc-authentication-results", b"arc-message-signature", b"arc-seal"];
+
 /// The sets of a header.
 #[derive(Debug)]
 pub struct Chain<'a> {
@@ -103,6 +110,12 @@ impl<'a> Chain<'a> {
     /// Reads the sets.
     pub fn new(index: &FieldIndex<'a>) -> Chain<'a> {
         Chain { sets: read_sets(index) }
+    }
+
+    /// The chain of a header that is not read to its end: what its signatures
+    /// cover is chosen from the bottom.  RFC 6376 5.4.2.
+    pub const fn of_too_many_fields() -> Chain<'a> {
+        Chain { sets: Err(Fault::TooManyFields) }
     }
 
     /// How many sets there are; 0 also for a chain that cannot be read.
@@ -382,8 +395,15 @@ fn verify(
         Err(fault) => return Ok(Some(fault)),
     };
     let answer = answers.get(&Query::new(name, Type::TXT))?;
-    let checked =
-        find_key(answer).and_then(|record| check_signature(crypto, signature, &record.key, digest));
+    let checked = find_key(answer).and_then(|record| {
+        check_key(signature, &record)?;
+        check_signature(crypto, signature, &record.key, digest)?;
+        if record.testing {
+            Err(DkimFault::Testing)
+        } else {
+            Ok(())
+        }
+    });
     Ok(checked.err())
 }
 

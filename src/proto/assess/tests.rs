@@ -306,3 +306,19 @@ fn time_doubles_with_the_message() {
         });
     }
 }
+
+/// RFC 9989 4.4, RFC 6376 5.4.2: what lies beyond the fields that are looked at
+/// is shown by readers all the same.
+#[test]
+fn a_header_of_too_many_fields_is_not_judged_by_its_beginning() {
+    let many = "a: b\r\n".repeat(crate::proto::limits::HEADER_FIELDS.size());
+    let found = |text: &str| find(text.as_bytes(), "", "");
+    let second = found(&format!("From: a@example.org\r\n{many}From: ceo@bank.example\r\n\r\n"));
+    assert_eq!(second.author, Err(AuthorFault::ManyFields));
+    assert!(second.duplicates);
+    let below = found(&format!("{many}From: a@example.org\r\n\r\n"));
+    assert_eq!(below.author.map(|n| n.to_string()).as_deref(), Ok("example.org"));
+    assert_eq!(below.arc.validation, arc::Validation::None);
+    let sealed = found(&format!("ARC-Seal: i=1\r\n{many}{MESSAGE}"));
+    assert_eq!(sealed.arc.fault, Some(arc::verify::Fault::TooManyFields));
+}

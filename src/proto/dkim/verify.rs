@@ -302,7 +302,7 @@ pub fn find_key(answer: &Answer) -> Result<KeyRecord, Fault> {
 }
 
 /// What the key's owner has to say about its use.  RFC 6376 3.6.1.
-fn check_key(signature: &Signature, record: &KeyRecord) -> Result<(), Fault> {
+pub fn check_key(signature: &Signature, record: &KeyRecord) -> Result<(), Fault> {
     if !record.for_mail {
         return Err(Fault::KeyService);
     }

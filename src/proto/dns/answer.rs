@@ -136,10 +136,14 @@ pub fn read(bytes: &[u8], id: u16, query: &Query) -> Reading {
     let message = match message::parse(bytes) {
         Ok(message) => message,
         Err(malformed) => {
-            return if malformed.question.as_ref() == Some(query) && malformed.id == Some(id) {
-                Reading::Mine(Answer::failed(&query.name, Failure::Malformed))
-            } else {
-                Reading::NotMine
+            let mine = malformed.response
+                && malformed.id == Some(id)
+                && malformed.question.as_ref() == Some(query);
+            return match mine {
+                false => Reading::NotMine,
+                // RFC 2181 9: cut anywhere, also within a record.
+                true if malformed.truncated => Reading::Truncated,
+                true => Reading::Mine(Answer::failed(&query.name, Failure::Malformed)),
             };
         }
     };
@@ -180,7 +184,7 @@ fn interpret(message: message::Message, query: &Query) -> Answer {
     }
     let status = match (records.is_empty(), message.rcode) {
         (false, rcode::NOERROR) => Status::Found,
-        // RFC 6604 2.1: the code speaks of the last name of the chain.
+        // RFC 6604 3: the code speaks of the last name of the chain.
         (_, rcode::NXDOMAIN) => Status::NxDomain,
         // A referral: no answer, no SOA, only other servers.  RFC 2308 2.2.
         _ if message.is_referral() => return Answer::failed(&query.name, Failure::Lame),
@@ -305,7 +309,25 @@ mod tests {
         assert_eq!(read(b"junk", 7, &query()), Reading::NotMine);
     }
 
-    /// RFC 1034 3.6.2; RFC 6604 2.1.
+    /// RFC 2181 9.
+    #[test]
+    fn a_cut_answer_that_breaks_off_within_a_record_is_asked_for_again() {
+        let mut m = reply();
+        m.edns = None;
+        m.answers.push(record("www.example.org", 30, Data::A([192, 0, 2, 1].into())));
+        let whole = m.write(65535);
+        let broken = &whole[..whole.len() - 2];
+        let failed = Answer::failed(&query().name, Failure::Malformed);
+        assert_eq!(read(broken, 7, &query()), Reading::Mine(failed));
+        let mut cut = broken.to_vec();
+        cut[2] |= 0x02;
+        assert_eq!(read(&cut, 7, &query()), Reading::Truncated);
+        assert_eq!(read(&cut, 8, &query()), Reading::NotMine);
+        cut[2] &= 0x7f;
+        assert_eq!(read(&cut, 7, &query()), Reading::NotMine, "no answer");
+    }
+
+    /// RFC 1034 3.6.2; RFC 6604 3.
     #[test]
     fn cnames_are_followed_to_the_canonical_name() {
         let mut m = reply();

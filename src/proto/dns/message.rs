@@ -17,6 +17,8 @@ use crate::proto::limits;
 const RECORDS: usize = limits::DNS_RECORDS.size();
 /// What we say we can take over UDP: fits every path unfragmented.
 const EDNS_PAYLOAD: u16 = 1232;
+/// Pointers followed for one name: as many as it can have labels.
+const JUMPS: usize = NAME_OCTETS / 2;
 /// Class IN, and the bits that mDNS puts there are none of ours.
 const CLASS_IN: u16 = 1;
 
@@ -210,6 +212,10 @@ pub struct Message {
 pub struct Malformed {
     /// Its identifier.
     pub id: Option<u16>,
+    /// QR: it is an answer.
+    pub response: bool,
+    /// TC: it was cut, so that it may well break off.
+    pub truncated: bool,
     /// Its question.
     pub question: Option<Query>,
 }
@@ -396,7 +402,7 @@ fn write_data(data: &Data) -> Option<Vec<u8>> {
 /// A section that breaks off, a record longer than the message, or a name that
 /// loops makes the whole of it malformed: half an answer is no answer.
 pub fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
-    let mut known = Malformed { id: None, question: None };
+    let mut known = Malformed { id: None, response: false, truncated: false, question: None };
     read_message(bytes, &mut known).ok_or(known)
 }
 
@@ -405,6 +411,8 @@ fn read_message(bytes: &[u8], known: &mut Malformed) -> Option<Message> {
     let id = u16_at(&mut c)?;
     known.id = Some(id);
     let flags = u16_at(&mut c)?;
+    known.response = flags & 0x8000 != 0;
+    known.truncated = flags & 0x0200 != 0;
     let [questions, answers, authority, additional] =
         [u16_at(&mut c)?, u16_at(&mut c)?, u16_at(&mut c)?, u16_at(&mut c)?];
     let mut m = Message {
@@ -524,11 +532,13 @@ fn data_at<'a>(d: &mut Cursor<'a>, upto: &'a [u8], rtype: Type, rdata: &[u8]) ->
 ///
 /// A pointer must lead to before the place where this name, or the part of it
 /// reached by the last pointer, began: so every jump goes strictly back, and
-/// there is no loop.  The length of a name bounds the rest.
+/// there is no loop.  A name has no more labels than [`JUMPS`]: pointers to
+/// pointers beyond that only cost time.
 fn name_at<'a>(c: &mut Cursor<'a>, whole: &'a [u8]) -> Option<Name> {
     let mut name = Name::ROOT;
     let mut part = c.pos();
     let mut jumped: Option<Cursor<'a>> = None;
+    let mut jumps = 0_usize;
     loop {
         let at = jumped.as_mut().unwrap_or(c);
         let length = at.next_byte()?;
@@ -540,7 +550,8 @@ fn name_at<'a>(c: &mut Cursor<'a>, whole: &'a [u8]) -> Option<Name> {
             0xc0.. => {
                 let low = at.next_byte()?;
                 let target = usize::from(u16::from_be_bytes([length & 0x3f, low]));
-                if target >= part {
+                jumps = jumps.saturating_add(1);
+                if target >= part || jumps > JUMPS {
                     return None;
                 }
                 part = target;

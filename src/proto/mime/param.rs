@@ -23,6 +23,14 @@ pub struct Param {
 }
 
 impl Param {
+    /// The octets of the value, decoded but of no charset.
+    pub fn octets(&self) -> Vec<u8> {
+        if !self.extended {
+            return self.value.clone();
+        }
+        percent_decode(self.value.splitn(3, |b| *b == b'\'').nth(2).unwrap_or(&self.value))
+    }
+
     /// The value as text, whatever it was encoded in.
     ///
     /// Encoded-words are not allowed here (RFC 2047 5) but are what many
@@ -64,13 +72,21 @@ pub struct ContentType {
     pub params: Params,
     /// A parameter was given more than once; the first was taken.
     pub repeated_param: bool,
+    /// The boundary was given as RFC 2231 has it, which not all readers know.
+    pub encoded_boundary: bool,
 }
 
 impl ContentType {
     /// Without parameters.
     pub fn new(main: &[u8], sub: &[u8]) -> ContentType {
         let (main, sub) = (main.to_vec(), sub.to_vec());
-        ContentType { main, sub, params: Params::default(), repeated_param: false }
+        ContentType {
+            main,
+            sub,
+            params: Params::default(),
+            repeated_param: false,
+            encoded_boundary: false,
+        }
     }
 
     /// Parses a field's value, folded or not; `None` if there is no `type/subtype`.
@@ -84,8 +100,8 @@ impl ContentType {
         }
         skip_cfws(&mut c);
         let sub = c.take_while1(chars::is_token)?.to_vec();
-        let (params, repeated_param) = parse_params(&mut c);
-        Some(ContentType { main, sub, params, repeated_param })
+        let (params, repeated_param, encoded_boundary) = parse_params(&mut c);
+        Some(ContentType { main, sub, params, repeated_param, encoded_boundary })
     }
 
     /// True if it is `main/sub`, ASCII case folded.
@@ -114,7 +130,7 @@ impl Disposition {
         let mut c = Cursor::new(value);
         skip_cfws(&mut c);
         let kind = c.take_while1(chars::is_token)?.to_vec();
-        let (params, _) = parse_params(&mut c);
+        let (params, ..) = parse_params(&mut c);
         Some(Disposition { kind, params })
     }
 }
@@ -172,8 +188,9 @@ struct Piece {
     value: Vec<u8>,
 }
 
-/// Parameters up to the end, and whether one was given twice.
-fn parse_params(c: &mut Cursor<'_>) -> (Params, bool) {
+/// Parameters up to the end, whether one was given twice, and whether a boundary
+/// was encoded or continued.
+fn parse_params(c: &mut Cursor<'_>) -> (Params, bool, bool) {
     let mut pieces = Vec::new();
     while pieces.len() < limits::MIME_PARAMETERS.size() {
         // To the next semicolon, over what is no part of a value.
@@ -204,7 +221,10 @@ fn parse_params(c: &mut Cursor<'_>) -> (Params, bool) {
         });
         pieces.push(parse_piece(name, value));
     }
-    join(pieces)
+    let encoded = |p: &Piece| p.name == b"boundary" && (p.extended || p.section.is_some());
+    let encoded_boundary = pieces.iter().any(encoded);
+    let (params, repeated) = join(pieces);
+    (params, repeated, encoded_boundary)
 }
 
 fn parse_piece(name: &[u8], value: Vec<u8>) -> Piece {
@@ -226,7 +246,8 @@ fn parse_piece(name: &[u8], value: Vec<u8>) -> Piece {
 }
 
 /// Joins continuations.  `name*` wins over `name*0` and that over `name`,
-/// which is what a sender adds for old readers.  RFC 2231 3, 4.1.
+/// which is what a sender adds for old readers.  RFC 2231 3, 4.1.  Of a boundary
+/// the plain one counts: readers that know no other would see other parts.
 ///
 /// Quadratic in the number of pieces, of which there are at most
 /// [`limits::MIME_PARAMETERS`].
@@ -246,6 +267,12 @@ fn join(pieces: Vec<Piece>) -> (Params, bool) {
         let same = || pieces.iter().filter(|p| p.name == piece.name);
         let whole = |extended| same().find(|p| p.section.is_none() && p.extended == extended);
         let section = |n| same().find(|p| p.section == Some(n));
+        let plain = if piece.name == b"boundary" { whole(false) } else { None };
+        if let Some(p) = plain {
+            let (name, value) = (p.name.clone(), p.value.clone());
+            params.push(Param { name, value, extended: false });
+            continue;
+        }
         let param = match (whole(true), section(0), whole(false)) {
             (Some(p), _, _) => {
                 Param { name: p.name.clone(), value: p.value.clone(), extended: true }

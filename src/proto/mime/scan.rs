@@ -378,6 +378,7 @@ impl Scanner {
                 }
                 if let Some(content_type) = ContentType::parse(value) {
                     self.odd.repeated_param |= content_type.repeated_param;
+                    self.odd.encoded_boundary |= content_type.encoded_boundary;
                     part.content_type = content_type;
                     part.type_given = true;
                 }
@@ -438,7 +439,8 @@ impl Scanner {
             return;
         }
         let boundary = part.content_type.params.get(b"boundary");
-        let boundary = boundary.map(|p| p.value.trim_ascii_end()).unwrap_or_default();
+        let boundary = boundary.map(super::Param::octets).unwrap_or_default();
+        let boundary = boundary.trim_ascii_end();
         if boundary.is_empty() || boundary.len() > limits::MIME_BOUNDARY.size() {
             self.odd.no_boundary = true;
             return;

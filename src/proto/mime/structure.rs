@@ -137,6 +137,8 @@ pub struct Oddities {
     pub repeated_encoding: bool,
     /// A Content-Type had a parameter twice.
     pub repeated_param: bool,
+    /// A boundary was encoded or continued as RFC 2231 has it.
+    pub encoded_boundary: bool,
     /// A multipart or attached message was said to be encoded.
     pub encoded_composite: bool,
     /// A header had a line that is no field.

@@ -194,6 +194,26 @@ fn after_the_close_delimiter_comes_the_epilogue() {
     assert_eq!(outline(&m).len(), 2);
 }
 
+/// RFC 2231 3, 4: no form of a boundary hides the parts that readers see.
+#[test]
+fn an_encoded_boundary_is_decoded_and_a_plain_one_counts_before_it() {
+    for (params, delimiter) in [
+        ("boundary=B; boundary*=us-ascii''Z", "B"),
+        ("boundary*=us-ascii''Z; boundary=B", "B"),
+        ("boundary*=us-ascii''Z%3D", "Z="),
+        ("boundary*0*=us-ascii''Z; boundary*1=z", "Zz"),
+        ("boundary*0=Z; boundary*1=z", "Zz"),
+    ] {
+        let m = crlf(&format!(
+            "Content-Type: multipart/mixed; {params}\n\n--{delimiter}\n\np\n--{delimiter}--\n"
+        ));
+        assert_eq!(outline(&m)[1..], ["1 text/plain \"p\""], "{params}");
+        assert!(scan(&m).odd.encoded_boundary, "{params}");
+    }
+    let plain = crlf("Content-Type: multipart/mixed; boundary=B\n\n--B\n\np\n--B--\n");
+    assert!(!scan(&plain).odd.encoded_boundary);
+}
+
 /// A second Content-Type must not hide the body from us and show it to readers.
 #[test]
 fn of_two_content_types_the_first_valid_one_counts_and_it_is_noted() {

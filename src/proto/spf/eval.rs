@@ -55,6 +55,8 @@ struct Check<'a> {
     policy: Policy,
     terms: usize,
     voids: usize,
+    /// The term at hand was counted among them.
+    void_term: bool,
     signals: Signals,
     /// Addresses in passing `ip4` networks so far.
     ip4_addresses: u64,
@@ -77,6 +79,7 @@ pub fn check_host(
         policy,
         terms: 0,
         voids: 0,
+        void_term: false,
         signals: Signals::default(),
         ip4_addresses: 0,
     };
@@ -298,16 +301,26 @@ impl Check<'_> {
             return Err(Stop::Error(Verdict::TempError, Problem::Dns));
         }
         if answer.is_void() {
-            self.voids = self.voids.saturating_add(1);
-            if self.voids > self.policy.void_lookups {
-                return perm(Problem::TooManyVoid);
-            }
+            self.count_void()?;
         }
         Ok(answer)
     }
 
+    /// 4.6.4 limits the terms with such answers, not the answers: an `mx` whose
+    /// hosts have addresses of the other family only is one.
+    fn count_void(&mut self) -> Result<(), Stop> {
+        if !std::mem::replace(&mut self.void_term, true) {
+            self.voids = self.voids.saturating_add(1);
+        }
+        if self.voids > self.policy.void_lookups {
+            return perm(Problem::TooManyVoid);
+        }
+        Ok(())
+    }
+
     fn count_term(&mut self) -> Result<(), Stop> {
         self.terms = self.terms.saturating_add(1);
+        self.void_term = false;
         if self.terms > TERMS {
             return perm(Problem::TooManyTerms);
         }

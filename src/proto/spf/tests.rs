@@ -155,6 +155,18 @@ fn a_third_void_lookup_is_an_error() {
     assert_eq!(problem(&[("example.org", txt(three))]), Some(Problem::TooManyVoid));
 }
 
+/// RFC 7208 4.6.4: the terms are limited, not their lookups.
+#[test]
+fn an_mx_of_hosts_without_addresses_of_the_family_is_one_void_term() {
+    let mut zone = vec![("example.org", txt("v=spf1 mx ip6:2001:db8::1 -all"))];
+    for host in ["a.example.org", "b.example.org", "c.example.org"] {
+        zone.push(("example.org", Data::Mx(10, name(host))));
+        zone.push((host, Data::A([192, 0, 2, 9].into())));
+    }
+    let (outcome, _) = run(&sender("2001:db8::1", "a@example.org"), &zone);
+    assert_eq!((outcome.verdict, outcome.problem), (Verdict::Pass, None));
+}
+
 /// RFC 7208 4.6.4: "defaulting to two", and up to the receiver.
 #[test]
 fn how_many_void_lookups_are_an_error_is_the_operator_s_choice() {
@@ -243,7 +255,7 @@ fn a_local_part_that_is_not_ascii_never_matches() {
     assert_eq!((outcome.verdict, lookups), (Verdict::Pass, 1));
 }
 
-/// RFC 7208 11.3.
+/// RFC 7208 4.3, 4.8.
 #[test]
 fn nul_in_the_local_part_and_empty_labels_ask_nothing_odd() {
     let zone = [("example.org", txt("v=spf1 exists:%{l}.%{d} -all"))];

@@ -213,3 +213,27 @@ fn time_doubles_with_the_input() {
         let _ = std::hint::black_box(parse(&bytes));
     });
 }
+
+/// RFC 1035 4.1.4: pointers to pointers without end would be followed anew for
+/// each record.
+#[test]
+fn a_name_follows_no_more_pointers_than_it_can_have_labels() {
+    let with = |pointers: u16| {
+        // Header, a root name at 12, then pointers each to the one before.
+        let mut bytes = b"\0\x01\x80\0\0\0\0\x02\0\0\0\0".to_vec();
+        bytes.extend_from_slice(b"\0\0\x0a\0\x01\0\0\0\0");
+        bytes.extend_from_slice(&(1 + 2 * (pointers - 1)).to_be_bytes());
+        let root = u16::try_from(bytes.len()).unwrap();
+        bytes.push(0);
+        for i in 0..pointers - 1 {
+            let to = if i == 0 { root } else { root + 1 + 2 * (i - 1) };
+            bytes.extend_from_slice(&(0xc000 | to).to_be_bytes());
+        }
+        let last = root + 1 + 2 * (pointers - 2);
+        bytes.extend_from_slice(&(0xc000 | last).to_be_bytes());
+        bytes.extend_from_slice(b"\0\x0a\0\x01\0\0\0\0\0\0");
+        parse(&bytes).is_ok()
+    };
+    assert!(with(127));
+    assert!(!with(128));
+}
