@@ -213,6 +213,10 @@ fn unusable(env: &Env) -> Outcome {
         ("pki a cert \"@rmail.conf\" key \"@mx.key\"", "@rmail.conf: no certificate in PEM form"),
         ("ca a cert \"@mx.key\"", "@mx.key: no certificate in PEM form"),
         ("ca a cert \"@gone\"", "read @gone: No such file or directory"),
+        (
+            "table t { all = \":include:@gone\" }\naction z mbox alias <t>",
+            "an alias includes a file: read @gone: No such file or directory",
+        ),
     ] {
         let dir = format!("{}/", env.dir.display());
         let text = format!(

@@ -18,6 +18,7 @@ use crate::proc::start::Directories;
 use crate::proc::table::Kind;
 use crate::proto::limits;
 use crate::sys::errno::SysError;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -244,14 +245,18 @@ fn check_tables(
     mail_prefixes: &mut Vec<PathBuf>,
     errors: &mut Vec<String>,
 ) {
-    let mut includes = Vec::new();
-    for t in config.tables() {
+    // By path, with the first place that names it.
+    let mut includes: BTreeMap<String, String> = BTreeMap::new();
+    for s in &config.statements {
+        let Stmt::Table(t) = &s.stmt else { continue };
         let uses = config.uses_of(&t.name);
         let aliases = uses.contains(&Use::Alias) || uses.contains(&Use::Virtual);
         let path = match &t.kind {
             TableKind::File(path) | TableKind::Passwd(path) => path,
             TableKind::Inline(Entries::Mapping(pairs)) if aliases => {
-                includes.extend(pairs.iter().flat_map(|(_, v)| table::includes_of(v)));
+                for path in pairs.iter().flat_map(|(_, v)| table::includes_of(v)) {
+                    includes.entry(path).or_insert_with(|| s.at.to_string());
+                }
                 continue;
             }
             TableKind::Inline(_) | TableKind::Elsewhere => continue,
@@ -267,20 +272,20 @@ fn check_tables(
             }
         } else {
             if aliases {
-                includes.extend(table::includes(bytes));
+                for included in table::includes(bytes) {
+                    includes.entry(included).or_insert_with(|| path.clone());
+                }
             }
             let check = |k: &str, v: Option<&str>| Config::check_entry(&uses, k, v);
             Static::parse_checked(bytes, &check).err().unwrap_or_default()
         };
         errors.extend(bad.into_iter().map(|(line, why)| format!("{path}:{line}: {why}")));
     }
-    includes.sort();
-    includes.dedup();
-    for path in includes {
+    for (path, place) in includes {
         let path = PathBuf::from(path);
         match read(&path) {
             Ok(bytes) => files.push((FileUse::Table, File { path, bytes })),
-            Err(e) => errors.push(format!("{e} (an alias includes it)")),
+            Err(e) => errors.push(format!("{place}: an alias includes a file: {e}")),
         }
     }
 }
