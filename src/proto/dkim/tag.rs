@@ -6,7 +6,7 @@
 //!     tag-value =  [ tval *( 1*(WSP / FWS) tval ) ]
 //!
 //! A duplicate name makes the whole list invalid; names and values keep their
-//! case.  Bytes of UTF-8 may stand in values (RFC 8616 6).  RFC 6376 3.2.
+//! case.  Bytes of UTF-8 may stand in values (RFC 8616 5).  RFC 6376 3.2.
 
 use std::borrow::Cow;
 

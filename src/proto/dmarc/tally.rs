@@ -24,7 +24,7 @@ pub struct Counted {
 
 impl Published {
     /// The policy of a record, as it was found: by the tree walk, since no list of
-    /// public suffixes is ever asked.  RFC 9990 3.1.1, 3.1.3.
+    /// public suffixes is ever asked.  RFC 9990 3.1.1, 3.1.1.5.
     pub fn of(name: &Name, record: &Record) -> Published {
         let word = |request: Option<super::Request>| {
             request.map_or_else(String::new, |r| r.word().to_string())
@@ -96,7 +96,7 @@ impl Tally {
     /// A report for each domain, in the order of their names.
     ///
     /// `metadata` is that of all of them; the domain is added to its `id`, which
-    /// must be unique for each report.  RFC 9990 3.1.1.
+    /// must be unique for each report.  RFC 9990 3.5.1.
     pub fn reports<'a>(&'a self, metadata: &'a Metadata) -> impl Iterator<Item = Report> + 'a {
         self.domains.iter().map(|(name, domain)| {
             let mut metadata = metadata.clone();
