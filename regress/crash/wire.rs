@@ -1,6 +1,7 @@
 //! A connection whose end is a result, not a failure of the test: here servers die.
 
-use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use crate::tcp::start_tls;
+use openssl::ssl::SslStream;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -33,9 +34,7 @@ impl Connection {
         let Wire::Tcp(tcp) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err(Error::other("TLS twice"));
         };
-        let mut connector = SslConnector::builder(SslMethod::tls()).map_err(Error::other)?;
-        connector.set_verify(SslVerifyMode::NONE);
-        let tls = connector.build().connect("mail.example.com", tcp).map_err(Error::other)?;
+        let tls = start_tls("mail.example.com", tcp).map_err(Error::other)?;
         self.wire = Wire::Tls(Box::new(tls));
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! A raw IMAP client and the daemon that it speaks to.
 
 use crate::daemon::{certificate, write, Daemon};
-use crate::tcp::Tcp;
+use crate::tcp::{start_tls, Tcp};
 use crate::Env;
-use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::SslStream;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -127,12 +127,10 @@ impl Client {
 
     /// Begins TLS on a connection that has none.
     pub fn start_tls(&mut self) {
-        let mut builder = SslConnector::builder(SslMethod::tls_client()).expect("tls");
-        builder.set_verify(SslVerifyMode::NONE);
         let Wire::Plain(tcp) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             panic!("TLS is active")
         };
-        let tls = builder.build().connect("mail.example.com", tcp).expect("handshake");
+        let tls = start_tls("mail.example.com", tcp).expect("handshake");
         self.wire = Wire::Tls(Box::new(tls));
     }
 

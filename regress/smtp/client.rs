@@ -1,8 +1,8 @@
 //! A raw SMTP client: it sends what it is told, in the pieces it is told, and
 //! reads replies strictly.
 
-use crate::tcp::Tcp;
-use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use crate::tcp::{start_tls, Tcp};
+use openssl::ssl::SslStream;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -52,9 +52,7 @@ impl Client {
         let Wire::Tcp(tcp) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             panic!("TLS twice");
         };
-        let mut connector = SslConnector::builder(SslMethod::tls()).expect("openssl");
-        connector.set_verify(SslVerifyMode::NONE);
-        let tls = connector.build().connect("mx.example", tcp).expect("handshake");
+        let tls = start_tls("mx.example", tcp).expect("handshake");
         self.wire = Wire::Tls(Box::new(tls));
     }
 
