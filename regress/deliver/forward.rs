@@ -121,38 +121,90 @@ pub fn lmtp(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
-/// A command of the file runs once, however often the delivery behind it fails,
-/// and whatever dies meanwhile.
-pub fn commands(env: &Env) -> Outcome {
-    if !rmail::sys::user::is_root() {
-        return Outcome::Skipped("a user of the system needs root".into());
-    }
+/// joe is a user of the system, in whose home this file lies.
+fn start_as_user(env: &Env, forward: &str) -> Daemon {
     let id = post::user();
     let home = env.dir.join("joe");
     std::fs::create_dir_all(&home).unwrap();
-    std::fs::write(home.join(".forward"), "joe, jim@example.com, \"|cat >> ran\"\n").unwrap();
+    std::fs::write(home.join(".forward"), forward).unwrap();
     give(&home);
     give(&home.join(".forward"));
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let joe = format!("joe:x:{id}:{id}::{}:/bin/sh\n", home.display());
     std::fs::write(env.dir.join("passwd"), format!("{users}{joe}")).unwrap();
     let rules = "action \"run\" mda \"test -e @DIR@/closed && exit 75; cat >> @DIR@/joe/run\"\n\
-                 match from any for domain \"run.example\" action \"run\"\n";
+                 match from any for domain \"run.example\" action \"run\"\n\
+                 action \"dir\" maildir \"@DIR@/joe/mail\"\n\
+                 match from any for domain \"dir.example\" action \"dir\"\n";
     Daemon::configure(&env.dir, &post::config(env, "", rules));
     let mount = format!("mount --bind '{}/passwd' /etc/passwd", env.dir.display());
-    let daemon = Daemon::launch_within(env, &env.dir, &mount);
-    let count = |name: &str| {
-        let text = std::fs::read_to_string(home.join(name)).unwrap_or_default();
-        text.matches("Subject: hello\n").count()
-    };
+    Daemon::launch_within(env, &env.dir, &mount)
+}
+
+/// How many messages a file in joe's home has.
+fn count(env: &Env, name: &str) -> usize {
+    let text = std::fs::read_to_string(env.dir.join("joe").join(name)).unwrap_or_default();
+    text.matches("Subject: hello\n").count()
+}
+
+/// Kills queue and waits until another one has the messages.
+fn kill_queue(daemon: &Daemon) {
+    let recovered = || daemon.log().matches("recovered").count();
+    let before = recovered();
+    for pid in daemon.pids("queue") {
+        let _ = std::process::Command::new("kill").arg("-9").arg(pid.to_string()).status();
+    }
+    assert!(eventually(Duration::from_secs(20), || recovered() > before), "{}", daemon.log());
+}
+
+/// Of several commands the one that fails is run again, and no other, whatever
+/// dies meanwhile; the mailbox and the addresses get the message once.
+pub fn several_commands(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("a user of the system needs root".into());
+    }
+    let closed = env.dir.join("closed");
+    let file = format!(
+        "joe, jim@example.com, \"|cat >> first\"\n\
+         \"|test -e {} && exit 75; cat >> second\"\n\
+         \"|cat >> third\"\n",
+        closed.display()
+    );
+    let daemon = start_as_user(env, &file);
+    let ran = || ["first", "second", "third"].map(|name| count(env, name));
+    for (n, domain) in ["dir.example", "run.example"].iter().enumerate() {
+        std::fs::write(&closed, "").unwrap();
+        post(&daemon, &format!("joe@{domain}"), TEXT);
+        assert!(tried(&daemon), "{}", daemon.log());
+        assert_eq!(ran(), [n + 1, n, n], "{domain}: {}", daemon.log());
+        kill_queue(&daemon);
+        std::fs::remove_file(&closed).unwrap();
+        let done = || {
+            daemon.ctl(&["schedule", "all"]);
+            at_jim(env) == n + 1
+        };
+        assert!(eventually(Duration::from_secs(20), done), "{domain}: {}", daemon.log());
+        daemon.drained();
+        assert_eq!(ran(), [n + 1; 3], "{domain}: {}", daemon.log());
+    }
+    assert_eq!(files(&env.dir.join("joe/mail")).len(), 1, "{}", daemon.log());
+    assert_eq!(count(env, "run"), 1, "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// A command of the file runs once, however often the delivery behind it fails,
+/// and whatever dies meanwhile.
+pub fn commands(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("a user of the system needs root".into());
+    }
+    let daemon = start_as_user(env, "joe, jim@example.com, \"|cat >> ran\"\n");
+    let count = |name: &str| count(env, name);
     std::fs::write(env.dir.join("closed"), "").unwrap();
     post(&daemon, "joe@run.example", TEXT);
     assert!(tried(&daemon), "{}", daemon.log());
     assert_eq!((count("ran"), at_jim(env)), (1, 0), "{}", daemon.log());
-    for pid in daemon.pids("queue") {
-        let _ = std::process::Command::new("kill").arg("-9").arg(pid.to_string()).status();
-    }
-    assert!(eventually(Duration::from_secs(20), || daemon.log().contains("recovered")));
+    kill_queue(&daemon);
     std::fs::remove_file(env.dir.join("closed")).unwrap();
     let delivered = || {
         daemon.ctl(&["schedule", "all"]);

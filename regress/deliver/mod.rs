@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "forward-sends-nothing-on-before-the-delivery", run: forward::waits },
     Test { name: "forward-before-an-lmtp-server", run: forward::lmtp },
     Test { name: "commands-of-a-forward-run-once", run: forward::commands },
+    Test { name: "of-several-commands-the-failing-one-runs-again", run: forward::several_commands },
     Test { name: "forward-that-cannot-be-used-holds-the-message", run: forward::holds },
     Test { name: "expand-only-and-forward-only-refuse-the-rest", run: options::expansion_alone },
     Test { name: "sub-addresses-by-another-sign", run: options::sub_addr_delim },

@@ -317,6 +317,7 @@ fn delivery(dir: &Path, number: u32) -> (File, Ask) {
         junk: false,
         spam: None,
         forward: false,
+        ran: Vec::new(),
         plain: false,
         body: Body { key, len, edits: Vec::new() },
     };

@@ -3,8 +3,9 @@
 //! queue gets the channel through lookup and parent, for one account; it sends
 //! [`Ask`] as a request with the spool file's read-only descriptor, and waits
 //! for the [`Answer`].  What the delivery brought forth (`.forward`) is in the
-//! answer: queue injects it, so that it happens once.  A channel that ends
-//! without an answer means that the delivery may have happened: the next
+//! answer: queue injects it, so that it happens once.  A [`Notice`] comes before
+//! it, of what an attempt that fails after all has done for good.  A channel that
+//! ends without an answer means that the delivery may have happened: the next
 //! attempt carries `maybe`.
 
 use crate::base::clock::Deadline;
@@ -52,6 +53,8 @@ crate::wire! {
         pub spam: Option<bool>,
         /// `.forward` is asked first.
         pub forward: bool,
+        /// Commands of that file which an earlier attempt has run.
+        pub ran: Vec<String>,
         /// Stores died of the message: it is put into the mailbox and no more is
         /// done with it: no `.forward`, no index.
         pub plain: bool,
@@ -77,6 +80,13 @@ crate::wire! {
         Insert { offset: u64, bytes: Vec<u8> },
         /// These octets are left out.
         Delete { offset: u64, len: u64 },
+    }
+
+    /// store to queue, before the answer: what is not to be done again.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum Notice {
+        /// A command of `.forward` has run, and others are still to run.
+        Ran { command: String },
     }
 
     /// What became of it.
@@ -128,11 +138,12 @@ const SEND: Duration = Duration::from_secs(60);
 
 /// Serves a channel of deliveries on the caller's thread until queue closes it.
 ///
-/// `deliver` gets each delivery with the spool file's descriptor.  A message
-/// that is none of this edge ends the channel.
+/// `deliver` gets each delivery with the spool file's descriptor, and the way to
+/// tell queue something before the answer; a queue that is gone does not hear it.
+/// A message that is none of this edge ends the channel.
 pub fn serve(
     channel: OwnedFd,
-    mut deliver: impl FnMut(Delivery, OwnedFd) -> Answer,
+    mut deliver: impl FnMut(Delivery, OwnedFd, &dyn Fn(&Notice)) -> Answer,
 ) -> Result<(), Broken> {
     let sender = Sender::new(channel).map_err(Broken::Io)?;
     let mut receiver = Receiver::new(MESSAGE);
@@ -147,8 +158,12 @@ pub fn serve(
         else {
             return Err(malformed());
         };
+        let tell = |notice: &Notice| {
+            let soon = Deadline::after(SEND);
+            drop(sender.send(Kind::Event, message.id, &notice.to_bytes(), None, soon));
+        };
         let answer = match message.fd {
-            Some(file) => deliver(delivery, file),
+            Some(file) => deliver(delivery, file, &tell),
             None if message.lost => {
                 let why = "no descriptor left for the message";
                 Answer::failed(&Outcome::Temp(Status::new((3, 2), "system is busy").because(why)))
@@ -213,6 +228,7 @@ mod tests {
             junk: true,
             spam: None,
             forward: true,
+            ran: vec!["/bin/x".into()],
             plain: false,
             body: Body {
                 key: [0xab; 32],

@@ -165,6 +165,14 @@ pub enum Record {
         /// The file's addresses, which get the message after that.
         addresses: Vec<String>,
     },
+    /// A command of a recipient's `.forward` has run, others have not: this one
+    /// is not run again.
+    Ran {
+        /// The recipient.
+        rcpt: u32,
+        /// The command as it stands in the file.
+        command: String,
+    },
 }
 
 impl Record {
@@ -233,6 +241,11 @@ impl Record {
                 w.list(addresses, |w, a| w.text(a));
                 11
             }
+            Record::Ran { rcpt, command } => {
+                w.u32(*rcpt);
+                w.text(command);
+                12
+            }
         };
         (kind, w.finish())
     }
@@ -266,6 +279,7 @@ impl Record {
             },
             10 => Record::Hold { rcpt: r.u32()?, on: r.bool()?, why: r.text()? },
             11 => Record::Forwarded { rcpt: r.u32()?, addresses: r.list(Get::text)? },
+            12 => Record::Ran { rcpt: r.u32()?, command: r.text()? },
             _ => return None,
         };
         r.at_end().then_some(record)
@@ -414,6 +428,8 @@ pub(crate) mod tests {
             Record::Verdict(Verdict { junk: true, p: 999_999, reasons: vec!["a".into()] }),
             Record::Commit,
             Record::Attempt { rcpt: 1, at: -5, tries: 2, deaths: 1, said: "no".into() },
+            Record::Forwarded { rcpt: 1, addresses: vec!["a@b.example".into()] },
+            Record::Ran { rcpt: 1, command: "/bin/x".into() },
             Record::Done { rcpts: vec![1, 2], end: End::Removed },
             Record::Spawned {
                 ids: vec![Qid::from_bits(5).unwrap()],

@@ -44,6 +44,8 @@ pub struct Recipient {
     /// The commands of its `.forward` have run, and these addresses get the
     /// message when it is delivered.
     pub forwarded: Option<Vec<String>>,
+    /// Commands of its `.forward` that have run while others had not.
+    pub ran: Vec<String>,
 }
 
 impl State {
@@ -93,6 +95,11 @@ impl State {
             Record::Forwarded { rcpt, addresses } => {
                 if let Some(r) = self.rcpt_mut(*rcpt) {
                     r.forwarded = Some(addresses.clone());
+                }
+            }
+            Record::Ran { rcpt, command } => {
+                if let Some(r) = self.rcpt_mut(*rcpt) {
+                    r.ran.push(command.clone());
                 }
             }
             Record::Hold { rcpt, on, why } => {
@@ -167,6 +174,7 @@ impl Recipient {
             deaths: 0,
             warned: 0,
             forwarded: None,
+            ran: Vec::new(),
         }
     }
 }

@@ -59,7 +59,8 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let owner = Owner { pid: std::process::id(), host: child.hostname.clone(), dead: Vec::new() };
     let mailbox = Mailbox { path, whose: Whose { uid, gid }, owner };
     let worker = move || {
-        let served = queue_store::serve(channel, |delivery, file| mailbox.answer(&delivery, file));
+        let served =
+            queue_store::serve(channel, |delivery, file, _| mailbox.answer(&delivery, file));
         if let Err(e) = served {
             log::warn!("mbox", msg = "channel of queue", error = log::Show(&e));
         }

@@ -7,7 +7,8 @@
 //! recipient is held.  A program's exit status is its
 //! answer (sysexits(3)).
 //!
-//! The store of a Maildir asks `.forward` itself.  Before an mbox process, a
+//! The store of a Maildir asks `.forward` itself, and tells of each command that
+//! has run: when another one fails it is not run again.  Before an mbox process, a
 //! program or an LMTP server there is a store for that alone: its commands run
 //! once, which is recorded, and its addresses are injected when the delivery is
 //! done, so an attempt that fails sends nothing on.
@@ -22,7 +23,7 @@ use crate::ipc::call::CallError;
 use crate::ipc::frame::{Broken, Kind, Receiver, Sender};
 use crate::ipc::parent::{Ended, Refusal};
 use crate::ipc::queue_lookup::{self, NoOpening, Opening};
-use crate::ipc::queue_store::{Answer, Ask, Body, Change, Delivery, MESSAGE};
+use crate::ipc::queue_store::{Answer, Ask, Body, Change, Delivery, Notice, MESSAGE};
 use crate::ipc::smtp_lookup::{AliasItem, Destination};
 use crate::ipc::wire::Wire;
 use crate::proc::program::feed;
@@ -106,7 +107,10 @@ impl Shared {
     /// Commands of a `.forward` have run: not again.  A disk that does not take
     /// that leaves it in memory.
     fn note_forwarded(&self, qid: Qid, rcpt: u32, addresses: &[String]) {
-        let record = Record::Forwarded { rcpt, addresses: addresses.to_vec() };
+        self.note(qid, Record::Forwarded { rcpt, addresses: addresses.to_vec() });
+    }
+
+    fn note(&self, qid: Qid, record: Record) {
         if let Err(e) = self.spool.append(qid, std::slice::from_ref(&record)) {
             self.trouble("spool", qid, &e);
         }
@@ -119,7 +123,7 @@ impl Shared {
     /// `.forward` says.
     fn attempt(&self, job: &Job, number: u32, forward: bool) -> Option<Attempt> {
         let id = Id { qid: job.qid, rcpt: number };
-        let (envelope, sender, maybe, deaths, sid) = {
+        let (envelope, ran, sender, maybe, deaths, sid) = {
             let queue = self.queue();
             let rcpt = queue.rcpt(id)?;
             let kept = queue.messages.get(&job.qid)?;
@@ -127,7 +131,8 @@ impl Shared {
             // that was full, a store without descriptors.
             let maybe = kept.maybe || rcpt.deaths > 0 || rcpt.tries > 0;
             let sender = kept.state.origin.sender.to_string();
-            (rcpt.envelope.clone(), sender, maybe, rcpt.deaths, kept.state.origin.session.sid)
+            let sid = kept.state.origin.session.sid;
+            (rcpt.envelope.clone(), rcpt.ran.clone(), sender, maybe, rcpt.deaths, sid)
         };
         let over = |settled| Some(Attempt::Over(settled));
         let later = |subject, detail, why: String| {
@@ -227,6 +232,7 @@ impl Shared {
             junk,
             spam: loaded.state.verdict.as_ref().map(|v| v.junk),
             forward,
+            ran,
             plain,
             body: Body {
                 key: *key.expose(),
@@ -248,13 +254,23 @@ impl Shared {
                 Err(Broken::Gone) => taken = false,
                 sent => sent?,
             }
-            let message = Receiver::new(MESSAGE).recv(sender.fd(), deadline)?;
-            if message.kind == Kind::Busy {
-                return Ok(None);
+            let mut receiver = Receiver::new(MESSAGE);
+            loop {
+                let message = receiver.recv(sender.fd(), deadline)?;
+                match message.kind {
+                    Kind::Busy => return Ok(None),
+                    Kind::Event => {
+                        let Notice::Ran { command } = Notice::from_bytes(&message.payload)
+                            .map_err(|_| Broken::Protocol("not a notice"))?;
+                        self.note(id.qid, Record::Ran { rcpt: number, command });
+                    }
+                    Kind::Request | Kind::Reply => {
+                        return Answer::from_bytes(&message.payload)
+                            .map(Some)
+                            .map_err(|_| Broken::Protocol("not an answer"));
+                    }
+                }
             }
-            Answer::from_bytes(&message.payload)
-                .map(Some)
-                .map_err(|_| Broken::Protocol("not an answer"))
         });
         let settled = match answer {
             Ok(Some(Answer::Kept { inject, ran })) => {

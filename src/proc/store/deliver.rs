@@ -22,14 +22,14 @@ use crate::conf::ast::SpecialUse;
 use crate::disk::maildir::{DeliveryId, Error, Name};
 use crate::disk::spool::head::Key;
 use crate::disk::spool::message::Message;
-use crate::ipc::queue_store::{self, Answer, Delivery};
+use crate::ipc::queue_store::{self, Answer, Delivery, Notice};
 use crate::proto::limits;
 use crate::proto::smtp::handover::{handover, Handover, Loop};
 
 /// Serves one channel of queue's until it closes it.
 pub fn run(shared: &Shared, channel: OwnedFd) {
-    let served = queue_store::serve(channel, |delivery, file| {
-        let answer = deliver(shared, &delivery, file).unwrap_or_else(|o| Answer::failed(&o));
+    let served = queue_store::serve(channel, |delivery, file, tell| {
+        let answer = deliver(shared, &delivery, file, tell).unwrap_or_else(|o| Answer::failed(&o));
         report(&delivery, &answer);
         answer
     });
@@ -119,7 +119,12 @@ fn report(delivery: &Delivery, answer: &Answer) {
     }
 }
 
-fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer, Outcome> {
+fn deliver(
+    shared: &Shared,
+    delivery: &Delivery,
+    file: OwnedFd,
+    tell: &dyn Fn(&Notice),
+) -> Result<Answer, Outcome> {
     let turn = shared
         .in_work
         .turn(&delivery.qid, delivery.number, Deadline::after(SAME))
@@ -149,8 +154,13 @@ fn deliver(shared: &Shared, delivery: &Delivery, file: OwnedFd) -> Result<Answer
         let name = store(account, delivery, maybe, &given, &message, skip);
         mailbox = name.map_err(|e| refused(&e))?.to_string();
     }
-    for command in &forwarded.commands {
+    let mut commands = forwarded.commands.iter().filter(|c| !delivery.ran.contains(c)).peekable();
+    while let Some(command) = commands.next() {
         forward::pipe(shared, delivery, command, &given.header, &message, skip)?;
+        // After the last one there is nothing to fail but this answer.
+        if commands.peek().is_some() {
+            tell(&Notice::Ran { command: command.clone() });
+        }
     }
     let inject = forwarded.addresses;
     if forwarded.keep && shared.account.is_none() {

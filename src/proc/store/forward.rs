@@ -92,6 +92,8 @@ fn sort(items: Vec<Item>, user: &str, host: &str, rcpt: &str) -> Result<Forwarde
                 own if own.eq_ignore_ascii_case(rcpt) => all.keep = true,
                 other => all.addresses.push(other),
             },
+            // The same command twice is one: queue knows it by its text.
+            Item::Command(command) if all.commands.contains(&command) => {}
             Item::Command(command) => all.commands.push(command),
             Item::File(_) => return Err("a /file is not supported in .forward"),
             Item::Include(_) => return Err(":include: is not supported in .forward"),
@@ -172,7 +174,8 @@ mod tests {
 
     #[test]
     fn own_name_keeps_and_others_get_it() {
-        let all = sorted("\\joe, jim\na@b.example\n\"|/bin/prog -x\"\n").unwrap();
+        let all =
+            sorted("\\joe, jim\na@b.example\n\"|/bin/prog -x\"\n\"|/bin/prog -x\"\n").unwrap();
         assert!(all.keep);
         assert_eq!(all.addresses, ["jim@mx.example", "a@b.example"]);
         assert_eq!(all.commands, ["/bin/prog -x"]);
