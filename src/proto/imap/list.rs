@@ -183,16 +183,26 @@ fn options<'a, T>(
     lex::list(c, limits::IMAP_LIST_OPTIONS.size(), option)
 }
 
-/// A pattern that is matched in time (length of name) x (length of pattern),
-/// whatever its wildcards: all positions it could be in are followed at once,
-/// nothing is tried again.  One that no name so short can match costs nothing.
+/// A pattern that is matched in time (length of name) x (length of pattern) / 64,
+/// whatever its wildcards: all positions it could be in are followed at once, as
+/// bits, and nothing is tried again.  One that no name so short can match costs
+/// nothing.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     bytes: Vec<u8>,
     separator: u8,
     /// How many octets a name that matches has at least.
     least: usize,
+    /// Where a step is made at each octet that the pattern has.
+    steps: Vec<(u8, Positions)>,
+    /// Where it stays at any octet: at `*`.
+    stars: Positions,
+    /// Where it stays at any octet but the separator: at `%`.
+    percents: Positions,
 }
+
+/// A set of positions in a pattern, 64 in each word.
+type Positions = Vec<u64>;
 
 impl Pattern {
     /// Joins reference and pattern.  RFC 3501 6.3.8 leaves the meaning of a
@@ -209,7 +219,20 @@ impl Pattern {
         }
         bytes.truncate(limits::IMAP_LIST_PATTERN.size());
         let least = bytes.iter().filter(|b| !matches!(b, b'*' | b'%')).count();
-        Pattern { bytes, separator, least }
+        let of = |wanted: u8| {
+            let mut positions = vec![0; words(bytes.len())];
+            for (i, _) in bytes.iter().enumerate().filter(|(_, b)| **b == wanted) {
+                set(&mut positions, i);
+            }
+            positions
+        };
+        let mut octets: Vec<u8> = bytes.clone();
+        octets.sort_unstable();
+        octets.dedup();
+        octets.retain(|b| !matches!(b, b'*' | b'%'));
+        let steps = octets.into_iter().map(|b| (b, of(b))).collect();
+        let (stars, percents) = (of(b'*'), of(b'%'));
+        Pattern { bytes, separator, least, steps, stars, percents }
     }
 
     /// True if the whole name matches.  INBOX matches in any case.
@@ -218,42 +241,47 @@ impl Pattern {
             return false;
         }
         let fold = name == b"INBOX";
-        // at[i]: the first i bytes of the pattern can account for what was read.
-        let mut at = vec![false; self.bytes.len().saturating_add(1)];
-        if let Some(first) = at.first_mut() {
-            *first = true;
-        }
+        // The bit i: the first i bytes of the pattern can account for what was read.
+        let mut at = vec![0; words(self.bytes.len())];
+        set(&mut at, 0);
         self.skip_wildcards(&mut at);
-        let mut next = at.clone();
         for &b in name {
-            next.fill(false);
-            for (i, &p) in self.bytes.iter().enumerate() {
-                if !at.get(i).copied().unwrap_or(false) {
-                    continue;
-                }
-                let stays = p == b'*' || (p == b'%' && b != self.separator);
-                let goes = p == b || (fold && p.eq_ignore_ascii_case(&b));
-                if stays {
-                    set(&mut next, i);
-                } else if goes {
-                    set(&mut next, i.saturating_add(1));
-                }
+            let folded = b.to_ascii_lowercase();
+            let step = self.steps(b);
+            let other = if fold && folded != b { self.steps(folded) } else { None };
+            let mut carry = 0;
+            let mut any = 0;
+            for (i, word) in at.iter_mut().enumerate() {
+                let of = |positions: Option<&Positions>| {
+                    positions.and_then(|p| p.get(i)).copied().unwrap_or(0)
+                };
+                let percents = if b == self.separator { 0 } else { of(Some(&self.percents)) };
+                let stays = *word & (of(Some(&self.stars)) | percents);
+                let goes = *word & (of(step) | of(other));
+                *word = stays | (goes << 1) | carry;
+                carry = goes >> 63;
+                any |= *word;
             }
-            if !next.contains(&true) {
+            if any == 0 {
                 return false;
             }
-            self.skip_wildcards(&mut next);
-            std::mem::swap(&mut at, &mut next);
+            self.skip_wildcards(&mut at);
         }
-        at.last().copied().unwrap_or(false)
+        is_set(&at, self.bytes.len())
     }
 
-    /// A wildcard may match nothing.
-    fn skip_wildcards(&self, at: &mut [bool]) {
-        for (i, p) in self.bytes.iter().enumerate() {
-            if matches!(p, b'*' | b'%') && at.get(i).copied().unwrap_or(false) {
-                set(at, i.saturating_add(1));
-            }
+    fn steps(&self, octet: u8) -> Option<&Positions> {
+        let found = self.steps.binary_search_by_key(&octet, |(b, _)| *b).ok()?;
+        self.steps.get(found).map(|(_, positions)| positions)
+    }
+
+    /// A wildcard may match nothing, and what follows it is none.
+    fn skip_wildcards(&self, at: &mut Positions) {
+        let mut carry = 0;
+        for ((word, stars), percents) in at.iter_mut().zip(&self.stars).zip(&self.percents) {
+            let skipped = *word & (stars | percents);
+            *word |= (skipped << 1) | carry;
+            carry = skipped >> 63;
         }
     }
 
@@ -269,10 +297,19 @@ impl Pattern {
     }
 }
 
-fn set(at: &mut [bool], i: usize) {
-    if let Some(slot) = at.get_mut(i) {
-        *slot = true;
+/// Words for the positions of a pattern, the one behind its end included.
+const fn words(len: usize) -> usize {
+    (len / 64).saturating_add(1)
+}
+
+fn set(at: &mut Positions, i: usize) {
+    if let Some(word) = at.get_mut(i / 64) {
+        *word |= 1 << (i % 64);
     }
+}
+
+fn is_set(at: &Positions, i: usize) -> bool {
+    at.get(i / 64).is_some_and(|word| word & (1 << (i % 64)) != 0)
 }
 
 #[cfg(test)]
@@ -385,7 +422,12 @@ mod tests {
         };
         for i in 0..20_000 {
             let (p, n) = (pick(b"ab.*%", i % 7), pick(b"ab.", i % 6));
-            assert_eq!(Pattern::new(b"", &p, b'.').matches(&n), slow(&p, &n), "{p:?} {n:?}");
+            let expected = slow(&p, &n);
+            assert_eq!(Pattern::new(b"", &p, b'.').matches(&n), expected, "{p:?} {n:?}");
+            // The same where the positions pass from one word to the next.
+            let before = vec![b'c'; 58 + i % 8];
+            let n = [&before[..], &n].concat();
+            assert_eq!(Pattern::new(&before, &p, b'.').matches(&n), expected, "{p:?} {n:?}");
         }
     }
 }
