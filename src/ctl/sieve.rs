@@ -15,7 +15,6 @@ use crate::proto::sieve::surroundings::{
     Answer, Envelope, Library, Location, Ran, Surroundings, Trace, Unavailable,
 };
 use crate::proto::sieve::{parse, print as canonical, run as evaluator};
-use crate::sys::errno::reason;
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -25,6 +24,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// Octets of a message, which is read whole.
+const MESSAGE: usize = 256 << 20;
 
 /// `sieve check [-p] [-g directory] file`: reports every mistake; with `-p` prints the script in
 /// its canonical form.
@@ -64,9 +66,9 @@ pub fn test(_: &Options, args: &[OsString]) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let bytes = match std::fs::read(message) {
+    let bytes = match input::whole(message, MESSAGE) {
         Ok(bytes) => crlf(bytes),
-        Err(e) => return fail(&format!("{message}: {}", reason(&e)), sysexits::NOINPUT),
+        Err((why, code)) => return fail(&why, code),
     };
     let path = |name: &str| {
         let text = given.opt_str(name)?;

@@ -230,6 +230,16 @@ fn a_search_ends_when_the_process_does() {
 }
 
 #[test]
+fn a_fetch_ends_when_the_process_does() {
+    let house = busy_house();
+    let mut c = house.select("INBOX");
+    house.sessions.stopping.store(true, Ordering::SeqCst);
+    c.send(b"a FETCH 1:* BODY.PEEK[]\r\n");
+    assert_eq!(c.response(), "* BYE Server shutting down.");
+    assert!(c.closed());
+}
+
+#[test]
 fn a_search_ends_when_its_client_has_gone() {
     let house = busy_house();
     let (ours, theirs) = fdpass::socketpair().unwrap();

@@ -30,6 +30,7 @@ pub fn run(s: &mut Session, tag: &[u8], uid: bool, set: &SeqSet, items: &[Item<'
     let marks = items.iter().any(reads);
     let mut trouble = None;
     for batch in messages.chunks(BATCH) {
+        s.wanted()?;
         let mut fresh = Vec::new();
         if marks {
             match mark_seen(s, batch) {
