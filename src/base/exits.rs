@@ -52,6 +52,12 @@ impl fmt::Debug for Status {
 }
 
 impl Outcome {
+    /// A failure that another attempt may not meet; `why` is for the log.
+    #[must_use]
+    pub fn temp(code: (u16, u16), public: &'static str, why: impl fmt::Display) -> Self {
+        Self::Temp(Status::new(code, public).because(why))
+    }
+
     /// Whether it is done.
     #[must_use]
     pub const fn is_done(&self) -> bool {

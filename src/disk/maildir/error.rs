@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::name::BadName;
+use crate::base::exits::Outcome;
 use crate::sys::errno::SysError;
 
 /// The result of anything that touches the mail store.
@@ -44,6 +45,18 @@ impl Error {
     /// True when a path does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Error::Sys(e) if e.is_missing())
+    }
+}
+
+impl From<&Error> for Outcome {
+    /// What an error of the mail store means to the sender of a message.  All are
+    /// temporary: our own fault, and a full disk, bounce no mail.
+    fn from(e: &Error) -> Outcome {
+        match e {
+            e if e.is_full() => Outcome::temp((3, 1), "mail system is full", e),
+            Error::Locked(_) => Outcome::temp((2, 0), "mailbox is in use", e),
+            e => Outcome::temp((3, 0), "local error", e),
+        }
     }
 }
 

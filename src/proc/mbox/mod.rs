@@ -95,7 +95,7 @@ impl Mailbox {
     }
 
     fn deliver(&self, delivery: &Delivery, file: OwnedFd) -> Result<(), Outcome> {
-        let local = |why: &dyn std::fmt::Display| temp((3, 0), "local error", why);
+        let local = |why: &dyn std::fmt::Display| Outcome::temp((3, 0), "local error", why);
         let edits = delivery.body.edits().map_err(|e| local(&e))?;
         let key = Key::new(delivery.body.key);
         let message = Message::of_body(File::from(file), key, delivery.body.len, edits)
@@ -104,7 +104,7 @@ impl Mailbox {
         let given = handover(&header, &delivery.sender, &delivery.rcpt)
             .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
         append(&self.path, self, delivery, &given.header, &message, header.len())
-            .map_err(|e| refused(&e))
+            .map_err(|e| Outcome::from(&e))
     }
 }
 
@@ -138,19 +138,6 @@ fn asctime(now: WallTime) -> String {
     match words.as_slice() {
         [week, day, month, year, time, ..] => format!("{week} {month} {day:>2} {time} {year}"),
         _ => text,
-    }
-}
-
-fn temp(code: (u16, u16), public: &'static str, why: &dyn std::fmt::Display) -> Outcome {
-    Outcome::Temp(Status::new(code, public).because(why))
-}
-
-/// All are temporary: our own fault, and a full disk, bounce no mail.
-fn refused(e: &Error) -> Outcome {
-    match e {
-        e if e.is_full() => temp((3, 1), "mail system is full", e),
-        Error::Locked(_) => temp((2, 0), "mailbox is in use", e),
-        e => temp((3, 0), "local error", e),
     }
 }
 

@@ -108,10 +108,7 @@ impl Shared {
                 }
             }
         }
-        self.spool.sync_incoming().map_err(|e| {
-            self.discard(&ids);
-            e.to_string()
-        })?;
+        self.park(&ids)?;
         Counts::add(&self.counts.bounces, ids.len());
         Ok(ids)
     }
@@ -263,10 +260,7 @@ impl Shared {
                 }
             }
         }
-        self.spool.sync_incoming().map_err(|e| {
-            self.discard(&ids);
-            e.to_string()
-        })?;
+        self.park(&ids)?;
         Ok((ids, refused))
     }
 
@@ -338,6 +332,14 @@ impl Shared {
             },
             Answer::Deliver { .. } => Err("lookup answered another question".to_owned()),
         }
+    }
+
+    /// Has messages of incoming on disk for good, for a record to name; or none.
+    fn park(&self, ids: &[Qid]) -> Result<(), Why> {
+        self.spool.sync_incoming().map_err(|e| {
+            self.discard(ids);
+            e.to_string()
+        })
     }
 
     /// Parked messages that no record will name.

@@ -125,20 +125,21 @@ fn deliver(
     file: OwnedFd,
     tell: &dyn Fn(&Notice),
 ) -> Result<Answer, Outcome> {
-    let turn = shared
-        .in_work
-        .turn(&delivery.qid, delivery.number, Deadline::after(SAME))
-        .ok_or_else(|| temp((3, 0), "local error", "an earlier attempt is still in work"))?;
+    let turn =
+        shared.in_work.turn(&delivery.qid, delivery.number, Deadline::after(SAME)).ok_or_else(
+            || Outcome::temp((3, 0), "local error", "an earlier attempt is still in work"),
+        )?;
     let maybe = delivery.maybe || turn.waited;
     let edits = delivery
         .body
         .edits()
-        .map_err(|_| temp((3, 0), "local error", "edits of the message make no sense"))?;
+        .map_err(|_| Outcome::temp((3, 0), "local error", "edits of the message make no sense"))?;
     let key = Key::new(delivery.body.key);
     let message = Message::of_body(File::from(file), key, delivery.body.len, edits)
-        .map_err(|e| temp((3, 0), "local error", e))?;
-    let header =
-        message.header(limits::HEADER.size()).map_err(|e| temp((3, 0), "local error", e))?;
+        .map_err(|e| Outcome::temp((3, 0), "local error", e))?;
+    let header = message
+        .header(limits::HEADER.size())
+        .map_err(|e| Outcome::temp((3, 0), "local error", e))?;
     let skip = header.len();
     let given = handover(&header, &delivery.sender, &delivery.rcpt)
         .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
@@ -152,7 +153,7 @@ fn deliver(
     let mut mailbox = String::new();
     if let (true, Some(account)) = (forwarded.keep, &shared.account) {
         let name = store(account, delivery, maybe, &given, &message, skip);
-        mailbox = name.map_err(|e| refused(&e))?.to_string();
+        mailbox = name.map_err(|e| Outcome::from(&e))?.to_string();
     }
     let mut commands = forwarded.commands.iter().filter(|c| !delivery.ran.contains(c)).peekable();
     while let Some(command) = commands.next() {
@@ -230,21 +231,6 @@ fn target(account: &Account, delivery: &Delivery, spam: bool) -> Result<Name, Er
         }
     }
     Ok(Name::inbox())
-}
-
-/// A failure that another attempt may not meet.
-pub fn temp(code: (u16, u16), public: &'static str, why: impl std::fmt::Display) -> Outcome {
-    Outcome::Temp(Status::new(code, public).because(why))
-}
-
-/// What an error of the mail store means to the sender.  All are temporary: our own fault, and a
-/// full disk, bounce no mail.
-fn refused(e: &Error) -> Outcome {
-    match e {
-        e if e.is_full() => temp((3, 1), "mail system is full", e),
-        Error::Locked(_) => temp((2, 0), "mailbox is in use", e),
-        e => temp((3, 0), "local error", e),
-    }
 }
 
 #[cfg(test)]

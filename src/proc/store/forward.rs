@@ -12,7 +12,6 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
-use super::deliver::temp;
 use super::Shared;
 use crate::base::clock::Deadline;
 use crate::base::exits::{sysexits, Outcome, Status};
@@ -46,7 +45,7 @@ impl Forwarded {
 /// Reads the account's .forward; `rcpt` is the address of this delivery, which stands for himself.
 pub fn read(shared: &Shared, rcpt: &str) -> Result<Forwarded, Outcome> {
     let path = shared.who.home.join(".forward");
-    let held = |why: &dyn std::fmt::Display| temp((2, 0), "mailbox cannot be used", why);
+    let held = |why: &dyn std::fmt::Display| Outcome::temp((2, 0), "mailbox cannot be used", why);
     let file = match open_owned(&path, shared.who.uid) {
         Ok(file) => file,
         Err(e) if e.is_missing() => return Ok(Forwarded::keep()),
@@ -112,7 +111,7 @@ pub fn pipe(
     message: &Message,
     skip: usize,
 ) -> Result<(), Outcome> {
-    let failed = |why: &dyn std::fmt::Display| temp((3, 0), "local error", why);
+    let failed = |why: &dyn std::fmt::Display| Outcome::temp((3, 0), "local error", why);
     let deadline = Deadline::after(*lock::lock(&shared.program_time));
     let who = &shared.who;
     let opening = shared.openings.begin();
