@@ -230,6 +230,16 @@ fn a_search_ends_when_the_process_does() {
 }
 
 #[test]
+fn a_long_search_says_that_it_goes_on() {
+    let house = busy_house();
+    let mut c = house.select("INBOX");
+    c.send(many_keys().as_bytes());
+    assert_eq!(c.response(), "* OK Still searching.");
+    house.sessions.stopping.store(true, Ordering::SeqCst);
+    assert_eq!(c.response(), "* BYE Server shutting down.");
+}
+
+#[test]
 fn a_fetch_ends_when_the_process_does() {
     let house = busy_house();
     let mut c = house.select("INBOX");
