@@ -121,6 +121,20 @@ pub fn lmtp(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// The own name in another case, or with a sub-address, goes in no circle.
+pub fn own_name(env: &Env) -> Outcome {
+    let daemon = start(env, "\\Joe\n");
+    let file = env.dir.join("joe/.forward");
+    let at_joe = || files(&env.dir.join("joe/Maildir")).len();
+    for (n, text) in ["\\Joe\n", "JOE+lists\n", "joe+lists@DIR.example\n"].iter().enumerate() {
+        std::fs::write(&file, text).unwrap();
+        post(&daemon, "joe@dir.example", TEXT);
+        daemon.drained();
+        assert_eq!(at_joe(), n + 1, "{text}: {}", daemon.log());
+    }
+    Outcome::Passed
+}
+
 /// joe is a user of the system, in whose home this file lies.
 fn start_as_user(env: &Env, forward: &str) -> Daemon {
     let id = post::user();

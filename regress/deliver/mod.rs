@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "wrapper-runs-around-the-mda", run: local::wrapper },
     Test { name: "forward-sends-on-whatever-the-action", run: forward::sends_on },
     Test { name: "forward-with-the-own-name-keeps-a-copy", run: forward::keeps },
+    Test { name: "forward-with-the-own-name-written-otherwise-keeps", run: forward::own_name },
     Test { name: "forward-sends-nothing-on-before-the-delivery", run: forward::waits },
     Test { name: "forward-before-an-lmtp-server", run: forward::lmtp },
     Test { name: "commands-of-a-forward-run-once", run: forward::commands },

@@ -152,7 +152,8 @@ fn deliver(
     // nobody can say of a command.
     let mut mailbox = String::new();
     if let (true, Some(account)) = (forwarded.keep, &shared.account) {
-        let name = store(account, delivery, maybe, &given, &message, skip);
+        let detail = forwarded.detail.as_deref().or(delivery.detail.as_deref());
+        let name = store(account, delivery, detail, maybe, &given, &message, skip);
         mailbox = name.map_err(|e| Outcome::from(&e))?.to_string();
     }
     let mut commands = forwarded.commands.iter().filter(|c| !delivery.ran.contains(c)).peekable();
@@ -174,6 +175,7 @@ fn deliver(
 fn store(
     account: &Account,
     delivery: &Delivery,
+    detail: Option<&str>,
     maybe: bool,
     given: &Handover,
     message: &Message,
@@ -187,7 +189,7 @@ fn store(
         }
     }
     let spam = delivery.spam.unwrap_or(given.spam);
-    let name = target(account, delivery, spam)?;
+    let name = target(account, delivery, detail, spam)?;
     let mut draft = match account.root().draft(&name, &account.root().delivery_name(&id)) {
         // The inbox is always there, Junk is made when first used.
         Err(Error::NoMailbox) => {
@@ -218,14 +220,19 @@ fn store(
 }
 
 /// Junk for spam if the action says so; the sub-address's mailbox if it exists; the inbox.
-fn target(account: &Account, delivery: &Delivery, spam: bool) -> Result<Name, Error> {
+fn target(
+    account: &Account,
+    delivery: &Delivery,
+    detail: Option<&str>,
+    spam: bool,
+) -> Result<Name, Error> {
     if spam && delivery.junk {
         if let Some(junk) = account.by_use(SpecialUse::Junk) {
             return Ok(junk);
         }
         return Ok(Name::new("Junk")?);
     }
-    if let Some(name) = delivery.detail.as_deref().and_then(|d| Name::new(d).ok()) {
+    if let Some(name) = detail.and_then(|d| Name::new(d).ok()) {
         if account.root().exists(&name)? {
             return Ok(name);
         }

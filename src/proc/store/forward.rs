@@ -5,7 +5,7 @@
 //! nobody else can write, of at most 4096 octets.  Addresses go back to queue,
 //! which injects them once; commands are run by parent as the user, if he is
 //! one of the system with a shell to log in with.  His own name, with or without
-//! a backslash, keeps the message.  What cannot be done here (a file, an
+//! a backslash or a sub-address, keeps the message.  What cannot be done here (a file, an
 //! `:include:`) holds the message: a wrong .forward loses no mail.  forward(5)
 
 use std::io::Read;
@@ -21,6 +21,7 @@ use crate::disk::spool::message::Message;
 use crate::ipc::parent::{Ended, Program, Up};
 use crate::ipc::queue_store::Delivery;
 use crate::proc::program::feed;
+use crate::proto::addr::split_detail;
 use crate::proto::limits;
 use crate::sys::file::open_owned;
 
@@ -29,6 +30,8 @@ use crate::sys::file::open_owned;
 pub struct Forwarded {
     /// The message stays here too.
     pub keep: bool,
+    /// The sub-address with which the file says so.
+    pub detail: Option<String>,
     /// Addresses that get it.
     pub addresses: Vec<String>,
     /// Commands that get it.
@@ -66,8 +69,13 @@ pub fn read(shared: &Shared, rcpt: &str) -> Result<Forwarded, Outcome> {
     };
     let items =
         aliases::parse_file(&text).map_err(|e| held(&format_args!("{}: {e}", path.display())))?;
-    let all = sort(items, &shared.who.name, &shared.hostname, rcpt)
-        .map_err(|why| held(&format_args!("{}: {why}", path.display())))?;
+    let own = Own {
+        user: &shared.who.name,
+        host: &shared.hostname,
+        rcpt,
+        delim: lock::lock(&shared.options).delim,
+    };
+    let all = sort(items, &own).map_err(|why| held(&format_args!("{}: {why}", path.display())))?;
     if !all.commands.is_empty() && !shared.who.system {
         let why = "commands are for users of the system who can log in";
         return Err(held(&format_args!("{}: {why}", path.display())));
@@ -75,22 +83,52 @@ pub fn read(shared: &Shared, rcpt: &str) -> Result<Forwarded, Outcome> {
     Ok(all)
 }
 
+/// Whose file it is.
+struct Own<'a> {
+    user: &'a str,
+    host: &'a str,
+    /// The address of this delivery.
+    rcpt: &'a str,
+    delim: char,
+}
+
+impl Own<'_> {
+    /// True for what means himself, in any case and with any sub-address: sent on
+    /// it would come back here, and go again.
+    fn is(&self, name: &str, domain: Option<&str>) -> bool {
+        let user = |text: &str| split_detail(text, self.delim).0.to_ascii_lowercase();
+        match (domain, self.rcpt.rsplit_once('@')) {
+            (None, _) => user(name) == user(self.user.split('@').next().unwrap_or(self.user)),
+            (Some(domain), Some((local, at))) => {
+                at.eq_ignore_ascii_case(domain) && user(name) == user(local)
+            }
+            (Some(_), None) => false,
+        }
+    }
+}
+
 /// Sorts the items of a file: an empty file keeps the message.
-fn sort(items: Vec<Item>, user: &str, host: &str, rcpt: &str) -> Result<Forwarded, &'static str> {
+fn sort(items: Vec<Item>, own: &Own<'_>) -> Result<Forwarded, &'static str> {
     if items.is_empty() {
         return Ok(Forwarded::keep());
     }
-    let own = user.split('@').next().unwrap_or(user);
     let mut all = Forwarded::default();
     for item in items {
+        let keep = match &item {
+            Item::Name(name) if own.is(name, None) => Some(name.as_str()),
+            Item::Address(address) if own.is(address.local(), Some(address.domain().as_str())) => {
+                Some(address.local())
+            }
+            _ => None,
+        };
+        if let Some(name) = keep {
+            all.keep = true;
+            all.detail = all.detail.or_else(|| split_detail(name, own.delim).1.map(str::to_owned));
+            continue;
+        }
         match item {
-            Item::Name(name) if name == own => all.keep = true,
-            Item::Name(name) => all.addresses.push(format!("{name}@{host}")),
-            Item::Address(address) => match address.to_string() {
-                // It would come back here, and go again.
-                own if own.eq_ignore_ascii_case(rcpt) => all.keep = true,
-                other => all.addresses.push(other),
-            },
+            Item::Name(name) => all.addresses.push(format!("{name}@{}", own.host)),
+            Item::Address(address) => all.addresses.push(address.to_string()),
             // The same command twice is one: queue knows it by its text.
             Item::Command(command) if all.commands.contains(&command) => {}
             Item::Command(command) => all.commands.push(command),
@@ -112,7 +150,7 @@ pub fn pipe(
     skip: usize,
 ) -> Result<(), Outcome> {
     let failed = |why: &dyn std::fmt::Display| Outcome::temp((3, 0), "local error", why);
-    let deadline = Deadline::after(*lock::lock(&shared.program_time));
+    let deadline = Deadline::after(lock::lock(&shared.options).program_time);
     let who = &shared.who;
     let opening = shared.openings.begin();
     let request = opening.request;
@@ -168,7 +206,8 @@ mod tests {
     use super::*;
 
     fn sorted(text: &str) -> Result<Forwarded, &'static str> {
-        sort(aliases::parse_file(text).unwrap(), "joe", "mx.example", "joe@here.example")
+        let own = Own { user: "joe", host: "mx.example", rcpt: "joe@here.example", delim: '+' };
+        sort(aliases::parse_file(text).unwrap(), &own)
     }
 
     #[test]
@@ -180,7 +219,22 @@ mod tests {
         assert_eq!(all.commands, ["/bin/prog -x"]);
         assert!(!sorted("jim").unwrap().keep);
         assert!(sorted("Joe@here.example").unwrap().keep);
+        assert!(!sorted("joe@elsewhere.example").unwrap().keep);
         assert_eq!(sorted("# nothing\n"), Ok(Forwarded::keep()));
+    }
+
+    #[test]
+    fn his_own_name_in_any_case_and_with_a_sub_address_keeps_it() {
+        for (text, detail) in [
+            ("\\Joe", None),
+            ("JOE", None),
+            ("joe+lists", Some("lists")),
+            ("Joe+Lists@HERE.example", Some("Lists")),
+        ] {
+            let all = sorted(text).unwrap();
+            assert!(all.keep && all.addresses.is_empty(), "{text}: {all:?}");
+            assert_eq!(all.detail.as_deref(), detail, "{text}");
+        }
     }
 
     #[test]

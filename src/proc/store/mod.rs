@@ -24,6 +24,7 @@ use crate::base::clock::{Deadline, Since};
 use crate::base::listen::STACK;
 use crate::base::lock;
 use crate::base::log::{self, Show};
+use crate::conf::ast::Config;
 use crate::conf::{self, ast};
 use crate::disk::maildir::{Error, Root};
 use crate::ipc::call::Channel;
@@ -73,11 +74,29 @@ pub struct Shared {
     pub programs: Slots<Ended>,
     /// Deliveries that are being written.
     pub in_work: deliver::InWork,
-    /// How long they may: `limit program-time`.
-    pub program_time: Mutex<Duration>,
+    /// What the configuration says of them.
+    pub options: Mutex<Options>,
     stopping: Arc<AtomicBool>,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// What the configuration says of deliveries.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long a program may run: `limit program-time`.
+    pub program_time: Duration,
+    /// What parts a user and a sub-address: `smtp sub-addr-delim`.
+    pub delim: char,
+}
+
+impl Options {
+    fn of(config: &Config) -> Options {
+        Options {
+            program_time: config.limit_time(&limits::PROGRAM_TIME),
+            delim: config.sub_addr_delim(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -115,7 +134,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         openings: Openings::default(),
         programs: Slots::default(),
         in_work: deliver::InWork::default(),
-        program_time: Mutex::new(config.limit_time(&limits::PROGRAM_TIME)),
+        options: Mutex::new(Options::of(&config)),
         stopping: Arc::new(AtomicBool::new(false)),
         state: Mutex::new(State { idle: Some(Since::now()), ..State::default() }),
         changed: Condvar::new(),
@@ -153,7 +172,7 @@ struct Running(Arc<Shared>);
 impl Events for Running {
     fn config(&self, part: Part) -> Result<(), String> {
         let config = conf::part(&part.text)?;
-        *lock::lock(&self.0.program_time) = config.limit_time(&limits::PROGRAM_TIME);
+        *lock::lock(&self.0.options) = Options::of(&config);
         if let Some(account) = &self.0.account {
             account.configure(mailboxes(&config));
         }
