@@ -112,3 +112,34 @@ pub fn poison_of_mta(env: &Env) -> Outcome {
     assert_eq!(site.sink.wait(1)[0].rcpts, ["RCPT TO:<another@far.example>"]);
     Outcome::Passed
 }
+
+/// A mail root that cannot be opened is not the message's fault: it is tried until
+/// that is mended, more often than deaths would have it, and logins are refused.
+pub fn no_mail_root(env: &Env) -> Outcome {
+    let site = Site::start(env, "");
+    let in_its_place = env.dir.join("mail/joe");
+    std::fs::write(&in_its_place, "").expect("write");
+    site.post(JOE, "waits");
+    let tried = || {
+        let log = site.daemon.log();
+        assert!(!log.contains("result=died") && !log.contains("died="), "{log}");
+        log.matches("result=later").count()
+    };
+    let often = || {
+        site.daemon.ctl_ok(&["schedule", "all"]);
+        tried() > 6
+    };
+    assert!(eventually(SOON, often), "{}", site.daemon.log());
+    let queue = site.daemon.ctl_ok(&["show", "queue"]);
+    assert!(queue.contains("the mailbox cannot be opened"), "{queue}");
+    let path = in_its_place.display();
+    site.logged(&format!("msg=\"not now\" why=\"mkdir {path}: File exists\""));
+    let answer = site.imap().answer(&format!("LOGIN {JOE} secret"));
+    assert!(answer.starts_with("NO [UNAVAILABLE] "), "{answer}");
+    std::fs::remove_file(&in_its_place).expect("unlink");
+    site.daemon.ctl_ok(&["schedule", "all"]);
+    site.daemon.drained();
+    assert_eq!(site.mails("joe").len(), 1, "{}", site.daemon.log());
+    site.works();
+    Outcome::Passed
+}

@@ -51,4 +51,5 @@ pub const TESTS: &[Test] = &[
     Test { name: "restarts-wait-longer-each-time", run: deaths::backoff },
     Test { name: "message-of-which-stores-die-is-held", run: deaths::poison },
     Test { name: "message-of-which-mta-dies-is-held", run: deaths::poison_of_mta },
+    Test { name: "mail-root-that-cannot-be-opened-is-no-death", run: deaths::no_mail_root },
 ];

@@ -216,6 +216,8 @@ pub struct Child {
     pub parent: Parent,
     /// Where the queue directory is, as this process sees it.
     pub spool: PathBuf,
+    /// A store's mail root that is not there and cannot be made: why.
+    pub no_mail_root: Option<SysError>,
     inbox: Receiver,
     unenforced: Vec<String>,
 }
@@ -281,14 +283,18 @@ impl Greeted {
         if let (Some(Job::Account(account)), true) = (&job, root) {
             sys::user::become_user(account.uid, account.gid, &[account.gid])?;
         }
-        if let Some(Job::Account(Account { mail_root: Some(mail_root), .. })) = &job {
+        let no_mail_root = match &job {
             // unveil of a directory is by inode: it must exist before.
-            make_directory(mail_root)?;
+            Some(Job::Account(Account { mail_root: Some(path), .. })) => make_directory(path).err(),
+            _ => None,
+        };
+        let mut unveiled = unveils(process, &dirs, &spool, job.as_ref());
+        if let (Some(_), Some(Job::Account(account))) = (&no_mail_root, &job) {
+            unveiled.retain(|u| Some(&u.path) != account.mail_root.as_ref());
         }
-        let unveiled = unveils(process, &dirs, &spool, job.as_ref());
         let unenforced = sandbox::enter(process.promises, &unveiled)?;
         let parent = Parent { control };
-        Ok(Child { process, part, hostname, job, parent, spool, inbox, unenforced })
+        Ok(Child { process, part, hostname, job, parent, spool, no_mail_root, inbox, unenforced })
     }
 
     /// For exec, which is not confined but becomes another program.

@@ -125,6 +125,11 @@ fn deliver(
     file: OwnedFd,
     tell: &dyn Fn(&Notice),
 ) -> Result<Answer, Outcome> {
+    if let Some(e) = &shared.trouble {
+        let known = e.is_full() || matches!(e, Error::Locked(_));
+        let other = || Outcome::temp((3, 0), "the mailbox cannot be opened", e);
+        return Err(if known { Outcome::from(e) } else { other() });
+    }
     let turn =
         shared.in_work.turn(&delivery.qid, delivery.number, Deadline::after(SAME)).ok_or_else(
             || Outcome::temp((3, 0), "local error", "an earlier attempt is still in work"),

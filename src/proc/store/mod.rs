@@ -8,6 +8,10 @@
 //! of its own.  Shared: [`account::Account`] (its lock order is told there),
 //! `state` (which channels there are; no other lock is taken under it).
 //!
+//! A mail root that cannot be opened (a file system that is full or not mounted, a
+//! directory of somebody else) is no reason to die, for which messages would be
+//! blamed: each delivery is answered with what is wrong, and the store leaves.
+//!
 //! It leaves by parent's word alone: `Idle` says that nothing is going on, and
 //! again after a while that it may leave, so no channel meets a store on its
 //! way out.
@@ -66,6 +70,8 @@ pub struct Shared {
     pub hostname: String,
     /// The mailboxes, if there are any.
     pub account: Option<Arc<Account>>,
+    /// Why there are none though there should be.
+    pub trouble: Option<Error>,
     /// The way to parent.
     pub parent: Parent,
     /// Programs that parent is starting.
@@ -119,17 +125,23 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let who = who.clone();
     let config = conf::part(&child.part.text).map_err(StartError::Other)?;
     let hostname = config.hostname().unwrap_or(&child.hostname).to_string();
-    let account = match &who.mail_root {
-        Some(mail_root) => {
-            let root = open_root(mail_root, &hostname)?;
-            Some(Arc::new(Account::new(root, mailboxes(&config))))
+    let opened = match (&who.mail_root, child.no_mail_root.clone()) {
+        (Some(_), Some(e)) => Err(Error::from(e)),
+        (Some(mail_root), None) => open_root(mail_root, &hostname).map(Some),
+        (None, _) => Ok(None),
+    };
+    let (account, trouble) = match opened {
+        Ok(root) => (root.map(|r| Arc::new(Account::new(r, mailboxes(&config)))), None),
+        Err(e) => {
+            log::warn!("store", acct = who.name.as_str(), msg = "no mailbox", error = Show(&e));
+            (None, Some(e))
         }
-        None => None,
     };
     let shared = Arc::new(Shared {
         who,
         hostname,
         account,
+        trouble,
         parent: child.parent.clone(),
         openings: Openings::default(),
         programs: Slots::default(),
@@ -149,7 +161,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
 }
 
 /// Opens the mail root; the account's last store may still be leaving it.
-fn open_root(mail_root: &Path, hostname: &str) -> Result<Root, StartError> {
+fn open_root(mail_root: &Path, hostname: &str) -> Result<Root, Error> {
     let begun = Since::now();
     loop {
         match Root::open(mail_root, hostname) {
@@ -157,7 +169,7 @@ fn open_root(mail_root: &Path, hostname: &str) -> Result<Root, StartError> {
             Err(Error::Locked(_)) if begun.elapsed() < PREDECESSOR => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(e) => return Err(StartError::Other(e.to_string())),
+            Err(e) => return Err(e),
         }
     }
 }
@@ -230,7 +242,9 @@ impl Shared {
             Role::Deliver => deliver::run(self, fd),
             Role::Session => match &self.account {
                 Some(account) => session::run(account.clone(), fd, sid, self.stopping.clone()),
-                None => log::warn!("store", sid = sid, msg = "a session, and no mailbox"),
+                None => {
+                    log::warn!("store", sid = session::Sid(sid), msg = "a session, and no mailbox");
+                }
             },
         }
     }
@@ -309,7 +323,12 @@ impl Shared {
             if state.next != seen {
                 (seen, told) = (state.next, 0);
             }
-            let stay = if state.had_session { STAY_SESSION } else { STAY_DELIVERED };
+            let stay = match (&self.trouble, state.had_session) {
+                // The next one may find the mail root mended.
+                (Some(_), _) => Duration::ZERO,
+                (None, true) => STAY_SESSION,
+                (None, false) => STAY_DELIVERED,
+            };
             let Some(since) = state.idle else {
                 state = lock::wait(&self.changed, state);
                 continue;
