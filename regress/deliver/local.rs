@@ -249,6 +249,28 @@ pub fn mda(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// A program that is not there, or cannot be run, is told as such; the mail waits.
+pub fn missing_mda(env: &Env) -> Outcome {
+    let rules = "action \"none\" mda \"/nonexistent/mda -x\" userbase <users>\n\
+                 action \"data\" mda \"@DIR@/rmail.conf\" userbase <users>\n\
+                 match from any for domain \"none.example\" action \"none\"\n\
+                 match from any for domain \"data.example\" action \"data\"\n";
+    let daemon = daemon(env, "", rules);
+    let conf = env.dir.join("rmail.conf");
+    for (to, why) in [
+        ("joe@none.example", "execve /nonexistent/mda: No such file or directory".to_string()),
+        ("joe@data.example", format!("execve {}: Permission denied", conf.display())),
+    ] {
+        post(&daemon, to, TEXT);
+        let told = || {
+            let queue = daemon.ctl_ok(&["show", "queue"]);
+            queue.lines().any(|l| l.contains(to) && l.contains(" pending ") && l.ends_with(&why))
+        };
+        assert!(eventually(Duration::from_secs(20), told), "{}", daemon.log());
+    }
+    Outcome::Passed
+}
+
 /// A program that does not end is killed with all that it has started.
 pub fn killed_mda(env: &Env) -> Outcome {
     let rules = "limit program-time 300ms\n\

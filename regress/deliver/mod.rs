@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
     Test { name: "mda-without-end-is-killed", run: local::killed_mda },
+    Test { name: "mda-that-is-not-there-is-told", run: local::missing_mda },
     Test { name: "failures-of-a-message-come-back-in-one-report", run: local::told_once },
     Test { name: "wrapper-runs-around-the-mda", run: local::wrapper },
     Test { name: "forward-sends-on-whatever-the-action", run: forward::sends_on },

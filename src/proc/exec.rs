@@ -9,6 +9,7 @@ use crate::ipc::parent::{Program, Target};
 use crate::proc::start::{Greeted, Job, StartError};
 use crate::sys::{self, spawn};
 use std::ffi::CString;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
@@ -50,5 +51,9 @@ fn become_program(program: Program, channel: OwnedFd) -> Result<ExitCode, StartE
     sys::poll::set_nonblocking(std::os::fd::AsFd::as_fd(&channel), false)
         .map_err(|e| sys::errno::SysError::of("fcntl", &e))?;
     drop(channel);
-    Err(StartError::Sys(spawn::exec_now(spawn::Exec { path, argv, env, fds })))
+    let e = spawn::exec_now(spawn::Exec { path, argv, env, fds });
+    // Descriptor 2 is the channel now, and the log is closed: whoever waits for
+    // the program has this as its output, with the status that sh(1) has for it.
+    let _ = writeln!(std::io::stderr(), "{e}");
+    spawn::exit_now(if e.is_missing() { 127 } else { 126 });
 }

@@ -9,7 +9,7 @@ use super::errno::{check, Result, SysError};
 use super::signal;
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 
 /// A process id.
@@ -174,11 +174,17 @@ pub fn exec_child(exec: Exec) -> Result<Pid> {
 
 /// Replaces this process by a program; returns only with the error.  Signal
 /// dispositions and mask are reset first, descriptors mapped as in
-/// [`exec_child`].
+/// [`exec_child`]; after an error all others are closed, whoever owns them, and
+/// what is left to do is to write to those and [`exit_now`].
 pub fn exec_now(exec: Exec) -> SysError {
     let mut ready = Ready::new(&exec);
     signal::reset_in_child();
-    SysError::new("execve", ready.exec()).at(path_of(&exec.path))
+    let errno = ready.exec();
+    for (fd, _) in exec.fds {
+        // Closed by its number already; std aborts on a second close.
+        let _ = fd.into_raw_fd();
+    }
+    SysError::new("execve", errno).at(path_of(&exec.path))
 }
 
 fn path_of(path: &CStr) -> std::path::PathBuf {
