@@ -2,6 +2,7 @@
 
 use crate::daemon::{eventually, Daemon};
 use crate::{Env, Outcome, Test};
+use std::process::Command;
 use std::time::Duration;
 
 /// The tests of this kind.
@@ -14,6 +15,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "every-answer-is-json-when-asked", run: every_answer_is_json },
     Test { name: "garbage-on-the-socket-hurts-nobody", run: garbage_on_the_socket },
     Test { name: "wrong-words-are-told", run: wrong_words_are_told },
+    Test { name: "a-second-daemon-leaves-the-socket-alone", run: a_second_daemon },
+    Test { name: "found-in-path-and-begun-again", run: found_in_path },
     Test { name: "a-stopped-child-does-not-stop-show", run: a_stopped_child_does_not_stop_show },
 ];
 
@@ -198,5 +201,47 @@ fn a_stopped_child_does_not_stop_show(env: &Env) -> Outcome {
     assert!(text.contains("parent.unanswered=1"), "{text}");
     assert!(procs.contains("lookup"));
     assert!(took < Duration::from_secs(2), "{took:?}");
+    Outcome::Passed
+}
+
+/// One that is started by mistake, with other ports, does not take the control
+/// socket from the first, neither when it starts nor when it ends.
+fn a_second_daemon(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    let other = env.dir.join("other.conf");
+    let text = std::fs::read_to_string(env.dir.join("rmail.conf")).expect("read");
+    std::fs::write(&other, text.replace("/spool\"", "/spool2\"")).expect("write");
+    let out = Command::new(env.rmaild()).arg("-d").arg("-f").arg(&other).output().expect("rmaild");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let socket = daemon.socket.display();
+    assert!(said.contains(&format!("{socket}: another rmaild listens on this socket: ")), "{said}");
+    assert!(daemon.ctl_ok(&["show", "listeners"]).starts_with("smtp "));
+    // The socket of one that was killed is in nobody's way.
+    drop(daemon);
+    std::os::unix::net::UnixListener::bind(env.dir.join("run/rmaild.sock")).expect("bind");
+    assert!(Daemon::launch(env, &env.dir).stop().success());
+    Outcome::Passed
+}
+
+/// Started as a shell does that found it in PATH: its children are the same
+/// program, and so is what it becomes when that is replaced.
+fn found_in_path(env: &Env) -> Outcome {
+    let bin = env.dir.join("bin");
+    std::fs::create_dir(&bin).expect("mkdir");
+    std::fs::copy(env.rmaild(), bin.join("rmaild")).expect("copy");
+    Daemon::configure(&env.dir, CONFIG);
+    let mut command = Command::new("rmaild");
+    command.env("PATH", format!("/nonexistent:{}:/usr/bin:/bin", bin.display())).current_dir("/");
+    let daemon = Daemon::launch_as(env, &env.dir, command);
+    std::fs::copy(env.rmaild(), bin.join("new")).expect("copy");
+    std::fs::rename(bin.join("new"), bin.join("rmaild")).expect("rename");
+    let keyd = daemon.pids("keyd")[0].to_string();
+    assert!(Command::new("kill").arg("-9").arg(&keyd).status().expect("kill").success());
+    let again = || daemon.log().matches("recovered messages=0").count() == 2;
+    assert!(eventually(Duration::from_secs(30), again), "{}", daemon.log());
+    let works = || daemon.ctl(&["show", "listeners"]).stdout.starts_with(b"smtp ");
+    assert!(eventually(Duration::from_secs(30), works), "{}", daemon.log());
+    assert!(daemon.stop().success());
     Outcome::Passed
 }

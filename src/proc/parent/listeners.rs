@@ -8,14 +8,16 @@
 
 use super::load::Loaded;
 use super::Supervisor;
+use crate::base::clock::Deadline;
 use crate::conf::ast::{Family, Listen, Service};
 use crate::ipc::parent::{Down, Listener};
 use crate::proc::table::Kind;
-use crate::sys::errno::{SysError, EADDRNOTAVAIL, EAFNOSUPPORT};
+use crate::sys::errno::{SysError, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN};
 use crate::sys::net;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One socket.
 pub struct Bound {
@@ -77,6 +79,30 @@ fn service_kind(listen: &Listen) -> Kind {
     }
 }
 
+/// How long the children of a daemon that was killed may hold its socket.
+const ORPHANED: Duration = Duration::from_secs(3);
+
+/// The control socket's name is free, or left behind by a daemon that is gone.
+/// Binding would take the name away from one that lives, which rmailctl(8) and
+/// sendmail(8) could reach no more.
+fn free(path: &Path) -> Result<(), String> {
+    let until = Deadline::after(ORPHANED);
+    loop {
+        match net::connect_unix(path) {
+            // EAGAIN: somebody listens, and has no room just now.
+            Err(e) if e.errno != EAGAIN => return Ok(()),
+            _ if until.expired() => {
+                return Err(format!(
+                    "{}: another rmaild listens on this socket: stop it, or give each its own \
+                     with socket \"path\"",
+                    path.display()
+                ))
+            }
+            _ => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
 impl Listeners {
     /// Binds everything.
     pub fn bind(loaded: &Loaded) -> Result<Listeners, String> {
@@ -118,7 +144,8 @@ impl Listeners {
         new.control = match self.control.take() {
             Some((old, fd)) if old == path => Some((old, fd)),
             other => {
-                let fd = net::listen_unix(&path, 0o666).map_err(|e| e.to_string());
+                let fd = free(&path)
+                    .and_then(|()| net::listen_unix(&path, 0o666).map_err(|e| e.to_string()));
                 match fd {
                     Ok(fd) => Some((path, fd)),
                     Err(e) => {

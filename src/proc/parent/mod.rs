@@ -115,8 +115,8 @@ const STOP_ORDER: &[&[Kind]] = &[
 /// Runs the daemon until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
     match begin(options).and_then(|(mut supervisor, signals)| supervisor.supervise(signals)) {
-        Ok(true) => again(),
-        Ok(false) => ExitCode::SUCCESS,
+        Ok(Some(program)) => again(program),
+        Ok(None) => ExitCode::SUCCESS,
         Err(why) => {
             log::crit!("rmaild", error = why.as_str());
             ExitCode::FAILURE
@@ -195,16 +195,31 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
 }
 
 /// The program's absolute path: what is executed for each child.  A name
-/// without a slash came through PATH, and is the installed program.
+/// without a slash came through PATH, where it is looked for again; not found
+/// there, it is the installed program.
 fn program_path() -> Result<CString, String> {
     use std::os::unix::ffi::OsStrExt;
     let arg0 = std::env::args_os().next().unwrap_or_default();
     let path = if arg0.as_bytes().contains(&b'/') {
         std::path::absolute(&arg0).map_err(|e| format!("{}: {e}", Path::new(&arg0).display()))?
     } else {
-        PathBuf::from(INSTALLED)
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let named = std::env::split_paths(&path).map(|dir| dir.join(&arg0));
+        let found = named.filter(|p| p.is_absolute()).find(|p| is_executable(p));
+        found.unwrap_or_else(|| PathBuf::from(INSTALLED))
     };
+    if !is_executable(&path) {
+        let path = path.display();
+        return Err(format!(
+            "{path}: no program: start rmaild by the path that it is installed in"
+        ));
+    }
     CString::new(path.as_os_str().as_bytes()).map_err(|_| "NUL in the program's path".into())
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// What children inherit: nothing but the time zone.
@@ -258,15 +273,15 @@ fn raise_descriptors() {
 }
 
 /// Executes the program on disk in place of this one: after `make install`.
-fn again() -> ExitCode {
-    let args: Vec<CString> = std::env::args_os()
-        .filter_map(|a| {
-            use std::os::unix::ffi::OsStringExt;
-            CString::new(a.into_vec()).ok()
-        })
-        .collect();
-    let Some(path) = args.first().cloned() else { return ExitCode::FAILURE };
-    let exec = sys::spawn::Exec { path, argv: args, env: environment(), fds: Vec::new() };
+fn again(path: CString) -> ExitCode {
+    // Its name is its path, whatever it was found by: what was looked for in
+    // PATH would not be found in that of the new environment.
+    let mut argv = vec![path.clone()];
+    argv.extend(std::env::args_os().skip(1).filter_map(|a| {
+        use std::os::unix::ffi::OsStringExt;
+        CString::new(a.into_vec()).ok()
+    }));
+    let exec = sys::spawn::Exec { path, argv, env: environment(), fds: Vec::new() };
     log::crit!("rmaild", error = Show(&sys::spawn::exec_now(exec)));
     ExitCode::FAILURE
 }
@@ -295,8 +310,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The event loop.  True: execute the program on disk anew.
-    fn supervise(&mut self, mut signals: Signals) -> Result<bool, String> {
+    /// The event loop.  Ends with the program to execute anew, if it was
+    /// replaced on disk.
+    fn supervise(&mut self, mut signals: Signals) -> Result<Option<CString>, String> {
         let started = Instant::now();
         loop {
             let now = Instant::now();
@@ -305,7 +321,7 @@ impl Supervisor {
             self.advance(started)?;
             if self.phase == Phase::Stopping && self.children.is_empty() {
                 self.listeners.remove_sockets();
-                return Ok(self.again);
+                return Ok(self.again.then(|| self.program.clone()));
             }
             let mut timeout = self.next_timer().map(|at| at.saturating_duration_since(now));
             if self.phase == Phase::Starting {
