@@ -372,3 +372,48 @@ pub fn mbox(env: &Env) -> Outcome {
     assert!(!env.dir.join("box/file.lock").exists());
     Outcome::Passed
 }
+
+/// Killed in mid-message, or stopped with the whole server, mbox leaves a mailbox
+/// in which the next attempt puts the message once, at once.
+pub fn mbox_interrupted(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("writing another user's mailbox needs root".into());
+    }
+    std::fs::create_dir(env.dir.join("box")).unwrap();
+    let rules = "table aliases { box = \"@DIR@/box/file\" }\n\
+                 action \"mb\" mbox alias <aliases>\n\
+                 match from any for domain \"mbox.example\" action \"mb\"\n";
+    let file = env.dir.join("box/file");
+    let size = || std::fs::metadata(&file).map_or(0, |m| m.len());
+    let mut daemon = daemon(env, "", rules);
+    post(&daemon, "box@mbox.example", TEXT);
+    daemon.drained();
+    let big = format!("{TEXT}{}", "a line of a long message\r\n".repeat(1_200_000));
+    for kill in [true, false] {
+        let before = size();
+        post(&daemon, "box@mbox.example", &big);
+        assert!(eventually(Duration::from_secs(20), || size() > before), "{}", daemon.log());
+        let half = size() < before + 20_000_000;
+        if kill {
+            for pid in daemon.pids("mbox") {
+                let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+            }
+        } else {
+            daemon.stop();
+            assert_eq!(size(), before, "half {half}: cut off at the stop");
+            daemon = Daemon::launch(env, &env.dir);
+        }
+        let empty = || {
+            daemon.ctl_ok(&["schedule", "all"]);
+            daemon.ctl(&["wait", "queue-empty", "1"]).status.success()
+        };
+        assert!(eventually(Duration::from_secs(60), empty), "{}", daemon.log());
+        assert!(half, "the message was too short to be interrupted");
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text.matches("\n\nFrom a@sender.example ").count(), 2, "{} octets", text.len());
+    assert_eq!(text.matches("a line of a long message\n").count(), 2 * 1_200_000);
+    assert!(text.ends_with("a line of a long message\n\n"));
+    assert!(!env.dir.join("box/file.lock").exists());
+    Outcome::Passed
+}

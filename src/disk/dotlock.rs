@@ -7,11 +7,13 @@
 //! it holds the pid of an earlier store of this account, which is known to be
 //! dead since its flock on `rmail.lock` is gone.  Whether another program's
 //! pid lives cannot be asked inside the sandbox, so its lock waits for the time.
+//! Where the holders have no lock of their own that tells (mbox), theirs are
+//! flocked too, and say so: one that is not is of a dead one.
 //! Where all programs write into their locks at once, one that stays empty is of
 //! nobody, and goes stale sooner: its maker died between the two.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,6 +21,8 @@ use std::time::{Duration, SystemTime};
 use crate::base::clock::{Since, WallTime};
 use crate::disk::atomic;
 use crate::disk::maildir::error::{At, Error, Result};
+use crate::sys::file::{open_owned, try_lock, Lock};
+use crate::sys::user::uid;
 
 /// Who makes locks, and whose locks are stale without a wait.
 #[derive(Clone, Debug)]
@@ -41,7 +45,15 @@ pub struct Rule {
     pub stale: Duration,
     /// The same for a lock that is empty, whatever became of the file.
     pub empty: Duration,
+    /// Our own locks are flocked as long as they are held.
+    pub flocked: bool,
 }
+
+/// The first word of a lock that is flocked as long as it is held.
+const FLOCKED: &str = "rmail:";
+
+/// Octets of a flocked lock that are looked at.
+const NOTES: u64 = 4096;
 
 /// How long the lock of a program that writes into its locks may be empty.
 /// Dovecot takes one that its holder does not touch for so long for stale
@@ -49,12 +61,20 @@ pub struct Rule {
 const EMPTY: Duration = Duration::from_secs(10);
 
 /// `dovecot-uidlist.lock` and `dovecot-keywords.lock`.
-pub const UIDLIST: Rule =
-    Rule { wait: Duration::from_secs(122), stale: Duration::from_secs(120), empty: EMPTY };
+pub const UIDLIST: Rule = Rule {
+    wait: Duration::from_secs(122),
+    stale: Duration::from_secs(120),
+    empty: EMPTY,
+    flocked: false,
+};
 
 /// `subscriptions.lock`.
-pub const SUBSCRIPTIONS: Rule =
-    Rule { wait: Duration::from_secs(120), stale: Duration::from_secs(30), empty: EMPTY };
+pub const SUBSCRIPTIONS: Rule = Rule {
+    wait: Duration::from_secs(120),
+    stale: Duration::from_secs(30),
+    empty: EMPTY,
+    flocked: false,
+};
 
 /// A lock that is held; dropping it removes the file.
 #[derive(Debug)]
@@ -65,6 +85,8 @@ pub struct Dotlock {
     mode: u32,
     committed: bool,
     touched: Since,
+    /// What a holder that died had noted in its flocked lock.
+    left: Option<String>,
 }
 
 impl Dotlock {
@@ -78,6 +100,7 @@ impl Dotlock {
         let path = PathBuf::from(path);
         let begun = Since::now();
         let mut pause = Duration::from_millis(20);
+        let mut left = None;
         loop {
             let made =
                 OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path);
@@ -85,10 +108,25 @@ impl Dotlock {
                 Ok(file) => {
                     let touched = Since::now();
                     let target = target.to_path_buf();
-                    return Ok(Dotlock { path, target, file, mode, committed: false, touched });
+                    let committed = false;
+                    let mut lock = Dotlock { path, target, file, mode, committed, touched, left };
+                    if rule.flocked {
+                        try_lock(&lock.file, Lock::Exclusive)?;
+                        lock.note(&format!("{FLOCKED}{}:{}\n", owner.pid, owner.host))?;
+                        // Until it is seen to, it is owed by this one as well.
+                        let owed = lock.left.clone().unwrap_or_default();
+                        lock.note(&owed)?;
+                    }
+                    return Ok(lock);
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e).at("open", &path),
+            }
+            if rule.flocked {
+                if let Some(notes) = take_from_dead(&path)? {
+                    left = Some(notes);
+                    continue;
+                }
             }
             if is_stale(&path, target, rule, owner) {
                 // Two programs can find the same lock stale; the pause lets the
@@ -111,6 +149,16 @@ impl Dotlock {
         let text = format!("{}:{}", owner.pid, owner.host);
         lock.file.write_all(text.as_bytes()).at("write", &lock.path)?;
         Ok(lock)
+    }
+
+    /// Adds to what the lock says, for who finds it when this process has died.
+    pub fn note(&mut self, text: &str) -> Result<()> {
+        self.file.write_all(text.as_bytes()).at("write", &self.path)
+    }
+
+    /// What the holders before this one had noted, if they died.
+    pub fn left(&self) -> Option<&str> {
+        self.left.as_deref()
     }
 
     /// Shows others that the lock is alive; call it often during long work.
@@ -178,6 +226,24 @@ fn system(t: WallTime) -> SystemTime {
     let secs = Duration::from_secs(u64::try_from(t.secs).unwrap_or(0));
     let since = secs.saturating_add(Duration::from_nanos(u64::from(t.nanos)));
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Removes a flocked lock of this user's that nobody holds; gives what it said.
+/// Whoever removes it holds it meanwhile, so that no newer one can be meant.
+fn take_from_dead(lock: &Path) -> Result<Option<String>> {
+    let Ok(file) = open_owned(lock, uid()) else { return Ok(None) };
+    let mut text = Vec::new();
+    (&file).take(NOTES).read_to_end(&mut text).at("read", lock)?;
+    if !text.starts_with(FLOCKED.as_bytes()) || !try_lock(&file, Lock::Exclusive)? {
+        return Ok(None);
+    }
+    let there = std::fs::symlink_metadata(lock).map(|m| m.ino()).ok();
+    if there != Some(file.metadata().at("fstat", lock)?.ino()) {
+        return Ok(None);
+    }
+    remove(lock)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(Some(text.split_once('\n').map_or("", |(_, notes)| notes).to_owned()))
 }
 
 /// True when nobody can be holding the lock any more.

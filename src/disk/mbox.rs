@@ -8,7 +8,10 @@
 //! `From ` after an empty line gets a `>`.
 //!
 //! *Durability:* appended, then synced; after an error the file is cut back to
-//! what it was.  A crash between the sync and the answer delivers twice.
+//! what it was.  A process that dies leaves its lock, which says where it began
+//! and with which line: the next one, which sees that nobody holds the lock,
+//! cuts off what stands there.  So nobody ever sees half a message for longer,
+//! and one that had been written whole, but not answered, is not there twice.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -19,7 +22,8 @@ use crate::base::clock::Since;
 use crate::disk::atomic;
 use crate::disk::dotlock::{Dotlock, Owner, Rule};
 use crate::disk::maildir::error::{At, Error, Result};
-use crate::sys::file::{chown, create_new, open_update, try_lock, Lock};
+use crate::sys::file::{create_new, fchown, open_update, try_lock, Lock};
+use crate::sys::user::uid;
 
 /// How long a mailbox may be in use by somebody else.  The locks of mail.local(8)
 /// and lockspool(1) are empty while they are held, as ours is: it is the time
@@ -28,6 +32,7 @@ const LOCK: Rule = Rule {
     wait: Duration::from_secs(30),
     stale: Duration::from_secs(300),
     empty: Duration::from_secs(300),
+    flocked: true,
 };
 
 /// A mailbox to which a message is being appended; dropping it cuts the message off again.
@@ -41,7 +46,9 @@ pub struct Mbox<'a> {
     buffer: Vec<u8>,
     lines: Lines,
     done: bool,
-    _lock: Dotlock,
+    /// The file was made for this message.
+    made: bool,
+    lock: Dotlock,
 }
 
 /// Whose mailbox.
@@ -60,16 +67,17 @@ impl<'a> Mbox<'a> {
     /// [`Error::Suspect`]: a link, another owner's, no regular file.
     pub fn open(path: &'a Path, whose: Whose, owner: &Owner) -> Result<Mbox<'a>> {
         let lock = Dotlock::acquire(path, LOCK, owner, 0o600)?;
-        let file = match open_update(path) {
-            Ok(file) => file,
-            Err(e) if e.is_missing() => {
-                let file = create_new(path, 0o600)?;
-                chown(path, whose.uid, whose.gid)?;
-                file
-            }
+        let (file, made) = match open_update(path) {
+            Ok(file) => (file, false),
+            Err(e) if e.is_missing() => (create_new(path, 0o600)?, true),
             Err(e) => return Err(e.into()),
         };
-        let meta = file.metadata().at("fstat", path)?;
+        let mut meta = file.metadata().at("fstat", path)?;
+        // One that is empty and ours was made by a process that died before this.
+        if meta.is_file() && meta.nlink() == 1 && meta.len() == 0 && meta.uid() == uid() {
+            fchown(&file, whose.uid, whose.gid)?;
+            meta = file.metadata().at("fstat", path)?;
+        }
         if !meta.is_file() || meta.nlink() != 1 || meta.uid() != whose.uid {
             return Err(Error::Suspect(path.into(), "not the user's own regular file"));
         }
@@ -80,6 +88,13 @@ impl<'a> Mbox<'a> {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+        for (start, line) in lock.left().unwrap_or_default().split_inclusive('\n').filter_map(noted)
+        {
+            // With another line there it is no message of the dead one.
+            if holds(&file, start, line.as_bytes()) {
+                file.set_len(start).at("ftruncate", path)?;
+            }
+        }
         let start = file.metadata().at("fstat", path)?.len();
         Ok(Mbox {
             path,
@@ -89,15 +104,29 @@ impl<'a> Mbox<'a> {
             buffer: Vec::new(),
             lines: Lines::new(),
             done: false,
-            _lock: lock,
+            made,
+            lock,
         })
     }
 
     /// Writes the `From ` line: the sender, and the time as asctime(3) has it.
+    ///
+    /// Behind a file that does not end in an empty line there come line ends first.
     pub fn begin(&mut self, sender: &str, time: &str) -> Result<()> {
         let sender = if sender.is_empty() { "MAILER-DAEMON" } else { sender };
         let sender: String = sender.chars().map(|c| if c == ' ' { '_' } else { c }).collect();
-        self.buffer.extend_from_slice(format!("From {sender} {time}\n").as_bytes());
+        let ends = match self.start {
+            0 => "",
+            1 if holds(&self.file, 0, b"\n") => "",
+            n if holds(&self.file, n.saturating_sub(2), b"\n\n") => "",
+            n if holds(&self.file, n.saturating_sub(1), b"\n") => "\n",
+            _ => "\n\n",
+        };
+        let line = format!("From {sender} {time}\n");
+        let at = self.start.saturating_add(u64::try_from(ends.len()).unwrap_or(0));
+        self.lock.note(&format!("{at} {line}"))?;
+        self.buffer.extend_from_slice(ends.as_bytes());
+        self.buffer.extend_from_slice(line.as_bytes());
         Ok(())
     }
 
@@ -123,6 +152,11 @@ impl<'a> Mbox<'a> {
         self.lines.finish(&mut self.buffer);
         self.flush()?;
         atomic::sync_file(&self.file, self.path)?;
+        if self.made {
+            if let Some(dir) = self.path.parent() {
+                atomic::sync_dir(dir)?;
+            }
+        }
         self.done = true;
         Ok(())
     }
@@ -136,6 +170,18 @@ impl Drop for Mbox<'_> {
             let _ = self.file.set_len(self.start);
         }
     }
+}
+
+/// Where a process that died began its message, and the line that it began with.
+fn noted(note: &str) -> Option<(u64, &str)> {
+    let (start, line) = note.split_once(' ')?;
+    (line.starts_with("From ") && line.ends_with('\n')).then_some((start.parse().ok()?, line))
+}
+
+/// True if these bytes stand at this place of the file.
+fn holds(file: &File, at: u64, bytes: &[u8]) -> bool {
+    let mut there = vec![0; bytes.len()];
+    file.read_exact_at(&mut there, at).is_ok() && there == bytes
 }
 
 /// Makes the lines of a message those of a mailbox, in pieces of any size.
@@ -296,6 +342,95 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "before\n\n");
     }
 
+    /// What a process leaves that is killed in mid-message: its lock, held by nobody.
+    fn killed(path: &Path, written: &[u8]) {
+        let mut mbox = Mbox::open(path, whose(), &owner()).unwrap();
+        mbox.begin("dead@c", "Mon Jan  1 00:00:00 2024").unwrap();
+        mbox.write(written).unwrap();
+        mbox.flush().unwrap();
+        let mut lock = path.as_os_str().to_owned();
+        lock.push(".lock");
+        let lock = std::path::PathBuf::from(lock);
+        let text = std::fs::read(&lock).unwrap();
+        let half = std::fs::read(path).unwrap();
+        drop(mbox);
+        std::fs::write(lock, text).unwrap();
+        std::fs::write(path, half).unwrap();
+    }
+
+    #[test]
+    fn what_a_dead_process_had_begun_is_cut_off_by_the_next_one_at_once() {
+        let dir = TestDir::new();
+        let path = dir.path().join("joe");
+        append(&path, b"one\r\n", 9).unwrap();
+        let before = std::fs::read_to_string(&path).unwrap();
+        killed(&path, b"half a li");
+        killed(&path, b"another half");
+        append(&path, b"two\r\n", 9).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            before.clone() + &before.replace("one", "two")
+        );
+        assert!(!dir.path().join("joe.lock").exists());
+    }
+
+    #[test]
+    fn a_mailbox_that_somebody_has_changed_since_is_not_cut() {
+        let dir = TestDir::new();
+        let path = dir.path().join("joe");
+        append(&path, b"one\r\n", 9).unwrap();
+        killed(&path, b"half a li");
+        let other = "From x Mon Jan  1 00:00:00 2024\nanother text altogether, without an end";
+        std::fs::write(&path, other).unwrap();
+        append(&path, b"two\r\n", 9).unwrap();
+        let now = std::fs::read_to_string(&path).unwrap();
+        assert!(now.starts_with(&format!("{other}\n\nFrom a_b@c ")), "{now}");
+    }
+
+    #[test]
+    fn a_lock_without_a_word_of_ours_waits_for_the_time() {
+        let dir = TestDir::new();
+        let path = dir.path().join("joe");
+        std::fs::write(&path, "").unwrap();
+        let rule = Rule { wait: Duration::from_millis(20), ..LOCK };
+        for (text, free) in [("", false), ("4711:h", false), ("rmail:4711:h\n", true)] {
+            std::fs::write(dir.path().join("joe.lock"), text).unwrap();
+            assert_eq!(Dotlock::acquire(&path, rule, &owner(), 0o600).is_ok(), free, "{text}");
+        }
+        let held = Dotlock::acquire(&path, rule, &owner(), 0o600).unwrap();
+        assert!(Dotlock::acquire(&path, rule, &owner(), 0o600).is_err());
+        drop(held);
+    }
+
+    #[test]
+    fn a_message_begins_on_a_line_of_its_own() {
+        for (before, between) in
+            [("", ""), ("\n", ""), ("x", "\n\n"), ("x\n", "\n"), ("x\n\n", ""), ("\n\n", "")]
+        {
+            let dir = TestDir::new();
+            let path = dir.path().join("joe");
+            std::fs::write(&path, before).unwrap();
+            append(&path, b"two\r\n", 9).unwrap();
+            let now = std::fs::read_to_string(&path).unwrap();
+            assert!(now.starts_with(&format!("{before}{between}From ")), "{now:?}");
+        }
+    }
+
+    /// Death between making the file and giving it away must not lock the user out.
+    #[test]
+    fn an_empty_file_that_was_made_and_not_given_away_becomes_the_users() {
+        if !crate::sys::user::is_root() {
+            return;
+        }
+        let dir = TestDir::new();
+        let path = dir.path().join("joe");
+        std::fs::write(&path, "").unwrap();
+        let joe = Whose { uid: 4711, gid: 4712 };
+        drop(Mbox::open(&path, joe, &owner()).unwrap());
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (4711, 4712));
+    }
+
     #[test]
     fn links_and_foreign_files_are_refused() {
         let dir = TestDir::new();
@@ -309,7 +444,7 @@ mod tests {
         assert!(matches!(append(&path, b"x", 1), Err(Error::Suspect(..))));
         let foreign = Whose { uid: whose().uid + 1, gid: 0 };
         std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, "").unwrap();
+        std::fs::write(&path, "mail\n\n").unwrap();
         assert!(matches!(Mbox::open(&path, foreign, &owner()), Err(Error::Suspect(..))));
         assert_eq!(std::fs::read(&other).unwrap(), b"");
     }

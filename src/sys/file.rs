@@ -5,10 +5,8 @@
 //! `set_permissions` need "fattr" and are not to be used without it.
 
 use super::errno::{check, Result, SysError};
-use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -148,14 +146,10 @@ pub fn set_mtime(fd: BorrowedFd<'_>, secs: i64, nanos: u32) -> Result<()> {
     check("futimens", unsafe { libc::futimens(fd.as_raw_fd(), [time, time].as_ptr()) }).map(drop)
 }
 
-/// Changes the owner of a path that is not followed if it is a symbolic link.
-pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
-    let name = CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| SysError::new("lchown", libc::EINVAL).at(path))?;
-    // SAFETY: a terminated string and plain numbers.
-    check("lchown", unsafe { libc::lchown(name.as_ptr(), uid, gid) })
-        .map(drop)
-        .map_err(|e| e.at(path))
+/// Gives an open file to a user and a group.  Needs root.
+pub fn fchown(file: &File, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: an open descriptor and plain numbers.
+    check("fchown", unsafe { libc::fchown(file.as_raw_fd(), uid, gid) }).map(drop)
 }
 
 #[cfg(test)]

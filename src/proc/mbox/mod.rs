@@ -8,7 +8,7 @@
 use crate::base::clock::WallTime;
 use crate::base::exits::{Outcome, Status};
 use crate::base::listen::STACK;
-use crate::base::log;
+use crate::base::{lock, log};
 use crate::disk::dotlock::Owner;
 use crate::disk::maildir::Error;
 use crate::disk::mbox::{Mbox, Whose};
@@ -25,10 +25,22 @@ use crate::proto::smtp::handover::{handover, Loop};
 use crate::sys::spawn::exit_now;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-struct Shared;
+/// What the delivery and the stop know of each other.
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// A delivery is in work.
+    busy: Mutex<bool>,
+    /// It is to be given up: cut off, and answered for.
+    stopping: AtomicBool,
+}
 
 impl Events for Shared {
     fn config(&self, _: Part) -> Result<(), String> {
@@ -39,7 +51,10 @@ impl Events for Shared {
         Vec::new()
     }
     fn stop(&self) {
-        exit_now(0);
+        self.0.stopping.store(true, Ordering::SeqCst);
+        if !*lock::lock(&self.0.busy) {
+            exit_now(0);
+        }
     }
 }
 
@@ -58,9 +73,13 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     };
     let owner = Owner { pid: std::process::id(), host: child.hostname.clone(), dead: Vec::new() };
     let mailbox = Mailbox { path, whose: Whose { uid, gid }, owner };
+    let shared = Shared::default();
+    let state = shared.0.clone();
     let worker = move || {
-        let served =
-            queue_store::serve(channel, |delivery, file, _| mailbox.answer(&delivery, file));
+        let served = queue_store::serve(channel, |delivery, file, _| {
+            *lock::lock(&state.busy) = true;
+            mailbox.answer(&delivery, file, &state.stopping)
+        });
         if let Err(e) = served {
             log::warn!("mbox", msg = "channel of queue", error = log::Show(&e));
         }
@@ -71,12 +90,12 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         .stack_size(STACK)
         .spawn(worker)
         .map_err(|e| StartError::Other(format!("thread: {e}")))?;
-    Ok(child.serve(&Shared))
+    Ok(child.serve(&shared))
 }
 
 impl Mailbox {
-    fn answer(&self, delivery: &Delivery, file: OwnedFd) -> Answer {
-        let outcome = self.deliver(delivery, file).err().unwrap_or(Outcome::Done);
+    fn answer(&self, delivery: &Delivery, file: OwnedFd, stopping: &AtomicBool) -> Answer {
+        let outcome = self.deliver(delivery, file, stopping).err().unwrap_or(Outcome::Done);
         log::info!(
             "mbox",
             qid = delivery.qid.as_str(),
@@ -94,7 +113,12 @@ impl Mailbox {
         }
     }
 
-    fn deliver(&self, delivery: &Delivery, file: OwnedFd) -> Result<(), Outcome> {
+    fn deliver(
+        &self,
+        delivery: &Delivery,
+        file: OwnedFd,
+        stopping: &AtomicBool,
+    ) -> Result<(), Outcome> {
         let local = |why: &dyn std::fmt::Display| Outcome::temp((3, 0), "local error", why);
         let edits = delivery.body.edits().map_err(|e| local(&e))?;
         let key = Key::new(delivery.body.key);
@@ -103,31 +127,34 @@ impl Mailbox {
         let header = message.header(limits::HEADER.size()).map_err(|e| local(&e))?;
         let given = handover(&header, &delivery.sender, &delivery.rcpt)
             .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
-        append(&self.path, self, delivery, &given.header, &message, header.len())
+        self.append(&delivery.sender, &given.header, &message, header.len(), stopping)
             .map_err(|e| Outcome::from(&e))
     }
-}
 
-/// Appends the message, header first.
-fn append(
-    path: &Path,
-    to: &Mailbox,
-    delivery: &Delivery,
-    header: &[u8],
-    message: &Message,
-    skip: usize,
-) -> Result<(), Error> {
-    let mut mbox = Mbox::open(path, to.whose, &to.owner)?;
-    mbox.begin(&delivery.sender, &asctime(WallTime::now()))?;
-    mbox.write(header)?;
-    let mut reader = message.reader();
-    let mut left = skip;
-    while let Some(piece) = reader.next_piece()? {
-        let from = left.min(piece.len());
-        left = left.saturating_sub(from);
-        mbox.write(piece.get(from..).unwrap_or_default())?;
+    /// Appends the message, `header` in place of its first `skip` octets.
+    fn append(
+        &self,
+        sender: &str,
+        header: &[u8],
+        message: &Message,
+        skip: usize,
+        stopping: &AtomicBool,
+    ) -> Result<(), Error> {
+        let mut mbox = Mbox::open(&self.path, self.whose, &self.owner)?;
+        mbox.begin(sender, &asctime(WallTime::now()))?;
+        mbox.write(header)?;
+        let mut reader = message.reader();
+        let mut left = skip;
+        while let Some(piece) = reader.next_piece()? {
+            if stopping.load(Ordering::SeqCst) {
+                return Err(Error::Cannot("the server is being stopped"));
+            }
+            let from = left.min(piece.len());
+            left = left.saturating_sub(from);
+            mbox.write(piece.get(from..).unwrap_or_default())?;
+        }
+        mbox.finish()
     }
-    mbox.finish()
 }
 
 /// The time of a `From ` line, in UTC: `Mon Jan  1 00:00:00 2024`.
