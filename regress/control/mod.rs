@@ -2,7 +2,10 @@
 
 use crate::daemon::{eventually, Daemon};
 use crate::{Env, Outcome, Test};
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The tests of this kind.
@@ -14,6 +17,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "show-procs-tells-real-places", run: show_procs_tells_real_places },
     Test { name: "every-answer-is-json-when-asked", run: every_answer_is_json },
     Test { name: "garbage-on-the-socket-hurts-nobody", run: garbage_on_the_socket },
+    Test { name: "silent-connections-shut-nobody-out", run: silent_connections },
+    Test { name: "a-pause-outlives-the-process", run: a_pause_outlives_the_process },
     Test { name: "wrong-words-are-told", run: wrong_words_are_told },
     Test { name: "a-second-daemon-leaves-the-socket-alone", run: a_second_daemon },
     Test { name: "found-in-path-and-begun-again", run: found_in_path },
@@ -131,6 +136,80 @@ fn garbage_on_the_socket(env: &Env) -> Outcome {
     }
     let after: Vec<_> = ["parent", "control", "queue", "smtp"].map(|k| daemon.pids(k)).into();
     assert_eq!(before, after, "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// A user without rights who connects as often as he can and says nothing.
+fn silent_connections(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("another user's connections need root".into());
+    }
+    let config = "listen on 127.0.0.1 port 0\n\
+                  table people { joe = \"65534:65534:@DIR@/joe\" }\n\
+                  action \"in\" maildir \"@DIR@/joe/mail\" userbase <people>\n\
+                  match from any for domain \"example.com\" action \"in\"\n";
+    let daemon = Daemon::start(env, config);
+    let script = "import socket, sys\n\
+                  held = []\n\
+                  for _ in range(100):\n\
+                  \x20   s = socket.socket(socket.AF_UNIX)\n\
+                  \x20   s.connect(sys.argv[1])\n\
+                  \x20   held.append(s)\n\
+                  print('held', flush=True)\n\
+                  sys.stdin.read()\n";
+    let mut other = Command::new("python3")
+        .args(["-c", script])
+        .arg(&daemon.socket)
+        .uid(65534)
+        .gid(65534)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut line = String::new();
+    let read = BufReader::new(other.stdout.take().expect("piped")).read_line(&mut line);
+    let asked = daemon.ctl(&["show", "queue"]);
+    let mut sendmail = Command::new(env.sendmail());
+    sendmail.arg("-S").arg(&daemon.socket).args(["-f", "a@b.example", "joe@example.com"]);
+    let mut sendmail = sendmail.stdin(Stdio::piped()).spawn().expect("sendmail");
+    let text = sendmail.stdin.take().expect("piped").write_all(b"Subject: x\n\nhello\n");
+    let mail = sendmail.wait().expect("sendmail");
+    drop(other.stdin.take());
+    let _ = other.wait();
+    assert!(read.is_ok() && line == "held\n", "{line:?}");
+    assert!(asked.status.success() && text.is_ok() && mail.success(), "{asked:?} {mail:?}");
+    Outcome::Passed
+}
+
+fn a_pause_outlives_the_process(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    daemon.ctl_ok(&["pause", "smtp"]);
+    let before = daemon.pids("smtp");
+    for pid in &before {
+        let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+    }
+    let anew = || {
+        let now = daemon.pids("smtp");
+        now.len() == 1 && now != before
+    };
+    assert!(eventually(Duration::from_secs(20), anew), "{}", daemon.log());
+    // The word may reach the process a little later than the client does.
+    let silent = || {
+        let client = TcpStream::connect(daemon.address("smtp", 0)).expect("connect");
+        client.set_read_timeout(Some(Duration::from_millis(500))).expect("time-out");
+        (&client).read(&mut [0; 1]).is_err().then_some(client)
+    };
+    let mut client = None;
+    assert!(eventually(Duration::from_secs(20), || {
+        client = silent();
+        client.is_some()
+    }));
+    daemon.ctl_ok(&["resume", "smtp"]);
+    let client = client.expect("a connection");
+    client.set_read_timeout(Some(Duration::from_secs(20))).expect("time-out");
+    let mut line = String::new();
+    BufReader::new(client).read_line(&mut line).expect("a greeting");
+    assert!(line.starts_with("220 "), "{line}");
     Outcome::Passed
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Accepts on /var/run/rmaild.sock.  A mail session is passed on to smtp with
 //! the peer's ids; an administrative connection is served here, if the peer is
-//! root, the daemon's own user or in the group `_rmaild`: requests about the
-//! queue go to queue, all others to parent.  Input is hostile: any user can
-//! connect.  Shared state, in lock order: `listener`, then nothing.
+//! root or a member of the group `_rmaild` (without root: who started the
+//! daemon): requests about the queue go to queue, all others to parent.  Input is
+//! hostile: any user can connect.  Shared state: `listener`, `paused` and the
+//! seats, of which no two are locked at once.
 
+mod seats;
 mod session;
 
+use self::seats::Seats;
 use crate::base::clock::Deadline;
 use crate::base::listen::STACK;
 use crate::base::lock;
@@ -21,15 +24,14 @@ use crate::proc::start::{Child, Events, Greeted, Parent, StartError};
 use crate::proc::table::{self, Kind};
 use crate::sys::poll;
 use crate::sys::user::{self, Group, User};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Connections at a time; mail sessions leave at once.
-const CONNECTIONS: usize = 64;
 /// How long a listener that cannot be accepted on is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,7 +43,9 @@ pub struct Shared {
     /// Requests that wait for parent.
     answers: Slots<Vec<u8>>,
     admins: Admins,
-    connections: AtomicUsize,
+    seats: Arc<Seats>,
+    /// What the administrator has paused, for a process that is started anew.
+    paused: Mutex<BTreeSet<String>>,
     requests: AtomicU64,
     sessions: AtomicU64,
     listener: Mutex<Option<OwnedFd>>,
@@ -50,21 +54,25 @@ pub struct Shared {
 /// Who may administrate: read from the system before the sandbox.
 struct Admins {
     uids: Vec<u32>,
-    gid: Option<u32>,
 }
 
 impl Admins {
+    /// The members of the group, but not `_rmaild` itself, whose uid and gid the
+    /// commands of aliases have.
     fn load() -> Result<Admins, StartError> {
-        let mut uids = vec![0, user::uid()];
+        let mut uids = vec![0];
+        if !user::is_root() {
+            uids.push(user::uid());
+        }
         let group = Group::by_name(table::USER)?;
         for member in group.iter().flat_map(|g| &g.members) {
             uids.extend(User::by_name(member)?.map(|u| u.uid));
         }
-        Ok(Admins { uids, gid: group.map(|g| g.gid) })
+        Ok(Admins { uids })
     }
 
-    fn may(&self, uid: u32, gid: u32) -> bool {
-        self.uids.contains(&uid) || self.gid == Some(gid)
+    fn may(&self, uid: u32) -> bool {
+        self.uids.contains(&uid)
     }
 }
 
@@ -78,7 +86,8 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         smtp: Peer::new("smtp", Arc::new(NoRequests)),
         answers: Slots::default(),
         admins,
-        connections: AtomicUsize::new(0),
+        seats: Arc::default(),
+        paused: Mutex::default(),
         requests: AtomicU64::new(0),
         sessions: AtomicU64::new(0),
         listener: Mutex::new(None),
@@ -104,6 +113,9 @@ impl Events for Main {
         };
         if let Err(e) = attached {
             log::fatal("control", &e.to_string());
+        }
+        if let Kind::Queue | Kind::Smtp = kind {
+            self.pause_again(kind);
         }
     }
 
@@ -162,25 +174,35 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
             }
         };
         let Ok((uid, gid)) = user::peer(fd.as_fd()) else { continue };
-        let full = shared.connections.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS;
-        let guard = Connected(Arc::clone(shared));
-        if full {
+        let Some(seat) = shared.seats.take(uid, shared.admins.may(uid)) else {
+            log::warn!("control", uid = uid, msg = "too many connections");
             continue;
-        }
+        };
+        let shared = Arc::clone(shared);
         // A thread that cannot be started closes the connection.
-        let _ = std::thread::Builder::new()
-            .name("session".into())
-            .stack_size(STACK)
-            .spawn(move || session::serve(&guard.0, fd, uid, gid));
+        let _ =
+            std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(move || {
+                session::serve(&shared, fd, uid, gid);
+                drop(seat);
+            });
     }
 }
 
-/// Counts a connection for as long as it lives.
-struct Connected(Arc<Shared>);
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+impl Main {
+    /// A process that is started anew does not know what is paused.
+    fn pause_again(&self, kind: Kind) {
+        let shared = Arc::clone(&self.0);
+        // Nothing waits for it, and the answer cannot be had on this thread.
+        let spawned =
+            std::thread::Builder::new().name("pause".into()).stack_size(STACK).spawn(move || {
+                let paused = lock::lock(&shared.paused).clone();
+                for what in paused.into_iter().filter(|w| (w == "smtp") == (kind == Kind::Smtp)) {
+                    session::pause(&shared, &Request::Pause { what });
+                }
+            });
+        if let Err(e) = spawned {
+            log::fatal("control", &e.to_string());
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use crate::base::clock::Deadline;
+use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::ipc::control_smtp::ToSmtp;
 use crate::ipc::ctl::{Reply, Request, ADMIN, MAIL};
@@ -15,7 +16,9 @@ use std::time::Duration;
 
 /// The largest request: names and ids.
 const REQUEST: usize = 8 * 1024;
-/// How long a client may be silent.
+/// How long a client may take to say what it wants.
+const GREETING: Duration = Duration::from_secs(5);
+/// How long an administrator may be silent.
 const IDLE: Duration = Duration::from_secs(120);
 /// How long a request may take, except `Wait`, which says so itself.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -34,7 +37,7 @@ pub fn serve(shared: &Shared, fd: OwnedFd, uid: u32, gid: u32) {
             }
         }
         Some(ADMIN) => {
-            if let Err(e) = administrate(shared, fd, uid, gid) {
+            if let Err(e) = administrate(shared, fd, uid) {
                 if !matches!(e, Broken::Gone | Broken::Timeout) {
                     log::warn!("control", uid = uid, error = Show(&e));
                 }
@@ -50,7 +53,7 @@ fn first_byte(fd: &OwnedFd) -> Option<u8> {
     let mut byte = [0u8; 1];
     // A descriptor that comes with it is closed: nobody expects one.
     let mut fds = Vec::new();
-    match poll::wait_for(fd.as_fd(), poll::IN, Some(IDLE)) {
+    match poll::wait_for(fd.as_fd(), poll::IN, Some(GREETING)) {
         Ok(true) => {}
         Ok(false) | Err(_) => return None,
     }
@@ -61,35 +64,63 @@ fn first_byte(fd: &OwnedFd) -> Option<u8> {
 }
 
 /// Request by request until the client closes.
-fn administrate(shared: &Shared, fd: OwnedFd, uid: u32, gid: u32) -> Result<(), Broken> {
+fn administrate(shared: &Shared, fd: OwnedFd, uid: u32) -> Result<(), Broken> {
     let sender = Sender::new(fd)?;
+    let may = shared.admins.may(uid);
     let mut receiver = Receiver::new(REQUEST);
     loop {
-        let message = receiver.recv(sender.fd(), Deadline::after(IDLE))?;
+        let patience = if may { IDLE } else { GREETING };
+        let message = receiver.recv(sender.fd(), Deadline::after(patience))?;
         let request = Request::from_bytes(&message.payload)
             .map_err(|_| Broken::Protocol("malformed request"))?;
         shared.requests.fetch_add(1, Ordering::Relaxed);
-        let reply = if shared.admins.may(uid, gid) {
+        let reply = if may {
             ask(shared, &request)
         } else {
             Reply::Error { text: "permission denied: be root, or in the group _rmaild".into() }
         };
         let payload = reply.to_bytes();
         sender.send(Kind::Reply, message.id, &payload, None, Deadline::after(ANSWER))?;
+        if !may {
+            return Ok(());
+        }
     }
+}
+
+/// Has something paused, or resumed, and keeps that in mind.
+pub fn pause(shared: &Shared, request: &Request) -> Reply {
+    let (Request::Pause { what } | Request::Resume { what }) = request else {
+        return Reply::Error { text: "not a pause".into() };
+    };
+    let paused = matches!(request, Request::Pause { .. });
+    let reply = match what.as_str() {
+        "smtp" => {
+            match shared.smtp.tell(&ToSmtp::Pause { paused }, None, Deadline::after(ANSWER)) {
+                Ok(()) => Reply::Ok { text: String::new() },
+                Err(e) => Reply::Error { text: e.to_string() },
+            }
+        }
+        _ => match shared.queue.call(request, Deadline::after(ANSWER)) {
+            Ok(reply) => reply,
+            Err(e) => Reply::Error { text: e.to_string() },
+        },
+    };
+    if let Reply::Ok { .. } = reply {
+        let mut all = lock::lock(&shared.paused);
+        if paused {
+            all.insert(what.clone());
+        } else {
+            all.remove(what);
+        }
+    }
+    reply
 }
 
 /// Has a request answered by whom it concerns.
 fn ask(shared: &Shared, request: &Request) -> Reply {
     let failed = |e: crate::ipc::call::CallError| Reply::Error { text: e.to_string() };
     match request {
-        Request::Pause { what } | Request::Resume { what } if what == "smtp" => {
-            let paused = matches!(request, Request::Pause { .. });
-            match shared.smtp.tell(&ToSmtp::Pause { paused }, None, Deadline::after(ANSWER)) {
-                Ok(()) => Reply::Ok { text: String::new() },
-                Err(e) => failed(e),
-            }
-        }
+        Request::Pause { .. } | Request::Resume { .. } => pause(shared, request),
         Request::Wait { millis, .. } => {
             // A little longer than queue waits, so that it is queue that answers.
             let wait = Duration::from_millis(*millis).min(WAIT) + Duration::from_secs(2);
@@ -101,9 +132,7 @@ fn ask(shared: &Shared, request: &Request) -> Reply {
         | Request::Schedule { .. }
         | Request::Remove { .. }
         | Request::Hold { .. }
-        | Request::Release { .. }
-        | Request::Pause { .. }
-        | Request::Resume { .. } => {
+        | Request::Release { .. } => {
             shared.queue.call(request, Deadline::after(ANSWER)).unwrap_or_else(failed)
         }
         Request::Reload
