@@ -10,6 +10,7 @@ mod manual;
 use crate::{Env, Outcome, Test};
 use rmail::conf::{self, ast::Config, FEATURES};
 use rmail::sys::limits::{raised_by, Bounded, A_USERS_THREADS_COUNT};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +18,7 @@ use std::process::Command;
 pub const TESTS: &[Test] = &[
     Test { name: "broken-files-say-what-and-where", run: broken },
     Test { name: "check-tells-bad-table-lines", run: bad_table },
+    Test { name: "check-tells-bad-aliases-with-their-lines", run: bad_aliases },
     Test { name: "check-tells-logins-without-mailbox", run: logins },
     Test { name: "check-tells-what-a-process-could-not-use", run: unusable },
     Test { name: "every-feature-has-its-file", run: features },
@@ -197,6 +199,10 @@ fn unusable(env: &Env) -> Outcome {
         .stderr(std::process::Stdio::null())
         .status();
     assert!(done.expect("openssl").success());
+    std::fs::write(env.dir.join("nul"), "action\0").expect("write");
+    let open = env.dir.join("open");
+    std::fs::create_dir(&open).expect("mkdir");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).expect("chmod");
     let conf = env.dir.join("rmail.conf");
     let mut wrong = Vec::new();
     for (line, said) in [
@@ -205,7 +211,7 @@ fn unusable(env: &Env) -> Outcome {
         ("listen on lo0 port 0 tls pki good ciphers NONSENSE", "ciphers \"NONSENSE\": "),
         ("action y relay ciphers NONSENSE", "ciphers \"NONSENSE\": "),
         ("pki a cert \"@mx.pem\" key \"@mx.pem\"", "@mx.pem: no private key in PEM form"),
-        ("pki a cert \"@mx.pem\" key \"@locked.key\"", "@locked.key: no private key in PEM form"),
+        ("pki a cert \"@mx.pem\" key \"@locked.key\"", "@locked.key: the key is encrypted, "),
         (
             "pki a cert \"@mx.pem\" key \"@other.key\"",
             "@other.key: not for the certificate in @mx.pem",
@@ -216,6 +222,16 @@ fn unusable(env: &Env) -> Outcome {
         (
             "table t { all = \":include:@gone\" }\naction z mbox alias <t>",
             "an alias includes a file: read @gone: No such file or directory",
+        ),
+        (
+            "table t { all = \"a b\" }\naction z mbox alias <t>",
+            "alias all: \"a b\": it is neither a user, ",
+        ),
+        ("include \"@nul\"", "include \"@nul\": @nul: not a text: "),
+        ("queue directory \"@mx.pem\"", "queue directory: @mx.pem is no directory"),
+        (
+            "queue directory \"@open\"",
+            "queue directory: others may write it (mode 777): chmod go-w @open",
         ),
     ] {
         let dir = format!("{}/", env.dir.display());
@@ -477,4 +493,35 @@ fn bad_table(env: &Env) -> Outcome {
         return Outcome::Passed;
     }
     Outcome::Failed(said)
+}
+
+/// An alias that could not be used is no part of a configuration, and every one is told.
+fn bad_aliases(env: &Env) -> Outcome {
+    let aliases = env.dir.join("aliases");
+    let list = env.dir.join("list");
+    let dir = env.dir.display().to_string();
+    let text = "root: joe, /var/mail/x\na: error:999 moved\nb: |\n\nc: , ,\nd: \"joe\n\
+                joe gets all of it\nl: :include:@/list\n";
+    crate::daemon::write(&aliases, text.replace('@', &dir));
+    crate::daemon::write(&list, "joe\n# ann\nann and bob\n");
+    let conf = env.dir.join("rmail.conf");
+    let text = "table aliases file:@/aliases\naction x mbox alias <aliases>\nmatch action x\n";
+    crate::daemon::write(&conf, text.replace('@', &dir));
+    let out = Command::new(env.rmaild()).arg("-n").arg("-f").arg(&conf).output().expect("run");
+    assert_eq!(out.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let lines: Vec<&str> = said.lines().collect();
+    let begins = [
+        "aliases:2: alias a: \"error:999 moved\": ",
+        "aliases:3: alias b: \"|\": ",
+        "aliases:5: alias c leads to nobody",
+        "aliases:6: alias d: ",
+        "aliases:7: alias joe: \"gets all of it\": ",
+        "list: \"ann and bob\": ",
+    ];
+    assert_eq!(lines.len(), begins.len(), "{said}");
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(&format!("{dir}/{begin}")), "{begin}: {line}");
+    }
+    Outcome::Passed
 }

@@ -219,6 +219,7 @@ fn wrong_words_are_told(env: &Env) -> Outcome {
         (&["frobnicate", "x"][..], "rmailctl: frobnicate x: no such command\n"),
         (&["rel"], "rmailctl: rel: which one: release, reload?\n"),
         (&["-q", "reload"], "rmailctl: -q: no such option"),
+        (&["log"], "rmailctl: log: no such command, but there are\n"),
         (&["reload", "x"], "usage: rmailctl [-j] [-f file] [-s socket] reload\n"),
         (&["hold"], "usage: rmailctl [-j] [-f file] [-s socket] hold qid | envelope | all\n"),
     ] {
@@ -227,6 +228,9 @@ fn wrong_words_are_told(env: &Env) -> Outcome {
         assert_eq!(out.status.code(), Some(64), "{args:?}: {text}");
         assert!(text.starts_with(said), "{args:?}: {text}");
     }
+    let out = daemon.ctl(&["hold", "3b1b2s07mb86"]);
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(text, "rmailctl: 3b1b2s07mb86: no such message\n");
     Outcome::Passed
 }
 
@@ -260,6 +264,12 @@ fn a_bad_configuration_changes_nothing(env: &Env) -> Outcome {
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success());
     assert!(text.contains("rmail.conf:3:"), "{text}");
+    let stays = "nothing is changed: configuration 1 stays in force";
+    assert_eq!(text.lines().last(), Some(format!("rmailctl: {stays}").as_str()), "{text}");
+    let hup = Command::new("kill").arg("-HUP").arg(daemon.pid().to_string()).status();
+    assert!(hup.expect("kill").success());
+    let told = || daemon.log().contains(&format!("config msg=\"{stays}\""));
+    assert!(eventually(Duration::from_secs(30), told), "{}", daemon.log());
     assert_eq!(daemon.address("smtp", 0), before);
     Daemon::configure(&env.dir, CONFIG);
     daemon.ctl_ok(&["reload"]);

@@ -116,6 +116,13 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<X509>, TlsError> {
     Ok(chain)
 }
 
+/// Whether a private key as PEM has a passphrase.
+#[must_use]
+pub fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |words: &[u8]| pem.windows(words.len()).any(|w| w == words);
+    has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
+}
+
 /// A private key as PEM.  One with a passphrase is an error: nobody is there to
 /// be asked for it.
 pub fn private_key(pem: &[u8]) -> Result<PKey<Private>, TlsError> {

@@ -132,7 +132,16 @@ pub fn main() -> ExitCode {
     match found.as_slice() {
         [one] => one.call(&mut options, rest.get(one.words.len()..).unwrap_or_default()),
         [] if rest.is_empty() => usage(COMMANDS.iter()),
-        [] => wrong(&format!("{}: no such command", typed())),
+        [] => {
+            let begun: Vec<_> = COMMANDS.iter().filter(|c| is_begun(c, rest)).collect();
+            match begun.as_slice() {
+                [] => wrong(&format!("{}: no such command", typed())),
+                begun => {
+                    fail(&format!("{}: no such command, but there are", typed()), sysexits::USAGE);
+                    usage(begun.iter().copied())
+                }
+            }
+        }
         several => {
             let names: Vec<String> = several.iter().map(|c| c.words.join(" ")).collect();
             wrong(&format!("{}: which one: {}?", typed(), names.join(", ")))
@@ -169,6 +178,12 @@ fn matches(command: &Command, args: &[OsString]) -> bool {
         && command.words.iter().zip(args).all(|(word, arg)| {
             arg.to_str().is_some_and(|arg| !arg.is_empty() && word.starts_with(arg))
         })
+}
+
+/// True of a command of two words of which only the first was typed right.
+fn is_begun(command: &Command, args: &[OsString]) -> bool {
+    let first = command.words.get(..1).unwrap_or_default();
+    command.words.len() > 1 && matches(&Command { words: first, ..*command }, args)
 }
 
 /// Prints what there is and gives EX_USAGE.
@@ -230,6 +245,19 @@ mod tests {
         assert_eq!(found(&["rel"]), ["release", "reload"]);
         assert_eq!(found(&["show"]), Vec::<String>::new());
         assert_eq!(found(&["nonsense"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_first_word_has_the_commands_that_begin_with_it() {
+        let begun = |words: &[&str]| {
+            let args: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let all = COMMANDS.iter().filter(|c| is_begun(c, &args)).map(|c| c.words.join(" "));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(begun(&["log"]), ["log brief", "log verbose"]);
+        assert_eq!(begun(&["up", "nothing"]), ["update table"]);
+        assert_eq!(begun(&["nonsense"]), Vec::<String>::new());
+        assert_eq!(begun(&["hold"]), Vec::<String>::new());
     }
 
     #[test]

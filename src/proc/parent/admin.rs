@@ -41,7 +41,7 @@ impl Supervisor {
                 Ok(()) => Reply::Ok {
                     text: format!("configuration {} is in force", self.loaded.generation),
                 },
-                Err(lines) => Reply::Errors { lines },
+                Err(lines) => self.refused(lines),
             },
             Ok(Request::Stop) => {
                 self.answer(request, &Reply::Ok { text: "stopping".into() });
@@ -66,12 +66,19 @@ impl Supervisor {
                 // checked against what refers to it.
                 Some(_) => match self.reload() {
                     Ok(()) => Reply::Ok { text: format!("table {name} is read") },
-                    Err(lines) => Reply::Errors { lines },
+                    Err(lines) => self.refused(lines),
                 },
             },
             Ok(_) => Reply::Error { text: "not a request for parent".into() },
         };
         self.answer(request, &reply);
+    }
+
+    /// What is wrong with a configuration that was to be read anew, and what
+    /// becomes of the daemon.
+    fn refused(&self, mut lines: Vec<String>) -> Reply {
+        lines.push(self.stays());
+        Reply::Errors { lines }
     }
 
     fn answer(&mut self, request: u64, reply: &Reply) {

@@ -12,6 +12,7 @@ use crate::base::tls;
 use crate::conf;
 use crate::conf::ast::{Config, Deliver, Entries, Listen, Method, Owner, Pos, Stmt, TableKind};
 use crate::conf::Use;
+use crate::disk::aliases;
 use crate::disk::table::{self, Passwd, Static};
 use crate::ipc::parent::{File, Part};
 use crate::proc::start::Directories;
@@ -51,7 +52,7 @@ enum FileUse {
 /// Reads and checks everything.  Every error is a line `file:line: message`.
 pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     let path = options.config.display().to_string();
-    let text = read(&options.config).map_err(|e| vec![e])?;
+    let text = read_text(&options.config).map_err(|e| vec![e])?;
     let config = conf::parse(&path, &text, &options.macros, &mut Files)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     if options.verbose > 0 {
@@ -84,6 +85,9 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     if !errors.is_empty() {
         return Err(errors);
     }
+    for line in unknown_users(&config) {
+        log::warn!("config", msg = line.as_str());
+    }
     Ok(Loaded {
         generation,
         store_min_uid: u32::try_from(config.limit(&limits::STORE_MIN_UID)).unwrap_or(u32::MAX),
@@ -104,6 +108,15 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("{}: larger than 64 MB", path.display()));
     }
     std::fs::read(path).map_err(fail)
+}
+
+/// A configuration: one that is no text is told once, not line by line.
+fn read_text(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = read(path)?;
+    if bytes.contains(&0) {
+        return Err(format!("{}: not a text: there are NUL octets in it", path.display()));
+    }
+    Ok(bytes)
 }
 
 /// Why a file with secrets is not safe where it is.
@@ -131,7 +144,7 @@ struct Files;
 
 impl conf::Source for Files {
     fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
-        read(Path::new(path))
+        read_text(Path::new(path))
     }
 
     fn port(&mut self, service: &str) -> Option<u16> {
@@ -204,7 +217,11 @@ fn check_pem(config: &Config, files: &[(FileUse, File)], errors: &mut Vec<String
             continue;
         };
         let wrong = match tls::private_key(key) {
-            Err(e) => format!("{path}: no private key in PEM form without a passphrase: {e}"),
+            Err(_) if tls::is_encrypted(key) => format!(
+                "{path}: the key is encrypted, and nobody is there to ask for its passphrase: \
+                 write it without one by openssl pkey -in {path} -out FILE"
+            ),
+            Err(e) => format!("{path}: no private key in PEM form: {e}"),
             Ok(_) => match tls::Identity::from_pem(cert, key) {
                 Err(e) => format!("{path}: not for the certificate in {cert_file}: {e}"),
                 Ok(identity) => match identity.check_server() {
@@ -254,8 +271,12 @@ fn check_tables(
         let path = match &t.kind {
             TableKind::File(path) | TableKind::Passwd(path) => path,
             TableKind::Inline(Entries::Mapping(pairs)) if aliases => {
-                for path in pairs.iter().flat_map(|(_, v)| table::includes_of(v)) {
-                    includes.entry(path).or_insert_with(|| s.at.to_string());
+                for (key, value) in pairs {
+                    let wrong = check_alias(key, value).err();
+                    errors.extend(wrong.map(|why| format!("{}: {why}", s.at)));
+                    for path in table::includes_of(value) {
+                        includes.entry(path).or_insert_with(|| s.at.to_string());
+                    }
                 }
                 continue;
             }
@@ -276,7 +297,10 @@ fn check_tables(
                     includes.entry(included).or_insert_with(|| path.clone());
                 }
             }
-            let check = |k: &str, v: Option<&str>| Config::check_entry(&uses, k, v);
+            let check = |k: &str, v: Option<&str>| {
+                Config::check_entry(&uses, k, v)?;
+                v.filter(|_| aliases).map_or(Ok(()), |v| check_alias(k, v))
+            };
             Static::parse_checked(bytes, &check).err().unwrap_or_default()
         };
         errors.extend(bad.into_iter().map(|(line, why)| format!("{path}:{line}: {why}")));
@@ -284,10 +308,42 @@ fn check_tables(
     for (path, place) in includes {
         let path = PathBuf::from(path);
         match read(&path) {
-            Ok(bytes) => files.push((FileUse::Table, File { path, bytes })),
+            Ok(bytes) => {
+                let items = match std::str::from_utf8(&bytes) {
+                    Ok(text) => aliases::parse_file(text).map(drop).map_err(|e| e.to_string()),
+                    Err(_) => Err("not UTF-8".into()),
+                };
+                errors.extend(items.err().map(|why| format!("{}: {why}", path.display())));
+                files.push((FileUse::Table, File { path, bytes }));
+            }
             Err(e) => errors.push(format!("{place}: an alias includes a file: {e}")),
         }
     }
+}
+
+/// What stands behind an alias can be used: else its mail would be refused for the
+/// time being, for as long as nobody looks into the log.
+fn check_alias(key: &str, value: &str) -> Result<(), String> {
+    match aliases::parse_value(value) {
+        Ok(items) if items.is_empty() => Err(format!("alias {key} leads to nobody")),
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("alias {key}: {e}")),
+    }
+}
+
+/// Actions that deliver as a user of the system who is not there.  Their mail
+/// waits, so this is no error: users may come from somewhere that is down.
+fn unknown_users(config: &Config) -> Vec<String> {
+    let missing = |s: &crate::conf::ast::Statement| {
+        let Stmt::Action(action) = &s.stmt else { return None };
+        let Method::Local(local) = &action.method else { return None };
+        let user = local.user.as_ref().filter(|_| local.userbase.is_none())?;
+        let unknown = matches!(crate::sys::user::User::by_name(user), Ok(None));
+        let said =
+            || format!("{}: no user \"{user}\": mail for action {} waits", s.at, action.name);
+        unknown.then(said)
+    };
+    config.statements.iter().filter_map(missing).collect()
 }
 
 /// What every mail root of the configuration begins with: the path of an
@@ -388,8 +444,41 @@ fn owner(kind: Kind) -> Option<Owner> {
     })
 }
 
+/// What is wrong with the queue directory, if it is there: queue could not tell,
+/// which sees no path above it.
+fn check_queue_directory(loaded: &Loaded) -> Result<(), String> {
+    let at = loaded.config.statements.iter().find_map(|s| match &s.stmt {
+        Stmt::QueueDirectory(_) => Some(format!("{}: ", s.at)),
+        _ => None,
+    });
+    let spool = loaded.directories().spool;
+    let path = spool.display();
+    let no = |why: String| Err(format!("{}queue directory: {why}", at.unwrap_or_default()));
+    let meta = match std::fs::metadata(&spool) {
+        Ok(meta) => meta,
+        // It is made at the start.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return no(SysError::of("stat", &e).at(&spool).to_string()),
+    };
+    if !meta.is_dir() {
+        return no(format!("{path} is no directory"));
+    }
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o022 != 0 {
+        return no(format!("others may write it (mode {mode:03o}): chmod go-w {path}"));
+    }
+    let user = crate::proc::table::USER_QUEUE;
+    let owner = crate::sys::user::User::by_name(user).map_err(|e| e.to_string())?;
+    if crate::sys::user::is_root() && owner.is_some_and(|u| u.uid != meta.uid()) {
+        let uid = meta.uid();
+        return no(format!("{path} belongs to uid {uid}, and not to {user}: chown {user} {path}"));
+    }
+    Ok(())
+}
+
 /// The daemon's own directories, with their owners.
 pub fn make_directories(loaded: &Loaded) -> Result<(), String> {
+    check_queue_directory(loaded)?;
     let dirs = loaded.directories();
     let queue_owner = crate::sys::user::User::by_name(crate::proc::table::USER_QUEUE);
     let owner = queue_owner.map_err(|e| e.to_string())?;
@@ -404,7 +493,7 @@ pub fn make_directories(loaded: &Loaded) -> Result<(), String> {
 
 fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<(), String> {
     use std::os::unix::fs::DirBuilderExt;
-    let fail = |e: std::io::Error| format!("{}: {e}", path.display());
+    let fail = |e: std::io::Error| SysError::of("mkdir", &e).at(path).to_string();
     if path.is_dir() {
         return Ok(());
     }
@@ -423,7 +512,11 @@ pub type LoginCheck = fn(&Part, &str) -> Vec<String>;
 /// of the logins of passwd tables; what it finds is no error.
 pub fn check(options: &Options, logins: LoginCheck) -> ExitCode {
     log::init("rmaild", log::Dest::Stderr);
-    match load(options, 1) {
+    let checked = load(options, 1).and_then(|loaded| {
+        check_queue_directory(&loaded).map_err(|e| vec![e])?;
+        Ok(loaded)
+    });
+    match checked {
         Ok(loaded) => {
             let hostname = crate::sys::net::hostname().unwrap_or_default();
             for line in logins(&loaded.part(Kind::Lookup), &hostname) {

@@ -135,7 +135,11 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         for line in &errors {
             log::crit!("config", error = line.as_str());
         }
-        format!("{}: {} errors", options.config.display(), errors.len())
+        let file = options.config.display();
+        match errors.len() {
+            1 => format!("{file}: 1 error: not started"),
+            n => format!("{file}: {n} errors: not started"),
+        }
     })?;
     bounds.apply(&mut loaded.config);
     bounds.warn(&loaded.config);
@@ -367,8 +371,11 @@ impl Supervisor {
             Signal::Chld => self.reap(),
             Signal::Hup => {
                 log::info!("config", msg = "SIGHUP: reading it again");
-                for line in self.reload().err().unwrap_or_default() {
-                    log::crit!("config", error = line.as_str());
+                if let Err(lines) = self.reload() {
+                    for line in &lines {
+                        log::crit!("config", error = line.as_str());
+                    }
+                    log::crit!("config", msg = self.stays().as_str());
                 }
             }
             Signal::Term | Signal::Int => self.stop(),
@@ -540,6 +547,11 @@ impl Supervisor {
             self.again = true;
             self.stop();
         }
+    }
+
+    /// What is to be said behind the errors of a reload.
+    fn stays(&self) -> String {
+        format!("nothing is changed: configuration {} stays in force", self.loaded.generation)
     }
 
     /// Reads and checks everything anew; any error leaves what is in force.

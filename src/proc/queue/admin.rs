@@ -140,12 +140,12 @@ impl Shared {
         done: &str,
         act: impl Fn(&Shared, Id) -> Result<bool, SpoolError>,
     ) -> Reply {
-        let Some(what) = What::parse(what) else {
+        let Some(named) = What::parse(what) else {
             return error(format!("{what}: not a message, an envelope (message.N) or all"));
         };
-        let ids = self.ids(&what);
-        if ids.is_empty() && !matches!(what, What::All) {
-            return error("no such message");
+        let ids = self.ids(&named);
+        if ids.is_empty() && !matches!(named, What::All) {
+            return error(format!("{what}: no such message"));
         }
         let mut n = 0usize;
         for id in ids {
@@ -257,7 +257,7 @@ impl Shared {
         let Some(qid) = Qid::parse(qid.as_bytes()) else { return error("not a message's id") };
         match self.piece(qid, offset) {
             Ok((bytes, more)) => Reply::Bytes { bytes, more },
-            Err(SpoolError::Gone) => error("no such message"),
+            Err(SpoolError::Gone) => error(format!("{qid}: no such message")),
             Err(e) => error(e.to_string()),
         }
     }

@@ -127,7 +127,7 @@ impl Shared {
                 Err(refused) => {
                     log::warn!(
                         "intake",
-                        sid = sid,
+                        sid = Show(&format_args!("{sid:016x}")),
                         msg = "message refused",
                         why = Show(&refused.word())
                     );
