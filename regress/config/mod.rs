@@ -489,7 +489,13 @@ fn logins(env: &Env) -> Outcome {
 
 fn bad_table(env: &Env) -> Outcome {
     let (ok, said) = check_passwd(env, "# a comment\njoe@example.org\n");
-    if !ok && said.contains("passwd:2: \"joe@example.org\" has no password field") {
+    if ok || !said.contains("passwd:2: \"joe@example.org\" has no password field") {
+        return Outcome::Failed(said);
+    }
+    // A password in place of its hash is no mistake of form, but nobody logs in.
+    let (ok, said) = check_passwd(env, "joe@example.org:secret\nann@example.org:$2b$04$x\nbob:*\n");
+    let told: Vec<&str> = said.lines().filter(|l| l.contains("no hash of a password")).collect();
+    if ok && told.len() == 1 && told[0].contains("/passwd: joe@example.org: no hash") {
         return Outcome::Passed;
     }
     Outcome::Failed(said)

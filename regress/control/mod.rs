@@ -11,6 +11,7 @@ use std::time::Duration;
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
     Test { name: "starts-and-stops", run: starts_and_stops },
+    Test { name: "who-stops-it-is-told-that-it-stops", run: who_stops_it },
     Test { name: "a-killed-process-comes-back", run: a_killed_process_comes_back },
     Test { name: "a-bad-configuration-changes-nothing", run: a_bad_configuration_changes_nothing },
     Test { name: "show-procs-knows-every-process", run: show_procs_knows_every_process },
@@ -103,6 +104,9 @@ fn every_answer_is_json(env: &Env) -> Outcome {
             assert!(child.wait().expect("wait").success(), "{args:?}: {text}");
         }
     }
+    let conf = env.dir.join("rmail.conf").display().to_string();
+    let text = daemon.ctl_ok(&["-j", "-f", &conf, "check"]);
+    assert_eq!(text, "{\"done\":\"configuration OK\"}\n");
     Outcome::Passed
 }
 
@@ -332,5 +336,17 @@ fn found_in_path(env: &Env) -> Outcome {
     let works = || daemon.ctl(&["show", "listeners"]).stdout.starts_with(b"smtp ");
     assert!(eventually(Duration::from_secs(30), works), "{}", daemon.log());
     assert!(daemon.stop().success());
+    Outcome::Passed
+}
+
+/// The answer to stop is sent before control leaves, each time.
+fn who_stops_it(env: &Env) -> Outcome {
+    for n in 0..5 {
+        let daemon = Daemon::start_in(env, &env.dir.join(n.to_string()), CONFIG);
+        let out = daemon.ctl(&["stop"]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "{said}");
+        assert_eq!(out.stdout, b"stopping\n");
+    }
     Outcome::Passed
 }

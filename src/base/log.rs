@@ -276,17 +276,27 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-/// Any `Display`, always quoted: `error=show(&e)`.
+/// Any `Display`, quoted if need be, as text is: an id is found by the same
+/// words whoever logs it.
 #[derive(Clone, Copy)]
 pub struct Show<T>(pub T);
 
 impl<T: fmt::Display> Value for Show<T> {
     fn put(&self, line: &mut Line) -> bool {
+        // Whether quotes are needed is known when the value stands there.
+        let quote = line.len;
         line.raw(b"\"");
+        let value = line.len;
         if write!(Escaping { line, left: VALUE_MAX }, "{}", self.0).is_err() {
             line.raw(b"...");
         }
-        line.raw(b"\"");
+        let text = line.buf.get(value..line.len).unwrap_or_default();
+        if text.is_empty() || text.contains(&b' ') || text.contains(&b'"') {
+            line.raw(b"\"");
+        } else {
+            line.buf.copy_within(value..line.len, quote);
+            line.len -= value - quote;
+        }
         true
     }
 }
@@ -518,6 +528,13 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_written_alike_whatever_it_is_made_of() {
+        let line = Line::new("x").kv("a", "1b2k").kv("b", &Show("1b2k")).kv("c", &Show("1 2"));
+        assert_eq!(text(&line.kv("d", &Show(""))), r#"x a=1b2k b=1b2k c="1 2" d="""#);
+        assert_eq!(text(&Line::new("x").kv("a", &Show("\"q\""))), r#"x a="\"q\"""#);
+    }
+
+    #[test]
     fn a_line_is_a_noun_and_pairs() {
         let line = Line::new("smtp")
             .kv("sid", "9f00")
@@ -544,6 +561,8 @@ mod tests {
         let line = Line::new("x").kv("v", &long);
         assert_eq!(line.as_bytes().len(), 4 + VALUE_MAX + 3);
         let line = Line::new("x").kv("v", &Show(String::from_utf8(long.clone()).unwrap()));
+        assert_eq!(line.as_bytes().len(), 4 + VALUE_MAX + 3);
+        let line = Line::new("x").kv("v", &Show(" ".repeat(10_000)));
         assert_eq!(line.as_bytes().len(), 4 + 2 + VALUE_MAX + 3);
         let mut line = Line::new("x");
         for _ in 0..20 {

@@ -1,7 +1,8 @@
 //! Commands about the daemon as a whole.
 
 use super::client::command;
-use super::{fail, usage_of, Options};
+use super::json::Json;
+use super::{fail, print, usage_of, Options};
 use crate::base::exits::sysexits;
 use crate::ipc::ctl::{Event, Request};
 use crate::sys::errno::reason;
@@ -15,8 +16,17 @@ const WAIT_SECS: u64 = 60;
 pub fn check(options: &Options, _: &[OsString]) -> ExitCode {
     let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join("rmaild")));
     let program = beside.filter(|p| p.exists()).unwrap_or("rmaild".into());
-    match std::process::Command::new(program).arg("-n").arg("-f").arg(&options.config).status() {
+    let mut check = std::process::Command::new(program);
+    check.arg("-n").arg("-f").arg(&options.config);
+    if options.json {
+        check.stdout(std::process::Stdio::null());
+    }
+    match check.status() {
         Ok(status) => match status.code().and_then(|c| u8::try_from(c).ok()) {
+            Some(0) if options.json => {
+                let done = Json::Text("configuration OK".into());
+                print(&Json::Object(vec![("done", done)]).line())
+            }
             Some(code) => ExitCode::from(code),
             None => ExitCode::FAILURE,
         },

@@ -387,6 +387,13 @@ impl Passwd {
         self.users.values().filter_map(|u| u.info.as_ref()?.mail_root.as_deref())
     }
 
+    /// The users with a password that is no hash of crypt(3), nor what stands for none.
+    pub fn without_hash(&self) -> impl Iterator<Item = &str> {
+        let hash = |h: &str| h.is_empty() || h == "x" || h.starts_with(['$', '_', '*', '!']);
+        // The traditional hash has thirteen characters and no mark.
+        self.users.values().filter(move |u| !hash(&u.hash) && u.hash.len() != 13).map(|u| &*u.name)
+    }
+
     /// The names of the users, as the file has them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.users.values().map(|u| u.name.as_str())

@@ -28,12 +28,14 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a listener that cannot be accepted on is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the answers of the last requests may take at a stop.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// What the threads share.
 pub struct Shared {
@@ -46,6 +48,8 @@ pub struct Shared {
     seats: Arc<Seats>,
     /// What the administrator has paused, for a process that is started anew.
     paused: Mutex<BTreeSet<String>>,
+    /// Requests whose answers have not been sent.
+    answering: AtomicUsize,
     requests: AtomicU64,
     sessions: AtomicU64,
     listener: Mutex<Option<OwnedFd>>,
@@ -88,6 +92,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         admins,
         seats: Arc::default(),
         paused: Mutex::default(),
+        answering: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
         sessions: AtomicU64::new(0),
         listener: Mutex::new(None),
@@ -153,6 +158,11 @@ impl Events for Main {
     }
 
     fn stop(&self) {
+        // Who asked for the stop is told that it is done.
+        let until = Deadline::after(LAST_ANSWERS);
+        while self.0.answering.load(Ordering::SeqCst) > 0 && !until.expired() {
+            let _ = poll::wait(&mut [], Some(Duration::from_millis(5))); // only to wait
+        }
         crate::sys::spawn::exit_now(0);
     }
 }

@@ -74,6 +74,9 @@ fn administrate(shared: &Shared, fd: OwnedFd, uid: u32) -> Result<(), Broken> {
         let request = Request::from_bytes(&message.payload)
             .map_err(|_| Broken::Protocol("malformed request"))?;
         shared.requests.fetch_add(1, Ordering::Relaxed);
+        // Nobody waits at a stop for who waits for something else.
+        let waits = matches!(request, Request::Wait { .. });
+        let _answering = (!waits).then(|| Answering::begin(shared));
         let reply = if may {
             ask(shared, &request)
         } else {
@@ -114,6 +117,22 @@ pub fn pause(shared: &Shared, request: &Request) -> Reply {
         }
     }
     reply
+}
+
+/// Counts a request until its answer was sent.
+struct Answering<'a>(&'a Shared);
+
+impl<'a> Answering<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.answering.fetch_add(1, Ordering::SeqCst);
+        Answering(shared)
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Has a request answered by whom it concerns.

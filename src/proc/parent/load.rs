@@ -10,7 +10,9 @@ use crate::base::exits::sysexits;
 use crate::base::log;
 use crate::base::tls;
 use crate::conf;
-use crate::conf::ast::{Config, Deliver, Entries, Listen, Method, Owner, Pos, Stmt, TableKind};
+use crate::conf::ast::{
+    Config, Deliver, Entries, Listen, Method, Owner, Pos, Stmt, Table, TableKind,
+};
 use crate::conf::Use;
 use crate::disk::aliases;
 use crate::disk::table::{self, Passwd, Static};
@@ -85,7 +87,7 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    for line in unknown_users(&config) {
+    for line in unknown_users(&config).into_iter().chain(without_hash(&config, &files)) {
         log::warn!("config", msg = line.as_str());
     }
     Ok(Loaded {
@@ -344,6 +346,20 @@ fn unknown_users(config: &Config) -> Vec<String> {
         unknown.then(said)
     };
     config.statements.iter().filter_map(missing).collect()
+}
+
+/// Users of passwd tables whose logins fail whatever they type.
+fn without_hash(config: &Config, files: &[(FileUse, File)]) -> Vec<String> {
+    let mut all = Vec::new();
+    for s in &config.statements {
+        let Stmt::Table(Table { kind: TableKind::Passwd(path), .. }) = &s.stmt else { continue };
+        let Some(Ok(table)) = contents(files, path).map(Passwd::parse) else { continue };
+        let said =
+            |user| format!("{path}: {user}: no hash of a password: rmailctl encrypt makes one");
+        all.extend(table.without_hash().map(said));
+    }
+    all.sort();
+    all
 }
 
 /// What every mail root of the configuration begins with: the path of an
