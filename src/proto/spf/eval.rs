@@ -34,6 +34,14 @@ const fn perm<T>(problem: Problem) -> Result<T, Stop> {
     Err(Stop::Error(Verdict::PermError, problem))
 }
 
+/// The names of an address, as `ptr` and the macro `p` see them.  5.5.
+struct Validated {
+    /// Those that lead back to it.
+    names: Vec<Name>,
+    /// A question on the way found nothing.
+    void: bool,
+}
+
 /// What check_host() gives, without errors.
 struct Found {
     verdict: Verdict,
@@ -256,23 +264,31 @@ impl Check<'_> {
     fn ptr(&mut self, spec: Option<&MacroString>, domain: &[u8]) -> Result<bool, Stop> {
         self.count_term()?;
         let Some(target) = self.target(spec, domain)? else { return Ok(false) };
-        let names = self.validated_names()?;
+        let Validated { names, void } = self.validated_names()?;
+        if void {
+            self.count_void()?;
+        }
         Ok(names.iter().any(|name| name.is_within(&target)))
     }
 
     /// The names of the client's address that lead back to it, of the first 10.
-    fn validated_names(&self) -> Result<Vec<Name>, Need> {
+    ///
+    /// The macro `p` asks the same; but it is no term, and what it does not find
+    /// is not counted.
+    fn validated_names(&self) -> Result<Validated, Need> {
         let reversed: Vec<String> =
             macros::dotted(self.ip).split('.').rev().map(str::to_owned).collect();
         let text = format!("{}.{}.arpa", reversed.join("."), macros::family(self.ip));
-        let Ok(name) = Name::from_dotted(text.as_bytes()) else { return Ok(Vec::new()) };
+        let mut valid = Validated { names: Vec::new(), void: false };
+        let Ok(name) = Name::from_dotted(text.as_bytes()) else { return Ok(valid) };
         let answer = self.answers.get(&Query::new(name, Type::PTR))?;
-        let mut valid = Vec::new();
+        valid.void = answer.is_void();
         for data in answer.records.iter().take(NAMES) {
             let Data::Ptr(name) = data else { continue };
             let answer = self.answers.get(&Query::new(name.clone(), self.address_type()))?;
+            valid.void |= answer.is_void();
             if answer.addresses().any(|ip| ip == self.ip) {
-                valid.push(name.clone());
+                valid.names.push(name.clone());
             }
         }
         Ok(valid)
@@ -367,7 +383,7 @@ impl Check<'_> {
         if !spec.needs_validated() {
             return Ok(Vec::new());
         }
-        let names = self.validated_names()?;
+        let names = self.validated_names()?.names;
         let domain = Name::from_dotted(domain).unwrap_or_default();
         let best = names
             .iter()

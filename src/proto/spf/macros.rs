@@ -63,6 +63,8 @@ pub struct Macro {
 pub enum Piece {
     /// Taken as it is.
     Literal(Vec<u8>),
+    /// What `%%`, `%_` and `%-` stand for.
+    Escape(&'static [u8]),
     /// Expanded.
     Macro(Macro),
 }
@@ -110,10 +112,12 @@ impl MacroString {
 
     /// domain-spec = macro-string domain-end
     /// domain-end = ( "." toplabel [ "." ] ) / macro-expand
+    /// macro-expand = ( "%{" macro-letter transformers *delimiter "}" )
+    ///                / "%%" / "%_" / "%-"
     pub fn parse_domain_spec(text: &[u8]) -> Option<MacroString> {
         let spec = parse(text, false)?;
         match spec.pieces.last()? {
-            Piece::Macro(_) => Some(spec),
+            Piece::Macro(_) | Piece::Escape(_) => Some(spec),
             Piece::Literal(tail) => ends_in_toplabel(tail).then_some(spec),
         }
     }
@@ -129,6 +133,7 @@ impl MacroString {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => out.extend_from_slice(text),
+                Piece::Escape(text) => out.extend_from_slice(text),
                 Piece::Macro(m) => m.expand(values, &mut out)?,
             }
             if out.len() > cap.saturating_mul(4) {
@@ -146,6 +151,7 @@ impl MacroString {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => whole.extend_from_slice(text),
+                Piece::Escape(text) => whole.extend_from_slice(text),
                 Piece::Macro(m) => m.expand(values, &mut whole)?,
             }
             // Only the end can count; more than this is cut in any case.
@@ -188,18 +194,16 @@ fn parse(text: &[u8], explanation: bool) -> Option<MacroString> {
             literal.push(b);
             continue;
         }
-        match c.next_byte()? {
-            b'%' => literal.push(b'%'),
-            b'_' => literal.push(b' '),
-            b'-' => literal.extend_from_slice(b"%20"),
-            b'{' => {
-                if !literal.is_empty() {
-                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-                }
-                pieces.push(Piece::Macro(parse_macro(&mut c, explanation)?));
-            }
-            _ => return None,
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
         }
+        pieces.push(match c.next_byte()? {
+            b'%' => Piece::Escape(b"%"),
+            b'_' => Piece::Escape(b" "),
+            b'-' => Piece::Escape(b"%20"),
+            b'{' => Piece::Macro(parse_macro(&mut c, explanation)?),
+            _ => return None,
+        });
     }
     if !literal.is_empty() {
         pieces.push(Piece::Literal(literal));

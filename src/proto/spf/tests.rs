@@ -167,6 +167,39 @@ fn an_mx_of_hosts_without_addresses_of_the_family_is_one_void_term() {
     assert_eq!((outcome.verdict, outcome.problem), (Verdict::Pass, None));
 }
 
+/// RFC 7208 4.6.4, 5.5: an address without a name is a void answer like any
+/// other; so is a name without an address.
+#[test]
+fn a_ptr_that_finds_nothing_is_a_void_term() {
+    let outcome = |record: &str, more: &[(&str, Data)]| {
+        let mut zone = vec![("example.org", txt(record))];
+        zone.extend_from_slice(more);
+        let outcome = run(&sender("192.0.2.1", "a@example.org"), &zone).0;
+        (outcome.verdict, outcome.problem)
+    };
+    let (pass, many) = ((Verdict::Pass, None), (Verdict::PermError, Some(Problem::TooManyVoid)));
+    assert_eq!(outcome("v=spf1 ptr ptr:b.example ip4:192.0.2.1 -all", &[]), pass);
+    let three = "v=spf1 ptr ptr:b.example ptr:c.example ip4:192.0.2.1 -all";
+    assert_eq!(outcome(three, &[]), many);
+    let pointer = ("1.2.0.192.in-addr.arpa", Data::Ptr(name("h.example.net")));
+    assert_eq!(outcome(three, std::slice::from_ref(&pointer)), many);
+    let address = ("h.example.net", Data::A([192, 0, 2, 9].into()));
+    assert_eq!(outcome(three, &[pointer, address]), pass);
+}
+
+/// RFC 7208 4.6.4: terms are counted, and a macro is none.
+#[test]
+fn a_macro_p_that_finds_nothing_is_no_void_term() {
+    let zone = [
+        (
+            "example.org",
+            txt(&format!("v=spf1{} ip4:192.0.2.1 -all", " a:%{p}.example.org".repeat(3))),
+        ),
+        ("unknown.example.org", Data::A([192, 0, 2, 9].into())),
+    ];
+    assert_eq!(run(&sender("192.0.2.1", "a@example.org"), &zone).0.verdict, Verdict::Pass);
+}
+
 /// RFC 7208 4.6.4: "defaulting to two", and up to the receiver.
 #[test]
 fn how_many_void_lookups_are_an_error_is_the_operator_s_choice() {
@@ -233,6 +266,18 @@ fn an_expansion_over_253_octets_loses_labels_on_the_left() {
         (kept.as_str(), Data::A([127, 0, 0, 1].into())),
     ];
     assert_eq!(run(&s, &zone).0.verdict, Verdict::Pass);
+}
+
+/// RFC 7208 7.1: domain-end may be a macro-expand, and the escapes are some.
+#[test]
+fn a_domain_spec_may_end_in_an_escape() {
+    for end in ["%%", "%_", "%-", "a%%", "a.%-", "%%%%"] {
+        assert_eq!(verdict(&format!("v=spf1 exists:{end} ?all")), Verdict::Neutral, "{end}");
+    }
+    // An escape and a letter; a top label must not have one.
+    for end in ["%%_", "%%a", "a.%%org", "a.o%-g", "%", "%%%"] {
+        assert_eq!(verdict(&format!("v=spf1 exists:{end} ?all")), Verdict::PermError, "{end}");
+    }
 }
 
 /// RFC 7208 7.3; CVE-2021-20314, CVE-2023-42118.
