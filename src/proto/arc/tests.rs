@@ -2,12 +2,13 @@ use super::seal::{own_results, seal, Request};
 use super::verify::Fault;
 use super::*;
 use crate::proto::dkim::canon::BodyHashes;
-use crate::proto::dkim::signature::FieldIndex;
+use crate::proto::dkim::signature::{digest, FieldIndex};
 use crate::proto::dkim::tests::{Echo, Sum, ED25519};
 use crate::proto::dkim::{Algorithm, Canon, Fault as DkimFault};
 use crate::proto::dns::{Answer, Answers, Data, Failure, Query};
 use crate::proto::mime::{split, Field, Fields};
 use crate::proto::testing::assert_linear;
+use crate::proto::text::base64;
 
 const MESSAGE: &str = "From: a@example.org\r\nSubject: x\r\n\r\nbody\r\n";
 
@@ -116,6 +117,32 @@ fn a_change_to_any_earlier_set_breaks_a_seal() {
     // White space may change: seals are relaxed.
     let spaced = chain(3).replace("ARC-Seal: ", "arc-seal :   ");
     assert_eq!(validate(&spaced).validation, Validation::Pass);
+}
+
+/// RFC 6376 3.7, RFC 8617 4.1.3: sealers too differ in what they take away with
+/// the value of `b=`.
+#[test]
+fn a_seal_over_either_form_of_its_own_field_verifies() {
+    let one = chain(1);
+    let (seal, rest) = one.split_once("\r\nARC-Message").unwrap();
+    let (before, b) = seal.split_once("b=").unwrap();
+    let (_, after) = b.split_once(';').unwrap();
+    let spaced = one.replacen(&format!(";{after}"), &format!("\r\n ;{after}"), 1);
+    assert_ne!(spaced, one);
+    assert_eq!(validate(&spaced).fault, None, "hashed without");
+
+    // The seal covers results, message signature, and itself without its value.
+    let (message, rest) = rest.split_once("\r\nARC-Auth").unwrap();
+    let (results, below) = rest.split_once("\r\n").unwrap();
+    let (message, results) = (format!("ARC-Message{message}"), format!("ARC-Auth{results}"));
+    let covered = [results.as_bytes(), message.as_bytes()];
+    let own = format!("{before}b= ;{after}");
+    let value = digest::<Sum>(Canon::Relaxed, &covered, own.as_bytes());
+    let value = String::from_utf8(base64::encode(&value)).unwrap();
+    let kept = format!("{before}b={value} ;{after}\r\n{message}\r\n{results}\r\n{below}");
+    assert_eq!(validate(&kept).fault, None, "hashed with what follows");
+    let other = kept.replacen("spf=pass", "spf=fail", 1);
+    assert_eq!(validate(&other).fault, Some(Fault::Seal(1, DkimFault::Signature)));
 }
 
 /// RFC 8617 4.2.1, 5.2, step 3.

@@ -10,7 +10,7 @@ use super::Validation;
 use crate::proto::cursor::Cursor;
 use crate::proto::dkim::canon::{push_field, BodyHashes, HashedBody};
 use crate::proto::dkim::signature::{
-    self, parse_algorithm, parse_base64, read_tags, without_b, FieldIndex, Signature,
+    self, parse_algorithm, parse_base64, read_tags, Digests, FieldIndex, Signature,
 };
 use crate::proto::dkim::verify::{check_body, check_key, check_signature, find_key};
 use crate::proto::dkim::Fault as DkimFault;
@@ -153,10 +153,12 @@ impl<'a> Chain<'a> {
                 text.extend_from_slice(b"\r\n");
             }
             running.update(&text);
-            let mut own = running.clone();
-            text.clear();
-            push_field(Canon::Relaxed, &without_b(set.seal.raw), &mut text);
-            own.update(&text);
+            let seal_digests = Digests::of(set.seal.raw, |own| {
+                let (mut digest, mut text) = (running.clone(), Vec::new());
+                push_field(Canon::Relaxed, own, &mut text);
+                digest.update(&text);
+                digest.finish()
+            });
             text.clear();
             push_field(Canon::Relaxed, set.seal.raw, &mut text);
             text.extend_from_slice(b"\r\n");
@@ -164,9 +166,9 @@ impl<'a> Chain<'a> {
             let signature = &set.message_signature;
             ready.push(Ready {
                 body: check_body(signature, body, Policy::default()).err(),
-                message_digest: signature.header_digest::<D>(index, &set.message),
+                message_digests: signature.header_digests::<D>(index, &set.message),
                 message: signature.clone(),
-                seal_digest: own.finish(),
+                seal_digests,
                 seal: as_signature(&set.seal_signature, signature),
                 sealer: set.seal_signature.domain_text.clone(),
             });
@@ -295,10 +297,10 @@ fn read_seal(value: &[u8]) -> Option<Seal> {
 #[derive(Debug)]
 struct Ready {
     message: Signature,
-    message_digest: [u8; 32],
+    message_digests: Digests,
     body: Option<DkimFault>,
     seal: Signature,
-    seal_digest: [u8; 32],
+    seal_digests: Digests,
     sealer: String,
 }
 
@@ -364,7 +366,7 @@ fn validate(
         if set.body.is_some() {
             return Ok(set.body);
         }
-        verify(crypto, answers, &set.message, &set.message_digest)
+        verify(crypto, answers, &set.message, &set.message_digests)
     };
     if let Some((i, newest)) = numbered.first() {
         if let Some(fault) = message(newest)? {
@@ -372,7 +374,7 @@ fn validate(
         }
     }
     for (i, set) in &numbered {
-        if let Some(fault) = verify(crypto, answers, &set.seal, &set.seal_digest)? {
+        if let Some(fault) = verify(crypto, answers, &set.seal, &set.seal_digests)? {
             return Ok(Err(Fault::Seal(*i, fault)));
         }
     }
@@ -388,7 +390,7 @@ fn verify(
     crypto: &impl Crypto,
     answers: &Answers,
     signature: &Signature,
-    digest: &[u8; 32],
+    digests: &Digests,
 ) -> Result<Option<DkimFault>, Need> {
     let name = match signature.key_name() {
         Ok(name) => name,
@@ -397,7 +399,7 @@ fn verify(
     let answer = answers.get(&Query::new(name, Type::TXT))?;
     let checked = find_key(answer).and_then(|record| {
         check_key(signature, &record)?;
-        check_signature(crypto, signature, &record.key, digest)?;
+        check_signature(crypto, signature, &record.key, digests)?;
         if record.testing {
             Err(DkimFault::Testing)
         } else {

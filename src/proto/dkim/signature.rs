@@ -6,11 +6,12 @@ use std::fmt;
 use std::ops::Range;
 
 use super::canon::{push_field, CRLF};
-use super::tag::{without_space, TagList};
+use super::tag::{b_value, without_space, TagList};
 use super::{Algorithm, Canon, Sha256, Verdict};
 use crate::proto::cursor::Cursor;
 use crate::proto::dns::Name;
 use crate::proto::limits;
+use crate::proto::mime::field::without_line_end;
 use crate::proto::mime::Field;
 use crate::proto::text::{base64, idna};
 
@@ -294,14 +295,33 @@ impl Signature {
         self.selector.under(&below).map_err(|_| Fault::Syntax)
     }
 
-    /// The digest of the signed header: the fields of `h=`, then the
+    /// The digests of the signed header: the fields of `h=`, then the
     /// signature's own field with `b=` empty.  RFC 6376 3.7.
     ///
     /// `own` is the field's raw bytes; it is not among `fields` for this
     /// purpose, wherever it stands.
-    pub fn header_digest<D: Sha256>(&self, fields: &FieldIndex<'_>, own: &Field<'_>) -> [u8; 32] {
+    pub fn header_digests<D: Sha256>(&self, fields: &FieldIndex<'_>, own: &Field<'_>) -> Digests {
         let selected = fields.select(self.names(), own.at);
-        digest::<D>(self.header_canon, &selected, &without_b(own.raw))
+        Digests::of(own.raw, |own| digest::<D>(self.header_canon, &selected, own))
+    }
+}
+
+/// What a signature may be over, by what its signer took for the value of `b=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// The value with all white space around it, as RFC 6376 3.7 says.
+    pub bare: [u8; 32],
+    /// The value with what stands before it, if white space follows that this
+    /// leaves: some signers, dkimpy among them, go by the value's own grammar.
+    pub spaced: Option<[u8; 32]>,
+}
+
+impl Digests {
+    /// Both of them, of a signature field's raw bytes; the second only where it
+    /// is another one, which hardly any field is made for.
+    pub fn of(raw: &[u8], digest: impl Fn(&[u8]) -> [u8; 32]) -> Digests {
+        let (bare, spaced) = without_b(raw);
+        Digests { bare: digest(&bare), spaced: spaced.map(|own| digest(&own)) }
     }
 }
 
@@ -327,20 +347,20 @@ pub fn digest<D: Sha256>(canon: Canon, fields: &[&[u8]], own: &[u8]) -> [u8; 32]
 /// Most headers are no longer than this.
 const TEXT: usize = 2048;
 
-/// A signature field's raw bytes with the value of `b=` removed.
-pub fn without_b(raw: &[u8]) -> Vec<u8> {
+/// A signature field without the value of `b=` and its line end; and with the
+/// white space that follows the value, if there is any.
+pub fn without_b(raw: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
+    let raw = without_line_end(raw);
     let colon = memchr::memchr(b':', raw).map_or(0, |n| n.saturating_add(1));
-    let (name, value) = raw.split_at_checked(colon).unwrap_or((raw, &[]));
-    let mut out = Vec::with_capacity(raw.len());
-    out.extend_from_slice(name);
-    match super::tag::b_value(value) {
-        Some(range) => {
-            out.extend_from_slice(value.get(..range.start).unwrap_or_default());
-            out.extend_from_slice(value.get(range.end..).unwrap_or_default());
-        }
-        None => out.extend_from_slice(value),
-    }
-    out
+    let at = |n: usize| colon.saturating_add(n);
+    let value = raw.get(colon..).and_then(b_value).map(|v| at(v.start)..at(v.end));
+    let Some(value) = value else { return (raw.to_vec(), None) };
+    let before = raw.get(..value.start).unwrap_or_default();
+    let after = raw.get(value.end..).unwrap_or_default();
+    let text = raw.get(value).unwrap_or_default();
+    let space = text.get(text.trim_ascii_end().len()..).unwrap_or_default();
+    let spaced = (!space.is_empty()).then(|| [before, space, after].concat());
+    ([before, after].concat(), spaced)
 }
 
 /// The fields of a header by name, so that a selection of n names takes time

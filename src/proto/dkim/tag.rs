@@ -116,19 +116,14 @@ pub fn without_space(value: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The range of the `b=` value in a signature's field value: from the end of
-/// `=` to the last byte that is no white space.
-///
-/// What is cut is the value with the white space before it, as a signer who
-/// writes `b=` first and the value later did not hash it; white space before
-/// the semicolon was there.  RFC 6376 3.5, 3.7.
+/// Where the `b=` value of a signature's field value is: all that stands between
+/// `=` and the semicolon, white space too.  RFC 6376 3.5, 3.7.
 pub fn b_value(text: &[u8]) -> Option<std::ops::Range<usize>> {
     for (start, spec) in specs(text) {
         let Some(equals) = memchr::memchr(b'=', spec) else { continue };
         if spec.get(..equals).is_some_and(|name| name.trim_ascii() == b"b") {
             let from = start.saturating_add(equals).saturating_add(1);
-            let value = text.get(from..start.saturating_add(spec.len()))?;
-            return Some(from..from.saturating_add(value.trim_ascii_end().len()));
+            return Some(from..start.saturating_add(spec.len()));
         }
     }
     None

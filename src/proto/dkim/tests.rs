@@ -602,14 +602,69 @@ fn a_result_says_how_many_to_and_cc_are_signed() {
     assert_eq!(verify(&m)[0].signed_to, 3);
 }
 
-/// RFC 6376 3.5 (b), 3.7.
+/// RFC 6376 3.5 (b), 3.7: "all surrounding whitespace" goes with the value.  What
+/// is kept by who leaves that after it is tried next, if there is any.
 #[test]
-fn only_the_value_of_b_is_removed() {
-    let cut = |t: &str| String::from_utf8(without_b(t.as_bytes())).unwrap();
-    assert_eq!(cut("D: a=1; b=x y\r\n z ; bh=q"), "D: a=1; b= ; bh=q");
-    assert_eq!(cut("D: bh=b=; b =\r\n\tAbc=\r\n"), "D: bh=b=; b =\r\n");
-    assert_eq!(cut("D: a=1"), "D: a=1");
-    assert_eq!(b_value(b"bb=1; b="), Some(8..8));
+fn the_value_of_b_is_removed_with_the_white_space_around_it() {
+    let cut = |t: &str| {
+        let (bare, spaced) = without_b(t.as_bytes());
+        let text = |t: Vec<u8>| String::from_utf8(t).unwrap();
+        (text(bare), spaced.map(text))
+    };
+    let both = |bare: &str, spaced: &str| (bare.to_string(), Some(spaced.to_string()));
+    let one = |bare: &str| (bare.to_string(), None);
+    assert_eq!(cut("D: a=1; b=x y\r\n z ; bh=q"), both("D: a=1; b=; bh=q", "D: a=1; b= ; bh=q"));
+    assert_eq!(cut("D: a=1; b= x; bh=q"), one("D: a=1; b=; bh=q"));
+    assert_eq!(cut("D: bh=b=; b =\r\n\tAbc=\r\n"), one("D: bh=b=; b ="));
+    assert_eq!(cut("D: b=Abc= \r\n"), both("D: b=", "D: b= "));
+    assert_eq!(cut("D: a=1"), one("D: a=1"));
+    assert_eq!(b_value(b"bb=1; b=a ;c=d"), Some(8..10));
+}
+
+/// RFC 6376 3.7: signers differ in what they leave when they take `b=` away.
+#[test]
+fn a_signature_over_either_form_of_its_own_field_verifies() {
+    let one = signed(MESSAGE, &request());
+    let (before, _) = std::str::from_utf8(&one).unwrap().split_once("\r\n\tb=").unwrap();
+    let fields: Vec<Field<'_>> = Fields::new(split(MESSAGE.as_bytes()).0).collect();
+    let index = FieldIndex::new(&fields);
+    for header_canon in [Canon::Simple, Canon::Relaxed] {
+        let tags = before.replace("c=relaxed/", &format!("c={}/", header_canon.word()));
+        for (hashed, written) in [
+            ("b=;\r\n\tz=x", "b=B\r\n ;\r\n\tz=x"),
+            ("b=\r\n ;\r\n\tz=x", "b=B\r\n ;\r\n\tz=x"),
+            ("b=", "b=B \t"),
+            ("b= \t", "b=B \t"),
+        ] {
+            let (_, value) = tags.split_once(':').unwrap();
+            let parsed = Signature::parse(format!("{value}b=AA==").as_bytes()).unwrap();
+            let own = format!("{tags}\r\n\t{hashed}");
+            let selected = index.select(parsed.names(), usize::MAX);
+            let digest = signature::digest::<Sum>(header_canon, &selected, own.as_bytes());
+            let value = crate::proto::text::base64::encode(&digest);
+            let value = String::from_utf8(value).unwrap();
+            let m = format!("{tags}\r\n\t{}\r\n{MESSAGE}", written.replace('B', &value));
+            assert_eq!(outcome(m.as_bytes()), (Verdict::Pass, None), "{m}");
+            let other = m.replace("Subject: x", "Subject: z");
+            assert_eq!(outcome(other.as_bytes()).1, Some(Fault::Signature));
+        }
+    }
+}
+
+/// The header is hashed once more only where there is white space to differ.
+#[test]
+fn an_ordinary_signature_is_hashed_once() {
+    let count = |raw: &str| {
+        let times = std::cell::Cell::new(0);
+        signature::Digests::of(raw.as_bytes(), |_| {
+            times.set(times.get() + 1);
+            [0; 32]
+        });
+        times.get()
+    };
+    let m = String::from_utf8(signed(MESSAGE, &request())).unwrap();
+    assert_eq!(count(m.split("From").next().unwrap()), 1, "as we sign");
+    assert_eq!((count("D: b=x;\r\n"), count("D: b=x\r\n ;\r\n")), (1, 2));
 }
 
 /// A key record of an RSA key with that modulus and exponent.
@@ -723,7 +778,7 @@ fn verifying_takes_time_that_doubles_with_the_header() {
             let own =
                 Field { raw: value.as_bytes(), name: b"", value: value.as_bytes(), at: usize::MAX };
             let parsed = Signature::parse(value.as_bytes()).unwrap();
-            std::hint::black_box(parsed.header_digest::<Sum>(&FieldIndex::new(&fields), &own));
+            std::hint::black_box(parsed.header_digests::<Sum>(&FieldIndex::new(&fields), &own));
         });
     }
 }

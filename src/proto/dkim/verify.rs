@@ -6,7 +6,7 @@
 
 use super::canon::{BodyHashes, HashedBody};
 use super::key::{self, KeyRecord, PublicKey};
-use super::signature::{read_tags, Fault, FieldIndex, Signature};
+use super::signature::{read_tags, Digests, Fault, FieldIndex, Signature};
 use super::tag::TagList;
 use super::{Algorithm, Crypto, Sha256, Verdict};
 use crate::proto::dns::{Answer, Answers, Name, Need, Query, Status, Step, Type};
@@ -133,8 +133,8 @@ impl<'a, D: Sha256> Verifier<'a, D> {
             let ready = entry.parsed.and_then(|signature| {
                 check_body(&signature, &body, self.policy)?;
                 let key = Query::new(signature.key_name()?, Type::TXT);
-                let digest = signature.header_digest::<D>(&self.index, &entry.field);
-                Ok(Ready { signature, key, digest })
+                let digests = signature.header_digests::<D>(&self.index, &entry.field);
+                Ok(Ready { signature, key, digests })
             });
             match ready {
                 Ok(ready) => (verified, Some(ready)),
@@ -242,7 +242,7 @@ pub fn check_body(signature: &Signature, body: &HashedBody, policy: Policy) -> R
 struct Ready {
     signature: Signature,
     key: Query,
-    digest: [u8; 32],
+    digests: Digests,
 }
 
 /// All that can be done without the DNS is done.
@@ -270,7 +270,7 @@ impl Checked {
                 let checked = find_key(key).and_then(|record| {
                     verified.key_bits = Some(record.key.bits());
                     check_key(&ready.signature, &record)?;
-                    check_signature(crypto, &ready.signature, &record.key, &ready.digest)?;
+                    check_signature(crypto, &ready.signature, &record.key, &ready.digests)?;
                     if record.testing {
                         Err(Fault::Testing)
                     } else {
@@ -312,24 +312,22 @@ pub fn check_key(signature: &Signature, record: &KeyRecord) -> Result<(), Fault>
     Ok(())
 }
 
-/// The signature over a digest.
+/// The signature over a digest, of the one or the other form of its field.
 pub fn check_signature(
     crypto: &impl Crypto,
     signature: &Signature,
     key: &PublicKey,
-    digest: &[u8; 32],
+    digests: &Digests,
 ) -> Result<(), Fault> {
-    let valid = match (key, signature.algorithm) {
-        (PublicKey::Rsa(key), Algorithm::RsaSha256) => {
-            crypto.verify_rsa(key, digest, &signature.signature)
-        }
+    if key.algorithm() != signature.algorithm {
+        return Err(Fault::KeyType);
+    }
+    let over = |digest: &[u8; 32]| match key {
+        PublicKey::Rsa(key) => crypto.verify_rsa(key, digest, &signature.signature),
         // RFC 8463 3: the message that is signed is the digest.
-        (PublicKey::Ed25519(key), Algorithm::Ed25519Sha256) => {
-            crypto.verify_ed25519(key, digest, &signature.signature)
-        }
-        _ => return Err(Fault::KeyType),
+        PublicKey::Ed25519(key) => crypto.verify_ed25519(key, digest, &signature.signature),
     };
-    if valid {
+    if over(&digests.bare) || digests.spaced.as_ref().is_some_and(over) {
         Ok(())
     } else {
         Err(Fault::Signature)
