@@ -313,6 +313,9 @@ pub const DKIM_SIGNATURE: Limit =
     limit("dkim-signature", 1500, Unit::Octets, "RFC 8301 3.2", "dkim=permerror");
 /// Sets of ARC fields.
 pub const ARC_SETS: Limit = limit("arc-sets", 50, Unit::Count, "RFC 8617 4.2.1", "arc=fail");
+/// Different digests of the body that older sets of a chain ask for (`l=`).
+pub const ARC_BODIES: Limit =
+    limit("arc-bodies", 8, Unit::Count, "work", "how old the pass is, is not found out");
 /// Methods of one Authentication-Results field.
 pub const AUTHRES_METHODS: Limit =
     limit("authres-methods", 100, Unit::Count, "memory", "the rest is not read");
@@ -683,6 +686,7 @@ pub const ALL: &[&Limit] = &[
     &DKIM_NAMES,
     &DKIM_SIGNATURE,
     &ARC_SETS,
+    &ARC_BODIES,
     &AUTHRES_METHODS,
     &DMARC_WALK,
     &REPORT_ADDRESSES,

@@ -4,6 +4,7 @@
 //! seals of others cover these fields with their white space, and what has none
 //! cannot be changed on the way.
 
+use super::verify::{instance_of_results, instance_of_tags};
 use super::Validation;
 use crate::proto::dkim::signature::digest;
 use crate::proto::dkim::signature::FieldIndex;
@@ -56,13 +57,14 @@ pub fn seal<D: Sha256, E>(
     request: &Request<'_>,
     mut signer: impl FnMut(&[u8; 32]) -> Result<Vec<u8>, E>,
 ) -> Result<Option<Set>, E> {
-    let seals = index.named(b"arc-seal");
     let failed =
         |value: &[u8]| TagList::parse(value).is_ok_and(|tags| tags.get(b"cv") == Some(b"fail"));
-    let instance = seals.len().saturating_add(1);
-    if instance > limits::ARC_SETS.size() || seals.iter().any(|s| failed(s.value)) {
+    let newest = newest_instance(index);
+    let room = usize::try_from(newest).is_ok_and(|newest| newest < limits::ARC_SETS.size());
+    if !room || index.named(b"arc-seal").iter().any(|s| failed(s.value)) {
         return Ok(None);
     }
+    let instance = newest.saturating_add(1);
     let unfolded = unfold(request.results.as_bytes());
     let text = String::from_utf8_lossy(unfolded.trim_ascii()).into_owned();
     let results = format!("ARC-Authentication-Results: i={instance}; {text}\r\n").into_bytes();
@@ -91,7 +93,7 @@ pub fn seal<D: Sha256, E>(
     let mut covered: Vec<Vec<u8>> = Vec::new();
     // A chain that failed is sealed by its last set alone.  5.1.2.
     if request.validation != Validation::Fail {
-        covered.extend(earlier_sets(index, seals.len()));
+        covered.extend(earlier_sets(index, newest));
     }
     covered.extend([results.clone(), message.clone()]);
     let covered: Vec<&[u8]> = covered.iter().map(Vec::as_slice).collect();
@@ -109,23 +111,35 @@ fn join(before: &str, signature: &[u8], after: &str) -> Vec<u8> {
     out
 }
 
+/// Reads `i=` of a field's value.
+type Instance = fn(&[u8]) -> Option<u64>;
+
+/// The fields of a set in the order of a seal.
+const SET: [(&[u8], Instance); 3] = [
+    (b"arc-authentication-results", instance_of_results),
+    (b"arc-message-signature", instance_of_tags),
+    (b"arc-seal", instance_of_tags),
+];
+
+/// The highest instance that a field has; 0 without a chain.  A chain that failed
+/// may have gaps.  RFC 8617 4.2.1.
+fn newest_instance(index: &FieldIndex<'_>) -> u64 {
+    let instances = SET.iter().flat_map(|(name, instance)| {
+        index.named(name).iter().filter_map(|field| instance(field.value))
+    });
+    instances.max().unwrap_or(0)
+}
+
 /// The fields of the sets before ours, by instance, in the order of a seal.
-fn earlier_sets(index: &FieldIndex<'_>, count: usize) -> Vec<Vec<u8>> {
+fn earlier_sets(index: &FieldIndex<'_>, newest: u64) -> Vec<Vec<u8>> {
     let mut fields = Vec::new();
-    for i in 1..=count {
-        for name in [&b"arc-authentication-results"[..], b"arc-message-signature", b"arc-seal"] {
+    for i in 1..=newest {
+        for (name, instance) in SET {
             let found = index.named(name).iter().find(|f| instance(f.value) == Some(i));
             fields.extend(found.map(|f| f.raw.to_vec()));
         }
     }
     fields
-}
-
-/// `i=` of any of the three fields.
-fn instance(value: &[u8]) -> Option<usize> {
-    let spec = value.split(|b| *b == b';').find(|s| s.trim_ascii().starts_with(b"i"))?;
-    let text = String::from_utf8_lossy(spec.trim_ascii()).into_owned();
-    text.strip_prefix('i')?.trim_start().strip_prefix('=')?.trim().parse().ok()
 }
 
 /// The results of our own fields as one value: what `results` of a [`Request`]

@@ -131,18 +131,47 @@ fn a_seal_over_either_form_of_its_own_field_verifies() {
     assert_ne!(spaced, one);
     assert_eq!(validate(&spaced).fault, None, "hashed without");
 
-    // The seal covers results, message signature, and itself without its value.
     let (message, rest) = rest.split_once("\r\nARC-Auth").unwrap();
-    let (results, below) = rest.split_once("\r\n").unwrap();
-    let (message, results) = (format!("ARC-Message{message}"), format!("ARC-Auth{results}"));
-    let covered = [results.as_bytes(), message.as_bytes()];
-    let own = format!("{before}b= ;{after}");
-    let value = digest::<Sum>(Canon::Relaxed, &covered, own.as_bytes());
-    let value = String::from_utf8(base64::encode(&value)).unwrap();
-    let kept = format!("{before}b={value} ;{after}\r\n{message}\r\n{results}\r\n{below}");
+    let (results, _) = rest.split_once("\r\n").unwrap();
+    let rest = [format!("ARC-Auth{results}"), format!("ARC-Message{message}")];
+    let kept = first_set(rest, [before, " ;", after]);
     assert_eq!(validate(&kept).fault, None, "hashed with what follows");
     let other = kept.replacen("spf=pass", "spf=fail", 1);
     assert_eq!(validate(&other).fault, Some(Fault::Seal(1, DkimFault::Signature)));
+}
+
+/// The message with its first set as another sealer might have made it: results
+/// and message signature, and a seal in three pieces, its value between the first
+/// two.
+fn first_set([results, message]: [String; 2], [before, space, after]: [&str; 3]) -> String {
+    let covered = [results.as_bytes(), message.as_bytes()];
+    let own = format!("{before}b={space}{after}");
+    let value = digest::<Sum>(Canon::Relaxed, &covered, own.as_bytes());
+    let value = String::from_utf8(base64::encode(&value)).unwrap();
+    format!("{before}b={value}{space}{after}\r\n{message}\r\n{results}\r\n{MESSAGE}")
+}
+
+/// Our seal covers what a verifier takes for the fields of the sets below.
+#[test]
+fn a_set_that_is_written_in_another_way_is_sealed_as_it_is_read() {
+    let one = chain(1);
+    let lines: Vec<&str> = one.split("\r\nARC-").collect();
+    let results = "ARC-Authentication-Results: (first) i = 1 ; other.example; none";
+    let (before, after) = ("ARC-Seal: ix=1; cv=none; ", ";a=ed25519-sha256;d=a.example;s=s;i=1");
+    let first = first_set([results.into(), format!("ARC-{}", lines[1])], [before, "", after]);
+    assert_eq!(validate(&first).fault, None);
+    let outcome = validate(&sealed(&first, Validation::Pass).unwrap());
+    assert_eq!((outcome.fault, outcome.sealers.len()), (None, 2));
+}
+
+/// RFC 8617 5.1: the instance is one more than the highest, also where there is a
+/// gap below it, which makes the chain fail.
+#[test]
+fn the_instance_is_one_more_than_the_highest() {
+    let gap = format!("ARC-Authentication-Results: i=4; other.example; none\r\n{}", chain(1));
+    let top = sealed(&gap, Validation::Fail).unwrap();
+    assert!(top.starts_with("ARC-Seal: ") && top.contains("cv=fail; d=example.org; i=5;"), "{top}");
+    assert_eq!(sealed(&gap.replace("i=4", "i=50"), Validation::Fail), None, "no more are made");
 }
 
 /// RFC 8617 4.2.1, 5.2, step 3.
