@@ -18,7 +18,9 @@ pub struct Summary {
     pub domains: BTreeMap<String, Domain>,
     /// Reports that had been added before, or are of domains over the limit.
     pub left_out: u64,
-    seen: BTreeSet<(String, String)>,
+    /// By domain, reporter and id, which is unique "among reports to the same
+    /// domain" only.  RFC 9990 3.5.1.
+    seen: BTreeSet<(String, String, String)>,
 }
 
 /// What was reported about one domain.
@@ -83,9 +85,10 @@ impl Summary {
     pub fn add(&mut self, report: &Report) -> bool {
         let most = limits::REPORT_ROWS.size();
         let name = report.published.domain.trim_end_matches('.').to_ascii_lowercase();
-        let id = (report.metadata.organization.clone(), report.metadata.id.clone());
+        let (organization, id) = (&report.metadata.organization, &report.metadata.id);
+        let key = (name.clone(), organization.clone(), id.clone());
         let room = self.domains.len() < limits::REPORT_DOMAINS.size();
-        if !(room || self.domains.contains_key(&name)) || !self.seen.insert(id) {
+        if !(room || self.domains.contains_key(&name)) || !self.seen.insert(key) {
             self.left_out = self.left_out.saturating_add(1);
             return false;
         }
@@ -171,6 +174,17 @@ mod tests {
         assert_eq!(domain.total, total);
         assert_eq!(domain.sources["198.51.100.1"].messages, 4);
         assert_eq!(domain.sources["192.0.2.1"].pass, 7);
+    }
+
+    /// RFC 9990 3.5.1.
+    #[test]
+    fn an_id_tells_reports_about_one_domain_only() {
+        let mut summary = Summary::default();
+        let one = report("1", 0, "none", vec![]);
+        let mut other = one.clone();
+        other.published.domain = "example.net".into();
+        assert!(summary.add(&one) && summary.add(&other) && !summary.add(&other));
+        assert_eq!((summary.domains.len(), summary.left_out), (2, 1));
     }
 
     #[test]
