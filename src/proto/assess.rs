@@ -264,11 +264,13 @@ impl Findings {
         let row = Row {
             source: sender.ip.to_canonical().to_string(),
             count: 1,
-            // "none" is what was done with a failure.
-            disposition: match self.dmarc.verdict {
-                dmarc::Verdict::Pass => "pass".into(),
-                _ => disposition.word().into(),
-            },
+            // RFC 9990 3.1.1.9: "pass" is that of a policy that is enforced, under
+            // which "none" is what was done with a failure.
+            disposition: match (self.dmarc.verdict, self.dmarc.requested) {
+                (dmarc::Verdict::Fail, _) | (_, dmarc::Request::None) => disposition.word(),
+                _ => "pass",
+            }
+            .into(),
             dkim_aligned: aligned(self.dmarc.dkim),
             spf_aligned: aligned(self.dmarc.spf),
             reasons: exception.iter().map(|e| (e.word().into(), String::new())).collect(),

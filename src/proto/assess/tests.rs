@@ -259,6 +259,10 @@ fn a_message_is_counted_for_the_report_of_its_policy() {
         (row.header_from.as_str(), row.envelope_from.as_str()),
         ("example.org", "example.org")
     );
+    // RFC 9990 3.1.1.9: pass is said of a policy that is enforced.
+    let lenient = zone.replace("p=reject", "p=none");
+    let counted = find(&message, "bounce@example.org", &lenient).counted(Disposition::None, None);
+    assert_eq!(counted.unwrap().row.disposition, "none");
     assert_eq!(row.dkim.len(), 1);
     assert_eq!((row.dkim[0].which.as_str(), row.dkim[0].result.as_str()), ("s", "pass"));
     assert_eq!(row.spf.len(), 1, "MAIL FROM alone, though HELO passed");
