@@ -180,7 +180,8 @@ fn reference(name: &[u8]) -> Option<char> {
     char::from_u32(code)
 }
 
-/// Text with what means something in XML escaped; control characters left out.
+/// Text with what means something in XML escaped; control characters left out,
+/// and what is no Char (XML 1.0 2.2).
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -189,6 +190,7 @@ pub fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
             '"' => out.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => {}
             c if c.is_control() && c != '\n' && c != '\t' => {}
             c => out.push(c),
         }
@@ -217,6 +219,7 @@ mod tests {
         let text = "<?xml version='1.0'?><!-- c --><n:a x='1' y = \"<\"><b>1 &lt;&#x41;&#66;</b><c/><![CDATA[<z>]]></n:a>\n";
         assert_eq!(events(text).unwrap(), ["<a", "<b", "1 <AB>", "<c", ">", "<z>>"]);
         assert_eq!(escape("a<b>&\"\u{1}"), "a&lt;b&gt;&amp;&quot;");
+        assert_eq!(escape("\t\u{fffd}\u{fffe}\u{ffff}\u{10000}"), "\t\u{fffd}\u{10000}");
     }
 
     #[test]
