@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::proto::chars;
 use crate::proto::cursor::Cursor;
 use crate::proto::limits;
+use crate::proto::mime::param::percent_decode;
 
 /// Whether bytes of 0x80 and above may stand in an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +129,15 @@ impl Mailbox {
         let mailbox = mailbox(&mut c, charset)?;
         end(&c)?;
         Ok(mailbox)
+    }
+
+    /// The one address of a mailto URI; what the URI has to say of the message's
+    /// fields, after a question mark, is left out.  RFC 6068 2.
+    pub fn from_mailto(uri: &[u8]) -> Option<Mailbox> {
+        let (scheme, to) = uri.split_at_checked(b"mailto:".len())?;
+        let to = to.split(|b| matches!(b, b'?' | b'#')).next()?;
+        let address = scheme.eq_ignore_ascii_case(b"mailto:").then(|| percent_decode(to))?;
+        Mailbox::parse(&address, Charset::Ascii).ok()
     }
 
     /// Joins a local part as it is meant (not quoted) and a domain.

@@ -259,7 +259,7 @@ fn asked(
     // 4.10.1 for it, which tells the two apart.
     let p = match record.p.filter(|_| !record.bad_policy) {
         Some(p) => p,
-        None if record.wants_reports => return found(Request::None, Tag::P),
+        None if record.wants_reports() => return found(Request::None, Tag::P),
         None => return Ok(None),
     };
     if at == author {

@@ -4,6 +4,7 @@
 //! generously: a tag that is not understood, or whose value is none, is as if
 //! it were not there.
 
+use crate::proto::addr::Mailbox;
 use crate::proto::cursor::Cursor;
 use crate::proto::limits;
 
@@ -98,9 +99,9 @@ pub struct Record {
     /// `sp` or `np` is there with a value that is none.  RFC 9989 4.10.1.
     pub bad_policy: bool,
     /// The addresses of `rua` that can be used, without the old size limits.
-    pub rua: Vec<Vec<u8>>,
-    /// `rua` has a URI that is well formed, whether it can be used or not.
-    pub wants_reports: bool,
+    pub rua: Vec<Mailbox>,
+    /// `rua` has another URI that is well formed.
+    pub other_rua: bool,
     /// `fo`
     pub fo: Option<Vec<u8>>,
 }
@@ -165,10 +166,7 @@ pub fn parse(text: &[u8]) -> Option<Record> {
             b"pct" => pct_zero = value == b"0",
             b"adkim" => record.adkim = parse_alignment(value),
             b"aspf" => record.aspf = parse_alignment(value),
-            b"rua" => {
-                record.rua = parse_addresses(value);
-                record.wants_reports = value.split(|b| *b == b',').any(is_uri);
-            }
+            b"rua" => parse_rua(value, &mut record),
             b"fo" => record.fo = Some(value.to_vec()),
             _ => {}
         }
@@ -186,6 +184,28 @@ fn parse_alignment(value: &[u8]) -> Alignment {
     }
 }
 
+impl Record {
+    /// `rua` has a URI that is well formed, whether it can be used or not.
+    pub fn wants_reports(&self) -> bool {
+        self.other_rua || !self.rua.is_empty()
+    }
+}
+
+/// `mailto:` addresses between commas; the old `!10m` at the end is dropped
+/// (obs-dmarc-report-size, RFC 9989 4.8).  Other schemes are not used.
+fn parse_rua(value: &[u8], record: &mut Record) {
+    for uri in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+        let unlimited = uri.split(|b| *b == b'!').next().unwrap_or_default();
+        match Mailbox::from_mailto(unlimited) {
+            Some(address) if record.rua.len() < limits::REPORT_ADDRESSES.size() => {
+                record.rua.push(address);
+            }
+            Some(_) => {}
+            None => record.other_rua |= is_uri(uri),
+        }
+    }
+}
+
 /// URI = scheme ":" hier-part, as far as it can be told without its scheme's
 /// rules; of `mailto` it is known that it names an address.  RFC 3986 3.
 fn is_uri(uri: &[u8]) -> bool {
@@ -199,23 +219,4 @@ fn is_uri(uri: &[u8]) -> bool {
     let rest = c.rest();
     let address = !scheme.eq_ignore_ascii_case(b"mailto") || rest.contains(&b'@');
     named && address && !rest.is_empty() && rest.iter().all(|b| (0x21..0x7f).contains(b))
-}
-
-/// `mailto:` addresses between commas; the old `!10m` at the end is dropped
-/// (obs-dmarc-report-size, RFC 9989 4.8).  Other schemes are not used.
-fn parse_addresses(value: &[u8]) -> Vec<Vec<u8>> {
-    value
-        .split(|b| *b == b',')
-        .filter_map(|uri| {
-            let uri = uri.trim_ascii();
-            let scheme = uri.get(..7)?;
-            let address = uri.get(7..)?;
-            let address = address.split(|b| *b == b'!').next()?;
-            let clean = address.iter().all(|b| (0x21..0x7f).contains(b));
-            let at = memchr::memchr(b'@', address)?;
-            let whole = at > 0 && at.saturating_add(1) < address.len();
-            (scheme.eq_ignore_ascii_case(b"mailto:") && clean && whole).then(|| address.to_vec())
-        })
-        .take(limits::REPORT_ADDRESSES.size())
-        .collect()
 }

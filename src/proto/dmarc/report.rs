@@ -6,6 +6,7 @@
 
 use super::walk::walk;
 use super::xml::{escape, Event, NotXml, Reader};
+use crate::proto::addr::Mailbox;
 use crate::proto::dns::{Answer, Answers, Name, Need, Query, Step, Type};
 use crate::proto::limits;
 
@@ -30,6 +31,9 @@ pub struct Metadata {
 
 /// Texts of `error` that are read.
 const ERRORS: usize = 16;
+/// Results and reasons of all rows together: an element of a few octets becomes
+/// one of many more.
+const RESULTS: usize = limits::REPORT_ROWS.size().saturating_mul(10);
 
 /// The policy that was found.  Empty texts are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,6 +153,7 @@ impl Report {
         let mut row = Row::default();
         let mut auth = Auth::default();
         let mut reason = (String::new(), String::new());
+        let mut results = 0_usize;
         // The names of the open elements below "feedback": what an end belongs
         // to.  Some senders put it into a schema element that they never close;
         // so it is looked for at any depth, and its end is the end.
@@ -167,6 +172,14 @@ impl Report {
                         return Ok(report);
                     }
                     let names: Vec<&str> = path.iter().map(String::as_str).collect();
+                    if let ["record", "auth_results", "dkim" | "spf"]
+                    | ["record", "row", "policy_evaluated", "reason"] = names.as_slice()
+                    {
+                        results = results.saturating_add(1);
+                        if results > RESULTS {
+                            return Err(NotXml);
+                        }
+                    }
                     match names.as_slice() {
                         ["record"] => {
                             if report.rows.len() >= limits::REPORT_ROWS.size() {
@@ -357,7 +370,7 @@ pub fn consent_query(policy_domain: &Name, destination: &Name) -> Option<Query> 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
     /// It takes them, at these addresses of its own instead if there are any.
-    Given(Vec<Vec<u8>>),
+    Given(Vec<Mailbox>),
     /// It does not: nothing is sent there.
     Refused,
     /// The DNS failed: ask again later.
@@ -366,28 +379,28 @@ pub enum Consent {
 
 /// Reads the answer to [`consent_query`].
 ///
-/// An address of another host does not replace anything: that would hand on the
-/// flood that the question is there to prevent.
+/// With an address of another host, which would hand on the flood that the
+/// question is there to prevent, it has refused: nothing is sent there, and
+/// nothing to the address that was to be replaced.
 pub fn consent(answer: &Answer, destination: &Name) -> Consent {
     if answer.failure().is_some() {
         return Consent::Later;
     }
-    let mut given = false;
-    let mut instead = Vec::new();
+    let here = |address: &Mailbox| {
+        let host = Name::from_dotted(address.domain().as_str().as_bytes());
+        host.is_ok_and(|host| host == *destination)
+    };
+    let mut given = None;
     for record in answer.texts().filter_map(|text| super::record::parse(&text)) {
-        given = true;
-        instead.extend(record.rua.into_iter().filter(|address| {
-            let host = memchr::memrchr(b'@', address)
-                .and_then(|at| Name::from_dotted(address.get(at.saturating_add(1)..)?).ok());
-            host.as_ref() == Some(destination)
-        }));
+        if record.other_rua || !record.rua.iter().all(here) {
+            return Consent::Refused;
+        }
+        given.get_or_insert_with(Vec::new).extend(record.rua);
     }
-    instead.truncate(limits::REPORT_ADDRESSES.size());
-    if given {
+    given.map_or(Consent::Refused, |mut instead| {
+        instead.truncate(limits::REPORT_ADDRESSES.size());
         Consent::Given(instead)
-    } else {
-        Consent::Refused
-    }
+    })
 }
 
 /// Fuzz target: what is read is written and reads the same.
@@ -467,18 +480,31 @@ mod tests {
         assert_eq!(consent_query(&n(&["x"; 100].join(".")), &n(&["y"; 20].join("."))), None);
     }
 
-    /// RFC 9990 4, step 9.
+    /// RFC 9990 4: an overriding URI has the host that was asked; with another one
+    /// nothing is sent, there or to the address that it was to replace.
     #[test]
     fn a_destination_may_move_reports_within_its_own_host_only() {
         let n = |t: &str| Name::parse(t.as_bytes()).unwrap();
-        let given = |t: &str| {
-            let answer = Answer::found(&n("x"), 1, vec![Data::txt(t.as_bytes())]);
-            consent(&answer, &n("rua.example.net"))
+        let answer = |texts: &[&str]| {
+            let records = texts.iter().map(|t| Data::txt(t.as_bytes())).collect();
+            consent(&Answer::found(&n("x"), 1, records), &n("rua.example.net"))
         };
-        let moved = given("v=DMARC1; rua=mailto:x@rua.example.net,mailto:y@victim.example");
-        assert_eq!(moved, Consent::Given(vec![b"x@rua.example.net".to_vec()]));
-        let elsewhere = given("v=DMARC1; rua=mailto:y@sub.rua.example.net");
-        assert_eq!(elsewhere, Consent::Given(vec![]));
+        let moved =
+            answer(&["v=DMARC1; rua=mailto:x@RUA.example.net!10m,mailto:y@rua.example.net"]);
+        let Consent::Given(instead) = moved else { panic!("{moved:?}") };
+        let instead: Vec<String> = instead.iter().map(ToString::to_string).collect();
+        assert_eq!(instead, ["x@rua.example.net", "y@rua.example.net"]);
+        for elsewhere in [
+            "mailto:y@victim.example",
+            "mailto:x@rua.example.net,mailto:y@victim.example",
+            "mailto:y@sub.rua.example.net",
+            "mailto:y@%72ua.example.com",
+            "https://rua.example.net/",
+        ] {
+            let record = format!("v=DMARC1; rua={elsewhere}");
+            assert_eq!(answer(&[&record]), Consent::Refused, "{elsewhere}");
+            assert_eq!(answer(&["v=DMARC1", &record]), Consent::Refused, "{elsewhere}");
+        }
     }
 
     /// RFC 9990 4.
@@ -509,6 +535,25 @@ mod tests {
         assert_eq!(Report::parse(rows(10_000).as_bytes()).unwrap().rows.len(), 10_000);
         assert_eq!(Report::parse(rows(10_001).as_bytes()), Err(NotXml));
         assert_eq!(Report::parse(b"<other/>"), Err(NotXml));
+    }
+
+    /// However they are spread over the rows.
+    #[test]
+    fn results_without_end_are_refused() {
+        for (unit, row) in [("<dkim/>", 7), ("<spf></spf>", 11), ("<dkim/>", 70_000)] {
+            let rows = |octets: usize| {
+                let row = format!("<record><auth_results>{}", unit.repeat(row / unit.len()));
+                let row = row + "</auth_results></record>";
+                format!("<feedback>{}</feedback>", row.repeat(octets / row.len() + 1))
+            };
+            let few = Report::parse(rows(1000).as_bytes()).unwrap();
+            assert!(few.rows.iter().all(|r| r.dkim.len() + r.spf.len() == row / unit.len()));
+            assert_eq!(Report::parse(rows(2 << 20).as_bytes()), Err(NotXml));
+        }
+        let reasons = "<reason/>".repeat(RESULTS + 1);
+        let row = format!("<row><policy_evaluated>{reasons}</policy_evaluated></row>");
+        let text = format!("<feedback><record>{row}</record></feedback>");
+        assert_eq!(Report::parse(text.as_bytes()), Err(NotXml));
     }
 
     #[test]

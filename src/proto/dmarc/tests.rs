@@ -253,7 +253,7 @@ fn of_duplicate_tags_the_first_counts_in_either_case() {
 #[test]
 fn failure_reports_are_not_sent_and_ruf_alone_is_no_request() {
     let record = record::parse(b"v=DMARC1; p=none; ruf=mailto:a@b.c; fo=1").unwrap();
-    assert!(record.rua.is_empty() && !record.wants_reports);
+    assert!(record.rua.is_empty() && !record.wants_reports());
     let zone = [("_dmarc.example.com", "v=DMARC1; ruf=mailto:a@example.com")];
     assert_eq!(run("example.com", &Identifiers::default(), &zone).0.verdict, Verdict::None);
 }
@@ -413,7 +413,18 @@ fn records_are_read_generously() {
         (full.p, full.sp, full.psd, full.testing),
         (Some(Request::Reject), Some(Request::None), Psd::Yes, true)
     );
-    assert_eq!(full.rua, [b"a@b.c".to_vec(), b"d@e.f".to_vec()]);
+    let rua = |record: record::Record| -> Vec<String> {
+        record.rua.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(rua(full.clone()), ["a@b.c", "d@e.f"]);
+    // RFC 6068 2: what is not of the address, and what must be encoded in one.
+    let encoded =
+        r("v=DMARC1; rua=mailto:a%21b@c.d?subject=x%2C!1m,MAILTO:%22e%2Cf%22@c.d").unwrap();
+    assert_eq!(rua(encoded), ["a!b@c.d", "\"e,f\"@c.d"]);
+    for none in ["mailto:a@b%0D%0Ac", "mailto:a%20b@c.d", "mailto:a@", "mailto:?to=a@b.c", "a@b.c"]
+    {
+        assert!(rua(r(&format!("v=DMARC1; rua={none}")).unwrap()).is_empty(), "{none}");
+    }
     assert_eq!((full.adkim, full.aspf), (Alignment::Strict, Alignment::Relaxed));
     assert!(r("v=DMARC1; p=none; pct=0").unwrap().testing);
     assert!(!r("v=DMARC1; p=none; pct=0; t=n").unwrap().testing);

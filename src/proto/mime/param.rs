@@ -320,7 +320,8 @@ fn percent_encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn percent_decode(text: &[u8]) -> Vec<u8> {
+/// `%XX` as the octet that it stands for; a `%` without digits stays.
+pub fn percent_decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut c = Cursor::new(text);
     while let Some(b) = c.next_byte() {
