@@ -8,33 +8,75 @@
 use std::fmt::Write;
 
 use crate::proto::cursor::Cursor;
-use crate::proto::dkim::tag::TagList;
 use crate::proto::dns::Name;
 use crate::proto::limits;
 
 /// The longest time for which a policy is kept: a year.  RFC 8461 3.2.
 pub const MAX_AGE: u32 = 31_557_600;
 
-/// The policy id of a domain: of `_mta-sts` TXT records exactly one must begin
-/// with `v=STSv1`.  RFC 8461 3.1.
+/// The policy id of a domain, from its `_mta-sts` TXT records.  RFC 8461 3.1.
+///
+///     sts-id = %s"id=" 1*32(ALPHA / DIGIT)
 ///
 /// `None` is no policy.
 pub fn policy_id(texts: &[Vec<u8>]) -> Option<String> {
-    let mut records = texts.iter().filter(|t| is_version(t, b"v=STSv1"));
-    let (record, None) = (records.next()?, records.next()) else { return None };
-    let tags = TagList::parse(record).ok()?;
-    let first = tags.0.first()?;
-    let id = tags.get(b"id")?;
-    let sound = first.name == b"v" && first.value == b"STSv1";
+    let id = field_of_record(texts, b"v=STSv1", b"id")?;
     let well_formed = (1..=32).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric);
-    (sound && well_formed).then(|| String::from_utf8_lossy(id).into_owned())
+    well_formed.then(|| String::from_utf8_lossy(id).into_owned())
 }
 
-/// True if a record begins with this version and not with a longer word: of
-/// others, which a later standard may put beside it, nothing is known.
-pub fn is_version(record: &[u8], version: &[u8]) -> bool {
-    let after = record.strip_prefix(version).map(<[u8]>::first);
-    after.is_some_and(|b| b.is_none_or(|b| matches!(b, b';' | b' ' | b'\t')))
+/// The value of one field in the one record of a version, as it stands: RFC 8461
+/// 3.1 has this form of records, and RFC 8460 3.
+///
+///     record     = version 1*(delim field) [delim]
+///     delim      = *WSP ";" *WSP
+///     extension  = ext-name "=" ext-value
+///     ext-name   = (ALPHA / DIGIT) *31(ALPHA / DIGIT / "_" / "-" / ".")
+///     ext-value  = 1*(%x21-3A / %x3C / %x3E-7E)
+///
+/// Texts that do not begin with the version and a semicolon are left out.
+/// `None` unless one is left that is well formed, and has the field once; an
+/// extension, of which nothing is known, may have a name again.
+pub fn field_of_record<'a>(
+    texts: &'a [Vec<u8>],
+    version: &[u8],
+    wanted: &[u8],
+) -> Option<&'a [u8]> {
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let fields = |text: &'a Vec<u8>| {
+        let rest = text.strip_prefix(version)?;
+        let blanks = rest.iter().take_while(|b| blank(b)).count();
+        rest.get(blanks..)?.strip_prefix(b";")
+    };
+    let mut records = texts.iter().filter_map(fields);
+    let (Some(record), None) = (records.next(), records.next()) else { return None };
+    // A final delimiter is not followed by a field.
+    let record = record.trim_ascii_end();
+    let record = record.strip_suffix(b";").unwrap_or(record);
+    let mut found = None;
+    for field in record.split(|b| *b == b';').map(<[u8]>::trim_ascii) {
+        let equals = memchr::memchr(b'=', field)?;
+        let (name, value) = field.split_at_checked(equals)?;
+        let value = value.get(1..)?;
+        if name == wanted {
+            if found.replace(value).is_some() {
+                return None;
+            }
+        } else if !is_extension(name, value) {
+            return None;
+        }
+    }
+    found
+}
+
+fn is_extension(name: &[u8], value: &[u8]) -> bool {
+    let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let in_value = |b: &u8| matches!(b, 0x21..=0x3a | 0x3c | 0x3e..=0x7e);
+    (1..=32).contains(&name.len())
+        && name.first().is_some_and(u8::is_ascii_alphanumeric)
+        && name.iter().all(in_name)
+        && !value.is_empty()
+        && value.iter().all(in_value)
 }
 
 /// Where the policy of a domain is.  RFC 8461 3.2.
@@ -220,10 +262,39 @@ mod tests {
         assert_eq!(id(&["v=STSv10; id=2", "v=STSv1;id=1"]).as_deref(), Some("1"));
         assert_eq!(id(&["v=STSv1 ; id=1"]).as_deref(), Some("1"));
         assert_eq!(id(&["v=STSv1"]), None);
+        assert_eq!(id(&["v=STSv1", "v=STSv1; id=1"]).as_deref(), Some("1"), "without a semicolon");
         assert_eq!(id(&["v=STSv1; id=a-b"]), None);
         assert_eq!(id(&[&format!("v=STSv1; id={}", "1".repeat(33))]), None);
         assert_eq!(id(&["id=1; v=STSv1"]), None);
         assert_eq!(id(&[]), None);
+    }
+
+    /// RFC 8461 3.1 (sts-extension); what is not well formed is no policy.
+    #[test]
+    fn extensions_have_their_own_grammar() {
+        for (more, sound) in [
+            ("my-ext=x", true),
+            ("1.a_b=/:<>", true),
+            ("x=1; x=2", true),
+            ("ID=x", true),
+            ("x=1;", true),
+            ("x=1; ", true),
+            ("x=1 ; \ty=2", true),
+            ("id=2", false),
+            ("x=1;;", false),
+            ("x=a b", false),
+            ("x=a=b", false),
+            ("x=", false),
+            ("x", false),
+            ("-x=1", false),
+            ("x =1", false),
+            ("x=\u{e9}", false),
+        ] {
+            assert_eq!(id(&[&format!("v=STSv1; id=1; {more}")]).is_some(), sound, "{more}");
+        }
+        let named = |n: usize| id(&[&format!("v=STSv1; {}=1; id=1", "x".repeat(n))]).is_some();
+        assert!(named(32) && !named(33));
+        assert!(id(&[&format!("v=STSv1; id=1{}", "; x=1".repeat(1000))]).is_some());
     }
 
     const POLICY: &str =

@@ -7,43 +7,41 @@ pub mod json;
 
 use json::Value;
 
+use crate::proto::addr::Mailbox;
 use crate::proto::cursor::Cursor;
 use crate::proto::date::Date;
-use crate::proto::dkim::tag::TagList;
 use crate::proto::limits;
-use crate::proto::mtasts::is_version;
+use crate::proto::mtasts::field_of_record;
 
 /// Where a report is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// `mailto:`
-    Mail(String),
+    Mail(Mailbox),
     /// `https:`
     Https(String),
 }
 
-/// The destinations of a domain: of `_smtp._tls` TXT records exactly one must
-/// begin with `v=TLSRPTv1`.  RFC 8460 3.
+/// The destinations of a domain, from its `_smtp._tls` TXT records.  RFC 8460 3.
+///
+///     tlsrpt-rua = %s"rua=" tlsrpt-uri *(*WSP "," *WSP tlsrpt-uri)
+///
+/// A URI that cannot be used is left out.
 pub fn destinations(texts: &[Vec<u8>]) -> Vec<Destination> {
-    let mut records = texts.iter().filter(|t| is_version(t, b"v=TLSRPTv1"));
-    let (Some(record), None) = (records.next(), records.next()) else { return Vec::new() };
-    let Ok(tags) = TagList::parse(record) else { return Vec::new() };
-    let first = tags.0.first().is_some_and(|t| t.name == b"v" && t.value == b"TLSRPTv1");
-    let Some(rua) = tags.get(b"rua").filter(|_| first) else { return Vec::new() };
+    let rua = field_of_record(texts, b"v=TLSRPTv1", b"rua").unwrap_or_default();
     rua.split(|b| *b == b',')
-        .filter_map(|uri| {
-            let uri = uri.trim_ascii();
-            let text = String::from_utf8(uri.to_vec()).ok()?;
-            let clean = text.bytes().all(|b| (0x21..0x7f).contains(&b));
-            let (scheme, rest) = text.split_once(':').filter(|_| clean)?;
-            match scheme.to_ascii_lowercase().as_str() {
-                "mailto" if rest.contains('@') => Some(Destination::Mail(rest.to_string())),
-                "https" if rest.starts_with("//") => Some(Destination::Https(text.clone())),
-                _ => None,
-            }
-        })
+        .filter_map(|uri| destination(uri.trim_ascii()))
         .take(limits::REPORT_ADDRESSES.size())
         .collect()
+}
+
+fn destination(uri: &[u8]) -> Option<Destination> {
+    if let Some(address) = Mailbox::from_mailto(uri) {
+        return Some(Destination::Mail(address));
+    }
+    let https = uri.get(..8).is_some_and(|s| s.eq_ignore_ascii_case(b"https://"));
+    let clean = https && uri.len() > 8 && uri.iter().all(u8::is_ascii_graphic);
+    clean.then(|| Destination::Https(String::from_utf8_lossy(uri).into_owned()))
 }
 
 /// The result types of RFC 8460 4.3.
@@ -261,6 +259,10 @@ mod tests {
         destinations(&texts.iter().map(|t| t.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
+    fn mailbox(text: &str) -> Mailbox {
+        Mailbox::parse(text.as_bytes(), crate::proto::addr::Charset::Ascii).unwrap()
+    }
+
     /// RFC 8460 3.
     #[test]
     fn exactly_one_record_counts() {
@@ -268,7 +270,7 @@ mod tests {
         assert_eq!(
             both,
             [
-                Destination::Mail("r@example.com".into()),
+                Destination::Mail(mailbox("r@example.com")),
                 Destination::Https("https://r.example.com/v1".into())
             ]
         );
@@ -276,7 +278,22 @@ mod tests {
         assert_eq!(to(&["v=TLSRPTv2;rua=mailto:a@b.c", "x"]), []);
         assert_eq!(to(&["v=TLSRPTv10;rua=mailto:a@b.c", "v=TLSRPTv1;rua=mailto:a@b.c"]).len(), 1);
         assert_eq!(to(&["v=TLSRPTv1"]), []);
+        assert_eq!(to(&["v=TLSRPTv1;rua=mailto:a@b.c;rua=mailto:d@e.f"]), []);
         assert_eq!(to(&[&format!("v=TLSRPTv1;rua={}", "mailto:a@b.c,".repeat(50))]).len(), 10);
+    }
+
+    /// RFC 8460 3 (tlsrpt-extension), RFC 6068 2.
+    #[test]
+    fn extensions_and_uris_have_their_own_grammar() {
+        let mail = |t: &str| [Destination::Mail(mailbox(t))];
+        let more = "v=TLSRPTv1; x-1.a=b; x-1.a=c; rua=MailTo:%22a%2Cb%22@b.c?subject=x=y ;";
+        assert_eq!(to(&[more]), mail("\"a,b\"@b.c"));
+        let query = "https://a.example/?x=1&y=2";
+        assert_eq!(
+            to(&[&format!("v=TLSRPTv1;rua= {query} , mailto:a@b%0Ac, https://, https:a")]),
+            [Destination::Https(query.into())]
+        );
+        assert_eq!(to(&["v=TLSRPTv1; rua=mailto:a@b.c; x"]), []);
     }
 
     /// RFC 8460 4.3, 4.4.
