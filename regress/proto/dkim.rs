@@ -116,7 +116,7 @@ pub fn key_forms(env: &Env) -> Outcome {
             ("test.private", "test2.txt", pass),
             ("test.private", "test_bad.txt", perm(Fault::KeySyntax)),
             ("test.private", "badk.txt", perm(Fault::KeyType)),
-            ("test.private", "badversion.txt", perm(Fault::KeySyntax)),
+            ("test.private", "badversion.txt", perm(Fault::NoKey)),
             ("test.private", "test_tlsrpt.txt", perm(Fault::KeyService)),
             ("test.private", "ed25519test.dns", perm(Fault::KeyType)),
         ];

@@ -74,20 +74,28 @@ const RSA_LEAST_BITS: u32 = 1024;
 /// A verification takes time with the square of this and more.
 const RSA_MOST_BITS: u32 = 8192;
 
-/// Reads a TXT record; `None` if it does not look like a key: other records may
-/// share a wildcard.
+/// Reads a TXT record; `None` if it does not look like a key, as others may share
+/// a wildcard: one that begins with another version is discarded.  RFC 6376 3.6.1.
 pub fn read(text: &[u8]) -> Option<Result<KeyRecord, Fault>> {
+    let version = |tags: &TagList<'_>| match tags.0.first() {
+        Some(tag) if tag.name == b"v" => Some(tag.value == VERSION),
+        _ => None,
+    };
     match TagList::parse(text) {
         Ok(tags) => {
-            let is_key = tags.get(b"p").is_some() || tags.get(b"v") == Some(b"DKIM1");
+            let is_key = version(&tags).unwrap_or_else(|| tags.get(b"p").is_some());
             is_key.then(|| from_tags(&tags))
         }
+        // What follows the first tag may be anything.
         Err(_) => {
-            let is_key = text.trim_ascii_start().starts_with(b"v=DKIM1");
-            is_key.then_some(Err(Fault::KeySyntax))
+            let first = text.split(|b| *b == b';').next().unwrap_or_default();
+            let tags = TagList::parse(first).ok()?;
+            (version(&tags) == Some(true)).then_some(Err(Fault::KeySyntax))
         }
     }
 }
+
+const VERSION: &[u8] = b"DKIM1";
 
 /// Reads a key record.
 pub fn parse(text: &[u8]) -> Result<KeyRecord, Fault> {
@@ -97,7 +105,7 @@ pub fn parse(text: &[u8]) -> Result<KeyRecord, Fault> {
 fn from_tags(tags: &TagList<'_>) -> Result<KeyRecord, Fault> {
     // "v" must be the first tag if it is there at all.
     for (i, tag) in tags.0.iter().enumerate() {
-        if tag.name == b"v" && (i > 0 || tag.value != b"DKIM1") {
+        if tag.name == b"v" && (i > 0 || tag.value != VERSION) {
             return Err(Fault::KeySyntax);
         }
     }

@@ -289,7 +289,9 @@ fn key_records_say_what_they_permit() {
     assert_eq!(key("v=DKIM1; t=y;"), Some(Fault::Testing));
     assert_eq!(key("v=DKIM1; t=y:s;").unwrap().verdict(), Verdict::Policy);
     assert_eq!(key("n=x; v=DKIM1;"), Some(Fault::KeySyntax));
-    assert_eq!(key("v=DKIM2;"), Some(Fault::KeySyntax));
+    assert_eq!(key("v=DKIM2;"), Some(Fault::NoKey), "another version is discarded");
+    assert_eq!(key("v=DKIM1; =;"), Some(Fault::KeySyntax));
+    assert_eq!(key("v=DKIM10; =;"), Some(Fault::NoKey));
     assert_eq!(key_fault(b"v=DKIM1; k=ed25519; p="), Some(Fault::Revoked));
     assert_eq!(key_fault(b"v=DKIM1; k=x; p=AAAA"), Some(Fault::KeyType));
     assert_eq!(key_fault(b"v=DKIM1; k=ed25519"), Some(Fault::KeySyntax));
@@ -322,6 +324,8 @@ fn answers_of_the_dns_are_told_apart() {
     assert_eq!(fault(Answer::found(&n, 1, two)), Some(Fault::ManyKeys));
     let wild = vec![Data::txt(b"v=spf1 -all"), Data::txt(ED25519)];
     assert_eq!(fault(Answer::found(&n, 1, wild)), None, "a wildcard beside the key");
+    let wild = vec![Data::txt(b"v=DMARC1; p=none"), Data::txt(ED25519), Data::txt(b"v=DKIM2; p=A")];
+    assert_eq!(fault(Answer::found(&n, 1, wild)), None, "of other versions");
     // The key at the end of a CNAME comes with the answer.
     let alias = Answer { canonical: n.clone(), ..Answer::found(&n, 1, vec![Data::txt(ED25519)]) };
     assert_eq!(fault(alias), None);

@@ -170,7 +170,7 @@ impl Name {
 }
 
 /// The byte after a backslash: itself, or three decimal digits.  RFC 1035 5.1.
-fn unescape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
+pub(super) fn unescape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
     let first = bytes.next()?;
     if !first.is_ascii_digit() {
         return Some(first);

@@ -16,6 +16,7 @@
 
 use std::collections::HashMap;
 
+use super::name::unescape;
 use super::{Answer, Data, Failure, Name, Query, Status, Type};
 use crate::proto::cursor::Cursor;
 
@@ -135,8 +136,8 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The words of the next line, quoted ones without their quotes; brackets
-    /// join lines.  `None` at the end.
+    /// The words of the next line, quoted ones without their quotes, escapes as
+    /// they stand; brackets join lines.  `None` at the end.
     fn next_record(&mut self) -> Result<Option<Vec<Vec<u8>>>, &'static str> {
         let mut words = Vec::new();
         let mut open = false;
@@ -144,7 +145,6 @@ impl Lines<'_> {
             return Ok(None);
         }
         loop {
-            let plain = |b: u8| !b.is_ascii_whitespace() && !matches!(b, b';' | b'(' | b')');
             match self.c.peek() {
                 None if open => return Err("a bracket is not closed"),
                 None => return Ok(Some(words)),
@@ -169,23 +169,49 @@ impl Lines<'_> {
                 Some(b) if b.is_ascii_whitespace() => {
                     self.c.next_byte();
                 }
-                Some(_) => words.push(self.c.take_while(plain).to_vec()),
+                Some(_) => words.push(self.plain()?),
             }
         }
     }
 
-    fn quoted(&mut self) -> Result<Vec<u8>, &'static str> {
-        const OPEN: &str = "a quote is not closed";
-        let mut word = Vec::new();
-        self.c.next_byte();
-        loop {
-            match self.c.next_byte().filter(|b| *b != b'\n').ok_or(OPEN)? {
-                b'"' => return Ok(word),
-                b'\\' => word.push(self.c.next_byte().filter(|b| *b != b'\n').ok_or(OPEN)?),
-                b => word.push(b),
+    /// Up to white space, a comment or a bracket that is not escaped.
+    fn plain(&mut self) -> Result<Vec<u8>, &'static str> {
+        let start = self.c.pos();
+        let ends = |b: u8| b.is_ascii_whitespace() || matches!(b, b';' | b'(' | b')');
+        while let Some(b) = self.c.peek().filter(|b| !ends(*b)) {
+            self.c.next_byte();
+            if b == b'\\' {
+                self.c.next_byte().filter(|b| *b != b'\n').ok_or(ESCAPE)?;
             }
         }
+        Ok(self.c.since(start).to_vec())
     }
+
+    fn quoted(&mut self) -> Result<Vec<u8>, &'static str> {
+        const OPEN: &str = "a quote is not closed";
+        self.c.next_byte();
+        let start = self.c.pos();
+        loop {
+            let word = self.c.since(start);
+            match self.c.next_byte().filter(|b| *b != b'\n').ok_or(OPEN)? {
+                b'"' => return Ok(word.to_vec()),
+                b'\\' => self.c.next_byte().filter(|b| *b != b'\n').ok_or(OPEN)?,
+                b => b,
+            };
+        }
+    }
+}
+
+const ESCAPE: &str = "a backslash without what it stands for";
+
+/// The octets of a character-string: `\X` is X, `\DDD` a number.
+fn string(word: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut out = Vec::with_capacity(word.len());
+    let mut bytes = word.iter().copied();
+    while let Some(b) = bytes.next() {
+        out.push(if b == b'\\' { unescape(&mut bytes).ok_or(ESCAPE)? } else { b });
+    }
+    Ok(out)
 }
 
 fn number(word: &[u8]) -> Option<u32> {
@@ -210,11 +236,12 @@ fn data(kind: &[u8], words: &[Vec<u8>]) -> Result<Data, &'static str> {
         b"MX" => Data::Mx(small(0)?, name(1)?),
         b"TXT" => {
             word(0)?;
-            if words.iter().any(|w| w.len() > 255) {
+            let strings = words.iter().map(|w| string(w)).collect::<Result<Vec<_>, _>>()?;
+            if strings.iter().any(|s| s.len() > 255) {
                 // What people paste is longer than a string may be.
-                Data::txt(&words.concat())
+                Data::txt(&strings.concat())
             } else {
-                Data::Txt(words.to_vec())
+                Data::Txt(strings)
             }
         }
         b"SRV" => {
@@ -272,6 +299,27 @@ mod tests {
             (b"v=DKIM1; k=rsa; p=AAAA".to_vec(), 60)
         );
         assert_eq!(ask(&zone, "example.org", Type::A).ttl, 60);
+    }
+
+    /// RFC 1035 5.1.
+    #[test]
+    fn escapes_are_read_in_quotes_and_without() {
+        let zone = Zone::parse(
+            br#"a TXT "v=\068KIM1\; \"q\"\\" b\;c\ d\032e\(
+a\.b TXT \"x"#,
+        )
+        .unwrap();
+        let strings = |name: &str| match &ask(&zone, name, Type::TXT).records[0] {
+            Data::Txt(strings) => strings.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(strings("a"), [&b"v=DKIM1; \"q\"\\"[..], b"b;c d e("]);
+        assert_eq!(strings("a\\.b"), [b"\"x"]);
+        for broken in
+            ["a TXT \"\\06\"", "a TXT \"\\256\"", "a TXT \\25x", "a TXT x\\", "a TXT x\\\n"]
+        {
+            assert_eq!(Zone::parse(broken.as_bytes()).unwrap_err().what, ESCAPE, "{broken}");
+        }
     }
 
     #[test]
