@@ -293,7 +293,8 @@ impl Report {
     fn unfinished(&self) -> bool {
         let f = &self.findings;
         let mut spf = f.spf.iter().flat_map(|(helo, mail_from)| [helo, mail_from]);
-        f.dmarc.verdict == dmarc::Verdict::TempError
+        let dmarc = f.dmarc.problem.filter(|p| *p != dmarc::Problem::Skipped);
+        dmarc.is_some()
             || spf.any(|o| o.verdict == spf::Verdict::TempError)
             || f.dkim.iter().any(|v| v.verdict == dkim::Verdict::TempError)
             || f.arc.fault.is_some_and(arc::Fault::is_temporary)

@@ -150,6 +150,7 @@ impl Message {
         let mut identifiers = dmarc::Identifiers {
             dkim: signers(dkim::Verdict::Pass),
             dkim_unknown: signers(dkim::Verdict::TempError),
+            spf_skipped: self.sender.is_none(),
             ..dmarc::Identifiers::default()
         };
         if let Ok(author) = &self.author {

@@ -46,6 +46,8 @@ pub struct Identifiers {
     pub dkim: Vec<Name>,
     /// What `spf` would be if the DNS had answered: SPF came to temperror.
     pub spf_unknown: Option<Name>,
+    /// SPF was not evaluated, as nobody knows who brought the message.
+    pub spf_skipped: bool,
     /// `d=` of each signature whose check came to temperror.
     pub dkim_unknown: Vec<Name>,
 }
@@ -62,6 +64,8 @@ pub enum Problem {
     /// The DNS did not say whether the Author Domain exists, and the record asks
     /// for something else if it does not.
     Existence,
+    /// SPF, which might have passed, aligned, was not evaluated.
+    Skipped,
 }
 
 impl std::fmt::Display for Problem {
@@ -71,6 +75,7 @@ impl std::fmt::Display for Problem {
             Problem::Alignment => "the DNS did not answer about the alignment",
             Problem::Identifier => "SPF or DKIM of the domain could not be checked",
             Problem::Existence => "the DNS did not answer whether the domain exists",
+            Problem::Skipped => "SPF was not checked, and might have passed",
         })
     }
 }
@@ -134,15 +139,16 @@ impl Outcome {
     }
 
     /// The reply to a message that is refused as the policy asks, or put off
-    /// because the DNS failed; `None` for what is no reason to.  It names the
-    /// record, so that who is wrongly refused can find it.  RFC 9989 7.2;
-    /// RFC 7372 3.4.
+    /// because the DNS failed; `None` for what is no reason to, and where another
+    /// attempt would leave the same out again.  It names the record, so that who
+    /// is wrongly refused can find it.  RFC 9989 7.2; RFC 7372 3.4.
     pub fn reply(
         &self,
         author: &Name,
         disposition: Disposition,
     ) -> Option<(u16, &'static str, String)> {
         match (self.verdict, disposition, &self.policy) {
+            (Verdict::TempError, ..) if self.problem == Some(Problem::Skipped) => None,
             (Verdict::TempError, ..) => {
                 let problem = self.problem.unwrap_or(Problem::Policy);
                 Some((451, "4.4.3", format!("DMARC of {author}: {problem}, try again later")))
@@ -216,6 +222,8 @@ fn evaluation(
             | any(identifiers.spf_unknown.as_slice(), record.aspf)?;
         if unfinished {
             problem = Some(Problem::Identifier);
+        } else if identifiers.spf_skipped {
+            problem = problem.or(Some(Problem::Skipped));
         }
         if problem.is_some() {
             Verdict::TempError
@@ -363,8 +371,11 @@ impl Exception {
 /// What follows from a result, and why if it is less than was asked for.
 ///
 /// `excuse` is what the caller knows of the message's way here.  RFC 9989 5.4
-/// and 7.4 ask not to refuse for the policy alone what came through lists and
-/// forwarders: those are quarantined.
+/// and 7.4 ask not to refuse for the policy alone, which breaks lists and
+/// forwarders: what came through those is quarantined.  Without a sign of them
+/// p=reject does refuse, by decision and against the letter: what is left is for
+/// the most part forged, a refusal tells a sender who is not, and Junk tells
+/// nobody.
 pub fn dispose(outcome: &Outcome, excuse: Option<Exception>) -> (Disposition, Option<Exception>) {
     if outcome.verdict != Verdict::Fail {
         return (Disposition::None, None);

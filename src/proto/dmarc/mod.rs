@@ -20,7 +20,9 @@ pub mod walk;
 pub mod xml;
 
 pub use author::{author_domain, AuthorFault};
-pub use evaluate::{dispose, evaluate, Disposition, Exception, Identifiers, Outcome, Verdict};
+pub use evaluate::{
+    dispose, evaluate, Disposition, Exception, Identifiers, Outcome, Problem, Verdict,
+};
 pub use record::{Alignment, Record, Request};
 
 /// Fuzz target: records and From fields.

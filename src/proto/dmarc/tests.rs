@@ -442,6 +442,24 @@ fn records_are_read_generously() {
     }
 }
 
+/// RFC 9989 5.3.6: what was not checked has not failed; and it is nobody's fault
+/// who could try again.
+#[test]
+fn without_spf_a_message_does_not_fail() {
+    let zone = [("_dmarc.example.com", "v=DMARC1; p=reject")];
+    let skipped = Identifiers { spf_skipped: true, ..Default::default() };
+    let outcome = run("example.com", &skipped, &zone).0;
+    assert_eq!((outcome.verdict, outcome.problem), (Verdict::TempError, Some(Problem::Skipped)));
+    let (disposition, _) = dispose(&outcome, None);
+    assert_eq!(
+        (disposition, outcome.reply(&name("example.com"), disposition)),
+        (Disposition::None, None)
+    );
+    let signed = Identifiers { dkim: vec![name("example.com")], ..skipped.clone() };
+    assert_eq!(run("example.com", &signed, &zone).0.verdict, Verdict::Pass);
+    assert_eq!(run("example.net", &skipped, &zone).0.verdict, Verdict::None);
+}
+
 /// RFC 9989 4.7 (t), 5.4, 7.4; RFC 9990 3.1.6.
 #[test]
 fn dispositions() {
