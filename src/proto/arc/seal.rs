@@ -143,7 +143,7 @@ fn earlier_sets(index: &FieldIndex<'_>, newest: u64) -> Vec<Vec<u8>> {
 }
 
 /// The results of our own fields as one value: what `results` of a [`Request`]
-/// takes when a message already carries them.
+/// takes when a message already carries them.  `none` stands alone.  RFC 8601 2.2.
 pub fn own_results(index: &FieldIndex<'_>, ours: &str) -> String {
     let mut parts = Vec::new();
     for field in index.named(b"authentication-results") {
@@ -151,9 +151,11 @@ pub fn own_results(index: &FieldIndex<'_>, ours: &str) -> String {
             continue;
         }
         let text = String::from_utf8_lossy(&unfold(field.value)).into_owned();
-        if let Some((_, results)) = text.split_once(';') {
-            parts.push(results.trim().to_string());
+        let results = text.split_once(';').map_or("", |(_, results)| results.trim());
+        if !results.is_empty() && !results.eq_ignore_ascii_case("none") {
+            parts.push(results.to_string());
         }
     }
-    format!("{ours}; {}", parts.join("; "))
+    let results = if parts.is_empty() { "none".to_string() } else { parts.join("; ") };
+    format!("{ours}; {results}")
 }

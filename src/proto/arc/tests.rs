@@ -226,6 +226,20 @@ fn tags_that_must_not_be_there_break_the_chain() {
     assert_eq!(fault(&one.replace("a=ed25519-sha256", "a=rsa-sha1")), Some(Fault::Syntax(1)));
 }
 
+/// RFC 8616 5: a seal's selector and domain are looked up as A-labels, as those of
+/// a signature are.
+#[test]
+fn u_labels_of_a_seal_are_looked_up_as_a_labels() {
+    let mut asked = Vec::new();
+    let message = chain(1).replacen("s=s;", "s=b\u{fc}cher;", 1);
+    validate_with(&message, |q| {
+        asked.push(q.name.to_string());
+        Answer::found(&q.name, 60, vec![Data::txt(ED25519)])
+    });
+    assert!(asked.contains(&"xn--bcher-kva._domainkey.example.org".to_string()), "{asked:?}");
+    assert_eq!(fault(&chain(1).replacen("s=s;", "s=a b;", 1)), Some(Fault::Syntax(1)));
+}
+
 /// RFC 8617 4.1.2: what the sealer is asked to sign and must not.
 #[test]
 fn our_message_signature_covers_no_field_of_arc_and_no_results() {
@@ -263,6 +277,19 @@ fn the_results_of_a_set_are_our_own() {
     let fields: Vec<Field<'_>> = Fields::new(header).collect();
     let results = own_results(&FieldIndex::new(&fields), "mx.example.org");
     assert_eq!(results, "mx.example.org; spf=pass; dkim=fail");
+    // RFC 8601 2.2: no-result is not one among others, and nothing is no result.
+    for (header, wanted) in [
+        ("", "mx.example.org; none"),
+        ("Authentication-Results: other; dkim=pass\r\n", "mx.example.org; none"),
+        (
+            "Authentication-Results: mx.example.org; none\r\n\
+             Authentication-Results: mx.example.org; spf=pass\r\n",
+            "mx.example.org; spf=pass",
+        ),
+    ] {
+        let fields: Vec<Field<'_>> = Fields::new(header.as_bytes()).collect();
+        assert_eq!(own_results(&FieldIndex::new(&fields), "mx.example.org"), wanted);
+    }
 }
 
 /// RFC 8617 5.2.1: all failures are permanent, those of the DNS too; that it was

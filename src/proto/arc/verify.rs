@@ -290,7 +290,7 @@ fn read_seal(value: &[u8]) -> Option<Seal> {
     Some(Seal {
         algorithm: parse_algorithm(tags.get(b"a")?).ok()?,
         signature: parse_base64(tags.get(b"b")?).ok()?,
-        selector: Name::from_dotted(tags.get(b"s")?).ok().filter(|s| !s.is_root())?,
+        selector: signature::parse_labels(tags.get(b"s")?).ok()?.0,
         domain,
         domain_text,
         validation: match tags.get(b"cv")? {

@@ -481,7 +481,7 @@ pub fn parse_domain(value: &[u8]) -> Result<(Name, String), Fault> {
 
 /// Labels of letters, digits, hyphens and underscores, or U-labels; as a name
 /// and as lower-case text.
-fn parse_labels(value: &[u8]) -> Result<(Name, String), Fault> {
+pub fn parse_labels(value: &[u8]) -> Result<(Name, String), Fault> {
     let mut ascii = idna::to_ascii(value).ok_or(Fault::Syntax)?;
     ascii.make_ascii_lowercase();
     let sound = ascii.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
