@@ -214,7 +214,10 @@ pub fn parse(field: &[u8]) -> Option<Results> {
         skip_cfws(&mut c);
     }
     let mut results = Results { authserv_id: text_of(&authserv_id), methods: Vec::new() };
-    while c.eat(b';') && results.methods.len() < limits::AUTHRES_METHODS.size() {
+    while c.eat(b';') {
+        if results.methods.len() >= limits::AUTHRES_METHODS.size() {
+            return Some(results);
+        }
         skip_cfws(&mut c);
         if c.at_end() {
             break;
@@ -540,6 +543,9 @@ mod tests {
         // B.7: comments everywhere.
         let r = parse(b" foo.example.net (foobar) 1 (baz);\r\n dkim (Because I like it) / 1 (One yay) = (wait for it) fail\r\n policy (A dot can go here) . (like that) expired\r\n (this surprised me) = (as I wasn't expecting it) 1362471462").unwrap();
         assert_eq!(r.methods[0].get("policy", "expired"), Some("1362471462"));
+        let most = limits::AUTHRES_METHODS.size();
+        let many = parse(format!("mx{}; ?", "; spf=pass".repeat(most)).as_bytes()).unwrap();
+        assert_eq!(many.methods.len(), most, "the rest is not read");
         assert!(parse(b" a b c").is_none());
         assert!(parse(b"").is_none());
     }

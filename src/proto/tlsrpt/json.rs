@@ -241,8 +241,7 @@ fn unicode(c: &mut Cursor<'_>) -> Option<char> {
 }
 
 fn hex4(c: &mut Cursor<'_>) -> Option<u32> {
-    let digits = std::str::from_utf8(c.take(4)?).ok()?;
-    u32::from_str_radix(digits, 16).ok()
+    c.take(4)?.iter().try_fold(0, |n: u32, b| Some(n << 4 | char::from(*b).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -264,6 +263,7 @@ mod tests {
         assert_eq!(text("\"\\x\""), None);
         assert_eq!(text("\"open"), None);
         assert_eq!(text(r#""\u00""#), None);
+        assert_eq!(text(r#""\u+0e9""#), None);
     }
 
     #[test]
