@@ -200,6 +200,8 @@ pub fn check(
             (if local.is_empty() { b"postmaster" } else { local }, domain)
         }
     };
+    // The root's dot is no part of a name that macros take apart.
+    let domain = domain.strip_suffix(b".").unwrap_or(domain);
     let domain = idna::to_ascii(domain).unwrap_or_default();
     eval::check_host(local, &domain, sender, policy, answers).into()
 }

@@ -268,6 +268,18 @@ fn an_expansion_over_253_octets_loses_labels_on_the_left() {
     assert_eq!(run(&s, &zone).0.verdict, Verdict::Pass);
 }
 
+/// RFC 7208 7.3: labels are counted from the right, and the root is none of them.
+#[test]
+fn a_final_dot_of_the_domain_is_no_label() {
+    let zone = [
+        ("mail.example.org", txt("v=spf1 exists:%{d2}.e.example -all")),
+        ("example.org.e.example", Data::A([127, 0, 0, 1].into())),
+    ];
+    let s = Sender { helo: b"mail.example.org.".to_vec(), ..sender("192.0.2.1", "") };
+    let outcome = run(&s, &zone).0;
+    assert_eq!((outcome.verdict, outcome.domain.as_str()), (Verdict::Pass, "mail.example.org"));
+}
+
 /// RFC 7208 7.1: domain-end may be a macro-expand, and the escapes are some.
 #[test]
 fn a_domain_spec_may_end_in_an_escape() {
