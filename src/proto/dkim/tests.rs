@@ -531,7 +531,7 @@ fn a_header_of_too_many_fields_verifies_nothing() {
 
 /// RFC 6376 3.2.
 #[test]
-fn tag_lists() {
+fn a_tag_list_has_no_tag_twice_and_may_end_in_a_semicolon() {
     let get = |t: &str| TagList::parse(t.as_bytes()).map(|l| l.0.len());
     assert_eq!(get("a=1;b=2"), Ok(2));
     assert_eq!(get(" a = 1 ;\r\n\tb_1=2 3 ; "), Ok(2));
@@ -798,4 +798,104 @@ fn a_key_is_published_in_strings_that_a_zone_file_takes() {
     let name = Name::parse(b"s1._domainkey.example.org").unwrap();
     let answer = zone.answer(&Query::new(name, Type::TXT));
     assert_eq!(answer.texts().next().unwrap(), key::write(Algorithm::RsaSha256, &[7; 294]));
+}
+
+/// RFC 6376 3.6.1 (s); RFC 8460 3.
+#[test]
+fn a_key_for_tlsrpt_signs_reports_of_tls_and_no_mail() {
+    let read = |s: &str| {
+        let text = String::from_utf8(ED25519.to_vec()).unwrap().replace("k=", s);
+        key::parse(text.as_bytes()).map(|r| (r.for_mail, r.for_tlsrpt)).unwrap()
+    };
+    assert_eq!(read("k="), (true, true), "s=* is the default");
+    assert_eq!(read("s=tlsrpt; k="), (false, true));
+    assert_eq!(read("s=email : tlsrpt; k="), (true, true));
+    assert_eq!(read("s=email; k="), (true, true));
+    assert_eq!(read("s=other; k="), (false, false));
+    let only = String::from_utf8(ED25519.to_vec()).unwrap().replace("k=", "s=tlsrpt; k=");
+    assert_eq!(key_fault(only.as_bytes()), Some(Fault::KeyService));
+}
+
+/// RFC 6376 3.6.1 (k, h, s, t, v): what is given by default, and what is not
+/// known is no error.
+#[test]
+fn a_key_record_of_p_alone_is_an_rsa_key_for_all_uses() {
+    let p = rsa_p(256);
+    let record = key::parse(format!("p={p}").as_bytes()).unwrap();
+    assert_eq!(record.key.algorithm(), Algorithm::RsaSha256);
+    assert!(record.for_mail && !record.testing && !record.strict);
+    let more = format!("v=DKIM1; x=y; k=rsa; t=z; g=*; p={p};");
+    assert_eq!(key::parse(more.as_bytes()), Ok(record));
+}
+
+/// `p=` of an RSA key of so many octets.
+fn rsa_p(octets: usize) -> String {
+    let mut modulus = vec![1; octets + 1];
+    (modulus[0], modulus[1]) = (0, 0x80);
+    let int = |n: &[u8]| [&[2, 0x82][..], &(n.len() as u16).to_be_bytes(), n].concat();
+    let body = [int(&modulus), int(&[1, 0, 1])].concat();
+    let der = [&[0x30, 0x82][..], &(body.len() as u16).to_be_bytes(), &body].concat();
+    String::from_utf8(crate::proto::text::base64::encode(&der)).unwrap()
+}
+
+/// RFC 6376 3.5 (h).
+#[test]
+fn five_hundred_names_of_h_are_refused_and_a_hundred_are_read() {
+    let fault = |names: usize| {
+        let h: String = (1..names).map(|i| format!(":x-{i}")).collect();
+        let bh = "A".repeat(43);
+        let text = format!("v=1;a=rsa-sha256;d=a.b;s=s;bh={bh};b=AA==;h=From{h}");
+        Signature::parse(text.as_bytes()).err()
+    };
+    assert_eq!(fault(100), None);
+    assert_eq!(fault(101), Some(Fault::TooManyNames));
+    assert_eq!(fault(500), Some(Fault::TooManyNames));
+}
+
+/// Names as long as fields may be, alike but for their end: what sorts and
+/// searches them compares them whole.
+#[test]
+fn names_that_differ_at_their_end_take_time_that_doubles() {
+    for octets in [20, 200, 2000] {
+        assert_linear(|n| {
+            let common = "x".repeat(octets);
+            let names: Vec<String> = (0..n / octets).map(|i| format!("{common}{i:05}")).collect();
+            let header: String = names.iter().map(|n| format!("{n}: 1\r\n")).collect();
+            let fields: Vec<Field<'_>> = Fields::new(header.as_bytes()).collect();
+            let index = FieldIndex::new(&fields);
+            let found = index.select(names.iter().map(|n| n.as_bytes()), usize::MAX);
+            assert_eq!(found.len(), names.len());
+        });
+        // The names of tags.
+        assert_linear(|n| {
+            let list: String =
+                (0..n / octets).map(|i| format!("{}{i:05}=1;", "x".repeat(octets))).collect();
+            let _ = std::hint::black_box(TagList::parse(list.as_bytes()));
+        });
+    }
+}
+
+/// RFC 6376 3.6.1: lists of a key record without end.
+#[test]
+fn a_key_record_takes_time_that_doubles_with_its_lists() {
+    for unit in [":", "a:", " : ", "sha256:", "A", "A ", "=", "\\"] {
+        for tag in ["h", "s", "t", "k", "p"] {
+            assert_linear(|n| {
+                let text = format!("v=DKIM1; {tag}={}; p=AAAA", unit.repeat(n / unit.len()));
+                let _ = std::hint::black_box(key::parse(text.as_bytes()));
+                let _ = std::hint::black_box(key::read(text.as_bytes()));
+            });
+        }
+    }
+}
+
+/// RFC 6376 5.4: what we sign is as long as the header is.
+#[test]
+fn signing_takes_time_that_doubles_with_the_message() {
+    for unit in ["Subject: x\r\n", "List-Post: x\r\n", "X: y\r\n", "From: a\r\n", " \t\r\n"] {
+        assert_linear(|n| {
+            let header = format!("From: a@example.org\r\n{}", unit.repeat(n / unit.len()));
+            std::hint::black_box(signed(&format!("{header}\r\nbody\r\n"), &request()));
+        });
+    }
 }

@@ -75,7 +75,7 @@ fn the_walk_of_a_long_name_jumps_to_seven_labels_and_asks_eight_times() {
 
 /// RFC 9989 4.10.2.
 #[test]
-fn organizational_domains() {
+fn the_organizational_domain_has_the_fewest_labels_unless_psd_says_otherwise() {
     let p = "v=DMARC1; p=none";
     // RFC 9989 4.10.2: the fewest labels; psd=n ends; psd=y is one above.
     for (start, zone, expected) in [
@@ -131,7 +131,7 @@ fn asked_for(author: &str, zone: Zone<'_>) -> Option<(Request, evaluate::Tag)> {
 
 /// RFC 9989 4.7, 4.10.1.
 #[test]
-fn policies() {
+fn the_policy_is_the_author_s_own_else_the_organization_s_else_the_suffix_s() {
     use super::evaluate::Tag;
     let r = |t: &str| format!("v=DMARC1; {t}");
     let org = |t: &str| {
@@ -260,7 +260,7 @@ fn failure_reports_are_not_sent_and_ruf_alone_is_no_request() {
 
 /// RFC 9989 4.4.1, 4.4.2.
 #[test]
-fn alignment() {
+fn relaxed_is_the_same_organization_and_strict_the_same_name() {
     let p = "v=DMARC1; p=reject";
     let strict = "v=DMARC1; p=reject; adkim=s; aspf=s";
     let pass = |author, ids: &Identifiers, zone| run(author, ids, zone).0.verdict == Verdict::Pass;
@@ -462,7 +462,7 @@ fn without_spf_a_message_does_not_fail() {
 
 /// RFC 9989 4.7 (t), 5.4, 7.4; RFC 9990 3.1.6.
 #[test]
-fn dispositions() {
+fn a_policy_in_test_is_lowered_and_what_has_an_excuse_is_not_refused() {
     let outcome = |policy: &str| {
         run("example.com", &Identifiers::default(), &[("_dmarc.example.com", policy)]).0
     };
@@ -581,4 +581,59 @@ fn a_parent_that_fails_spares_no_forger_of_a_domain_with_a_record() {
     assert_eq!(verdict(&dkim("mail.shop.brand"), &zone), Verdict::TempError, "perhaps aligned");
     let strict = [("_dmarc.shop.brand", "v=DMARC1; p=reject; adkim=s"), ("_dmarc.brand", "!")];
     assert_eq!(verdict(&dkim("mail.shop.brand"), &strict), Verdict::Fail);
+}
+
+/// RFC 9990 3.1.6; sampled_out is of RFC 7489 and is read, never written.
+#[test]
+fn overrides_have_the_words_of_rfc_9990() {
+    let words = [
+        Exception::LocalPolicy,
+        Exception::TrustedForwarder,
+        Exception::MailingList,
+        Exception::PolicyTestMode,
+        Exception::Other,
+    ]
+    .map(Exception::word);
+    let wanted = ["local_policy", "trusted_forwarder", "mailing_list", "policy_test_mode", "other"];
+    assert_eq!(words, wanted);
+    let legacy = "<feedback><record><row><policy_evaluated><reason><type>sampled_out</type>\
+                  <comment>pct</comment></reason></policy_evaluated></row></record></feedback>";
+    let read = report::Report::parse(legacy.as_bytes()).unwrap();
+    assert_eq!(read.rows[0].reasons, [("sampled_out".to_string(), "pct".to_string())]);
+}
+
+/// RFC 9990 3.1.1: the version of the schema, and its name space, come first.
+#[test]
+fn a_report_has_version_1_0_of_the_schema_and_no_pct() {
+    let xml = report::Report::default().write();
+    let begin = "<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\">\n<version>1.0</version>\n";
+    assert!(xml.contains(begin), "{xml}");
+    assert!(!xml.contains("pct"), "{xml}");
+}
+
+/// RFC 9989 4.7: pct, rf and ri are tags that are not known.
+#[test]
+fn removed_and_unknown_tags_change_nothing() {
+    let plain = record::parse(b"v=DMARC1; p=reject").unwrap();
+    for tag in ["pct=50", "pct=100", "pct=x", "rf=iodef", "ri=3600", "zz=1", "x", "=", ""] {
+        for text in [format!("v=DMARC1; {tag}; p=reject"), format!("v=DMARC1; p=reject; {tag}")] {
+            assert_eq!(record::parse(text.as_bytes()).as_ref(), Some(&plain), "{text}");
+        }
+    }
+}
+
+/// RFC 9989 4.10: answers of as many records and labels as the DNS can say.
+#[test]
+fn a_walk_takes_time_that_doubles_with_its_answers() {
+    let long = name(&["x"; 120].join("."));
+    for unit in ["v=DMARC1; p=none", "v=DMARC1; psd=y", "v=spf1", "v=DMARC1;;;;;;;;;;;;;;;;;"] {
+        assert_linear(|n| {
+            let texts = vec![Data::txt(unit.as_bytes()); n / unit.len() / 8];
+            let mut answers = Answers::new();
+            let walked = answers
+                .run(|a| Step::from(walk(&long, a)), |q| Answer::found(&q.name, 1, texts.clone()));
+            let _ = std::hint::black_box(walked);
+            assert!(answers.len() <= 8);
+        });
+    }
 }

@@ -17,6 +17,9 @@ const TERMS: usize = limits::SPF_TERMS.size();
 /// Exchanges of one `mx`, names of one `ptr`.  4.6.4.
 const NAMES: usize = limits::SPF_NAMES.size();
 
+/// The longest name of HELO.  RFC 5321 4.5.3.1.2.
+const HELO_OCTETS: usize = limits::SMTP_DOMAIN.size();
+
 /// Why an evaluation stops before its end.
 enum Stop {
     Need(Need),
@@ -371,7 +374,8 @@ impl Check<'_> {
             sender_domain: self.sender_domain,
             domain,
             validated,
-            helo: &self.sender.helo,
+            // One that is too long for a name is none, and is not repeated.
+            helo: if self.sender.helo.len() > HELO_OCTETS { &[] } else { &self.sender.helo },
             receiver: &self.sender.receiver,
             now: self.sender.now,
         }

@@ -202,7 +202,13 @@ pub fn check(
     };
     // The root's dot is no part of a name that macros take apart.
     let domain = domain.strip_suffix(b".").unwrap_or(domain);
-    let domain = idna::to_ascii(domain).unwrap_or_default();
+    // A record may repeat a macro as often as it has room: what the sender wrote
+    // must not be multiplied.  No path and no name is as long (RFC 5321 4.5.3.1).
+    let domain = if local.len() > limits::SMTP_LOCAL_PART.size() {
+        Vec::new()
+    } else {
+        idna::to_ascii(domain).unwrap_or_default()
+    };
     eval::check_host(local, &domain, sender, policy, answers).into()
 }
 

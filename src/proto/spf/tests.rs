@@ -699,3 +699,131 @@ fn results_have_their_words_and_replies() {
         assert_eq!((verdict.word(), verdict.reply()), (word, reply));
     }
 }
+
+/// RFC 7208 4.6.4: include, a, mx, ptr, exists and redirect count; all, ip4, ip6
+/// and what is not reached do not.
+#[test]
+fn each_term_that_asks_the_dns_counts_and_others_do_not() {
+    let nine = " a:example.org".repeat(9);
+    let with = |terms: &str| {
+        let zone = [
+            ("example.org", txt(&format!("v=spf1{nine}{terms}"))),
+            ("example.org", Data::A([198, 51, 100, 1].into())),
+            ("example.org", Data::Mx(1, name("example.org"))),
+            ("i.example.org", txt("v=spf1 ?all")),
+        ];
+        problem(&zone)
+    };
+    for term in ["include:i.example.org", "a:example.org", "mx", "ptr", "exists:example.org"] {
+        let one = if term.starts_with("exists") { "exists:i.example.org" } else { term };
+        assert_eq!(with(&format!(" {one} -all")), None, "{term} is the tenth");
+        assert_eq!(with(&format!(" a:example.org {term} -all")), Some(Problem::TooManyTerms));
+    }
+    assert_eq!(with(" redirect=i.example.org"), None);
+    let eleventh = with(" a:example.org redirect=i.example.org");
+    assert_eq!(eleventh, Some(Problem::TooManyTerms));
+    let networks = " ip4:198.51.100.7 ip6:2001:db8::1".repeat(20);
+    assert_eq!(with(&format!(" a:example.org{networks} -all")), None);
+    assert_eq!(with(" a:example.org -all a:example.org"), None, "not reached");
+}
+
+/// RFC 7208 4.8, 5.2, 6.1: a name that macros leave nothing of is none.
+#[test]
+fn a_domain_that_expands_to_nothing_matches_nothing_and_is_an_error_where_a_record_must_be() {
+    let result = |term: &str| {
+        let s = Sender { helo: Vec::new(), ..sender("192.0.2.1", "a@example.org") };
+        let (outcome, lookups) = run(&s, &[("example.org", txt(&format!("v=spf1 {term}")))]);
+        assert_eq!(lookups, 1, "{term}");
+        (outcome.verdict, outcome.problem)
+    };
+    for term in ["a:%{h}", "mx:%{h}", "ptr:%{h}", "exists:%{h}"] {
+        assert_eq!(result(&format!("{term} ~all")), (Verdict::SoftFail, None), "{term}");
+    }
+    for term in ["include:%{h} +all", "redirect=%{h}"] {
+        assert_eq!(result(term), (Verdict::PermError, Some(Problem::NoTarget)), "{term}");
+    }
+}
+
+/// RFC 7208 6.2: whatever is wrong with it, the result is the same.
+#[test]
+fn an_explanation_that_is_not_ascii_or_cannot_be_had_is_none() {
+    let explain = |answer: &dyn Fn(&Query) -> Answer| {
+        let s = sender("192.0.2.1", "a@example.org");
+        let outcome = Answers::new().run(
+            |a| check(Identity::MailFrom, &s, Policy::default(), a),
+            |q| match q.name.to_string().as_str() {
+                "example.org" => {
+                    Answer::found(&q.name, 1, vec![txt("v=spf1 -all exp=e.example.org")])
+                }
+                _ => answer(q),
+            },
+        );
+        assert_eq!(outcome.verdict, Verdict::Fail);
+        outcome.explanation
+    };
+    assert_eq!(explain(&|q| Answer::found(&q.name, 1, vec![txt("no")])).as_deref(), Some("no"));
+    for bad in ["n\u{f6}", "%{x}", "50%", "%{s", "a\tb", "a\0b"] {
+        assert_eq!(explain(&|q| Answer::found(&q.name, 1, vec![txt(bad)])), None, "{bad}");
+    }
+    assert_eq!(explain(&|q| Answer::found(&q.name, 1, vec![txt("a"), txt("b")])), None);
+    assert_eq!(explain(&|q| Answer::found(&q.name, 1, vec![])), None);
+    for failure in [Failure::Timeout, Failure::ServFail] {
+        assert_eq!(explain(&|q| Answer::failed(&q.name, failure)), None);
+    }
+}
+
+/// RFC 7208 2.6.6, 4.4: whatever the failure is.
+#[test]
+fn each_failure_of_the_dns_is_a_temperror() {
+    let s = sender("192.0.2.1", "a@example.org");
+    for failure in
+        [Failure::ServFail, Failure::Timeout, Failure::Lame, Failure::Malformed, Failure::Other]
+    {
+        let outcome = Answers::new().run(
+            |a| check(Identity::MailFrom, &s, Policy::default(), a),
+            |q| Answer::failed(&q.name, failure),
+        );
+        let found = (outcome.verdict, outcome.problem);
+        assert_eq!(found, (Verdict::TempError, Some(Problem::Dns)), "{failure:?}");
+    }
+}
+
+/// RFC 7208 3.1, 4.5.
+#[test]
+fn a_record_with_a_byte_beyond_ascii_is_a_permerror() {
+    for record in ["v=spf1 +all \u{e9}", "v=spf1 a:b\u{fc}cher.example +all", "v=spf1\u{a0}+all"] {
+        let zone = [("example.org", txt(record))];
+        let wanted = if record.contains('\u{a0}') { Problem::NoRecord } else { Problem::NotAscii };
+        assert_eq!(problem(&zone), Some(wanted), "{record}");
+    }
+    assert_eq!(problem(&[("example.org", txt("v=spf1 +all\t"))]), Some(Problem::NotAscii));
+}
+
+/// RFC 7208 4.3, 4.8; RFC 5321 4.5.3.1.1: a record that repeats them multiplies
+/// what the sender wrote.
+#[test]
+fn a_local_part_or_helo_longer_than_any_is_not_multiplied_by_macros() {
+    let at = |local: usize| {
+        let zone = [("example.org", txt("v=spf1 exists:%{l}.e.example +all"))];
+        let s = sender("192.0.2.1", &format!("{}@example.org", "a".repeat(local)));
+        run(&s, &zone).0.verdict
+    };
+    assert_eq!((at(255), at(256)), (Verdict::Pass, Verdict::None));
+    for letter in ["%{l}", "%{h}", "%{H1r-}"] {
+        for long in [false, true] {
+            assert_linear(|n| {
+                let many = letter.repeat(n / letter.len());
+                let zone = [
+                    ("example.org", txt(&format!("v=spf1 exists:{many} -all exp=x.e.example"))),
+                    ("x.e.example", txt(&many)),
+                ];
+                let octets = if long { n } else { 255 };
+                let s = Sender {
+                    helo: vec![b'a'; n],
+                    ..sender("192.0.2.1", &format!("{}@example.org", "a".repeat(octets)))
+                };
+                std::hint::black_box(run(&s, &zone));
+            });
+        }
+    }
+}

@@ -89,7 +89,7 @@ fn the_example_of_rfc_6376_3_4_5() {
 }
 
 #[test]
-fn empty_bodies() {
+fn an_empty_body_is_crlf_in_simple_and_nothing_in_relaxed() {
     for text in ["", "\r\n", "\r\n\r\n", "\n\n\n"] {
         assert_eq!(body(Canon::Simple, text), "\r\n");
         assert_eq!(body(Canon::Relaxed, text), "");
