@@ -550,6 +550,65 @@ mod tests {
         assert!(parse(b"").is_none());
     }
 
+    /// RFC 8601 2.2, 7; RFC 5322 2.2: HELO, the name of the client's address, who
+    /// logged in, an explanation, our own name: each is a text of somebody else.
+    #[test]
+    fn each_value_from_outside_is_on_its_line_printable_and_within_512_octets() {
+        let evil = format!("x\r\nBcc: y\0\x08\x7f\u{85}\u{2028}({}", "z".repeat(1000));
+        let field = |method: Method| {
+            let results = Results { authserv_id: "mx".into(), methods: vec![method] };
+            results.write(false)
+        };
+        let blank = || Method::new("spf", "fail");
+        for written in [
+            field(blank().with("smtp", "helo", &evil)),
+            field(blank().with("smtp", "mailfrom", &evil)),
+            field(blank().with("policy", "iprev", &evil)),
+            field(blank().with("smtp", "auth", &evil)),
+            field(blank().with("header", "from", &evil)),
+            field(blank().because(Some(evil.clone()))),
+            field(Method { comment: Some(evil.clone()), ..blank() }),
+            field(Method::new(&evil, "pass")),
+            field(Method::new("spf", &evil)),
+            field(blank().with(&evil, &evil, "x")),
+            Results { authserv_id: evil.clone(), methods: vec![] }.write(false),
+        ] {
+            let text = String::from_utf8(written).unwrap();
+            let lines: Vec<&str> = text.strip_suffix("\r\n").unwrap().split("\r\n").collect();
+            assert!(lines[1..].iter().all(|l| l.starts_with('\t')), "{text}");
+            let plain = |b: u8| matches!(b, b'\t' | b' '..=b'~');
+            assert!(lines.iter().all(|l| l.bytes().all(plain)), "{text}");
+            assert!(text.matches('z').count() <= 512, "{text}");
+            assert!(parse(&text.as_bytes()[23..]).is_some(), "{text}");
+        }
+    }
+
+    /// RFC 8601 2.2: `none` where nothing was checked.
+    #[test]
+    fn a_field_without_methods_says_none() {
+        let none = Results { authserv_id: "mx.example.org".into(), methods: vec![] };
+        assert_eq!(none.write(true), b"Authentication-Results: mx.example.org; none\r\n");
+        assert_eq!(parse(b" mx.example.org 1; none"), Some(none));
+    }
+
+    #[test]
+    fn writing_takes_time_that_doubles_with_its_values() {
+        for unit in ["x", "\"", "\\", "(", "\r\n", "\u{e9}", " "] {
+            assert_linear(|n| {
+                let text = unit.repeat(n / unit.len());
+                let method = Method { comment: Some(text.clone()), ..Method::new(&text, &text) };
+                let method = method.because(Some(text.clone())).with(&text, &text, &text);
+                let results = Results { authserv_id: text, methods: vec![method] };
+                std::hint::black_box(results.write(true));
+            });
+        }
+        assert_linear(|n| {
+            let one = Method::new("dkim", "pass").with("header", "d", "example.org");
+            let results = Results { authserv_id: "mx".into(), methods: vec![one; n / 16] };
+            std::hint::black_box(results.write(false));
+        });
+    }
+
     #[test]
     fn time_doubles_with_the_input() {
         for unit in ["(", ";", "a=b;", " ", "\"", "a.b=c ", "x"] {

@@ -130,7 +130,23 @@ fn verify_ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, 
 /// A private key for signatures on messages.
 pub struct SigningKey(PKey<Private>);
 
+/// Bits of an RSA key of ours: verifiers need not take more than 2048, and need
+/// not believe less for long.  RFC 8301 3.2.
+const OWN_LEAST_BITS: u32 = 2048;
+
 impl SigningKey {
+    /// Reads a key that mail of ours is to be signed with: as
+    /// [`SigningKey::from_pem`], and an RSA key has 2048 bits at least.
+    pub fn own_from_pem(pem: &[u8]) -> Result<Self, CryptoError> {
+        let key = Self::from_pem(pem)?;
+        if key.algorithm() == Algorithm::RsaSha256 && key.0.bits() < OWN_LEAST_BITS {
+            return Err(CryptoError::new(
+                "an RSA key of less than 2048 bits: make a longer one, and publish it",
+            ));
+        }
+        Ok(key)
+    }
+
     /// Reads a key in PEM: PKCS #1, PKCS #8 or, for Ed25519, PKCS #8.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CryptoError> {
         let key = PKey::private_key_from_pem(pem)?;
@@ -220,6 +236,28 @@ mod tests {
             other[at] ^= 1;
             assert!(!openssl.verify_rsa(&public, &digest, &other), "octet {at}");
         }
+    }
+
+    /// RFC 8301 3.2.
+    #[test]
+    fn an_rsa_key_of_ours_has_2048_bits_at_least() {
+        let own = |bits: u32| {
+            let pem = Rsa::generate(bits).unwrap().private_key_to_pem().unwrap();
+            assert!(SigningKey::from_pem(&pem).is_ok(), "{bits}: as others use");
+            SigningKey::own_from_pem(&pem)
+        };
+        for bits in [1024, 2040] {
+            let error = own(bits).err().unwrap().to_string();
+            assert!(error.contains("less than 2048 bits"), "{bits}: {error}");
+        }
+        assert_eq!(own(2048).unwrap().algorithm(), Algorithm::RsaSha256);
+        let ed25519 = PKey::generate_ed25519().unwrap().private_key_to_pem_pkcs8().unwrap();
+        let key = SigningKey::own_from_pem(&ed25519).unwrap();
+        assert_eq!(key.algorithm(), Algorithm::Ed25519Sha256);
+        let ec = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
+        let ec = openssl::ec::EcKey::generate(&ec.unwrap()).unwrap().private_key_to_pem().unwrap();
+        assert!(SigningKey::own_from_pem(&ec).is_err(), "another kind");
+        assert!(SigningKey::own_from_pem(b"no key").is_err());
     }
 
     /// RFC 8463 3: PureEdDSA, and what it signs is the digest.

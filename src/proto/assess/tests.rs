@@ -326,3 +326,42 @@ fn a_header_of_too_many_fields_is_not_judged_by_its_beginning() {
     let sealed = found(&format!("ARC-Seal: i=1\r\n{many}{MESSAGE}"));
     assert_eq!(sealed.arc.fault, Some(arc::verify::Fault::TooManyFields));
 }
+
+/// RFC 6376 3.6.1 (t=y): such a signature is treated as if it were not there.
+#[test]
+fn a_key_in_test_mode_gives_dmarc_nothing() {
+    let policy = "_dmarc.example.org TXT \"v=DMARC1; p=reject\"\n";
+    let key = String::from_utf8_lossy(ED25519).replace("k=", "t=y; k=");
+    let zone = Zone::parse(format!("s._domainkey.example.org TXT \"{key}\"\n{policy}").as_bytes())
+        .unwrap();
+    let (found, _) = run(&signed(MESSAGE, &request()), None, |q| zone.answer(q));
+    assert_eq!(found.dkim[0].verdict, dkim::Verdict::Policy);
+    assert!(!found.dmarc.dkim);
+    assert_ne!(found.dmarc.verdict, Verdict::Pass);
+}
+
+/// RFC 6376 8.2: nor does one with `l=` after which the body goes on.
+#[test]
+fn a_signature_that_leaves_a_tail_unsigned_gives_dmarc_nothing() {
+    let whole = String::from_utf8(signed(MESSAGE, &request())).unwrap();
+    let limited = whole.replacen("v=1;", "v=1; l=0;", 1);
+    let policy = "_dmarc.example.org TXT \"v=DMARC1; p=reject\"\n";
+    let found = find(limited.as_bytes(), "", policy);
+    assert_ne!(found.dkim[0].verdict, dkim::Verdict::Pass);
+    assert_eq!(found.dmarc.verdict, Verdict::Fail);
+}
+
+/// RFC 6376 6.3, RFC 9989 4.4.1: `d=` of a top-level domain signs nothing and is
+/// aligned with nobody.
+#[test]
+fn a_signature_of_a_top_level_domain_is_never_aligned() {
+    let own = dkim::sign::Request { domain: "org", ..request() };
+    let records = format!(
+        "s._domainkey.org TXT \"{}\"\n_dmarc.example.org TXT \"v=DMARC1; p=reject\"\n\
+         _dmarc.org TXT \"v=DMARC1; p=none; psd=y\"\n",
+        String::from_utf8_lossy(ED25519)
+    );
+    let found = find(&signed(MESSAGE, &own), "", &records);
+    assert_eq!(found.dkim[0].verdict, dkim::Verdict::PermError);
+    assert_eq!(found.dmarc.verdict, Verdict::Fail);
+}

@@ -340,6 +340,27 @@ mod tests {
         assert_eq!(answer.records, [Data::A([192, 0, 2, 7].into())]);
     }
 
+    /// Aliases in the worst order and without end, and records without end.
+    #[test]
+    fn reading_an_answer_takes_time_that_doubles_with_it() {
+        let alias = |from: &str, to: &str| record(from, 5, Data::Cname(name(to)));
+        let kinds: [&dyn Fn(usize) -> Record; 5] = [
+            &|i| alias(&format!("c{i}.example.org"), &format!("c{}.example.org", i + 1)),
+            &|i| alias("www.example.org", &format!("c{i}.example.org")),
+            &|_| alias("www.example.org", "www.example.org"),
+            &|_| record("www.example.org", 5, Data::A([192, 0, 2, 7].into())),
+            &|_| record("www.example.org", 5, Data::Txt(vec![Vec::new(); 16])),
+        ];
+        for kind in kinds {
+            crate::proto::testing::assert_linear(|n| {
+                let mut m = reply();
+                m.answers = (0..n / 32).rev().map(kind).collect();
+                m.authority = m.answers.clone();
+                let _ = std::hint::black_box(read(&m.write(usize::MAX), 7, &query()));
+            });
+        }
+    }
+
     #[test]
     fn a_cname_loop_and_a_chain_of_nine_are_failures() {
         let mut m = reply();

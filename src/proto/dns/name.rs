@@ -263,6 +263,17 @@ mod tests {
     }
 
     #[test]
+    fn reading_a_name_takes_time_that_doubles_with_its_text() {
+        for unit in ["a", "a.", ".", "\\", "\\000", "\\1", "\0"] {
+            crate::proto::testing::assert_linear(|n| {
+                let text = unit.repeat(n / unit.len());
+                let _ = std::hint::black_box(Name::parse(text.as_bytes()));
+                let _ = std::hint::black_box(Name::from_dotted(text.as_bytes()));
+            });
+        }
+    }
+
+    #[test]
     fn the_tree() {
         let n = name("a.b.example.com");
         assert_eq!(n.label_count(), 4);

@@ -445,3 +445,93 @@ fn a_structure_weighs_at_least_what_it_holds() {
     let text = format!("Content-Type: multipart/mixed; boundary=b\n\n{}", part.repeat(50));
     assert!((50_000..120_000).contains(&scan(text.as_bytes()).weight()));
 }
+
+/// RFC 2045 6.1, RFC 2046 5.1.1: fed an octet at a time, with as many boundaries
+/// open as can be, each as long as it can be and alike but for its end.
+#[test]
+fn time_doubles_with_lines_that_are_almost_delimiters_of_all_that_is_open() {
+    let depth = limits::MIME_DEPTH.size();
+    let boundary = |i: usize| format!("{}{i:02}", "b".repeat(limits::MIME_BOUNDARY.size() - 2));
+    let head: String = (0..depth)
+        .map(|i| {
+            let b = boundary(i);
+            format!("Content-Type: multipart/mixed; boundary={b}\n\n--{b}\n")
+        })
+        .collect();
+    let almost = format!("--{}\n", "b".repeat(limits::MIME_BOUNDARY.size()));
+    for unit in [almost.as_str(), "--b\n", "-", "\r", "--\n"] {
+        for piece in [1, 7, 4096] {
+            assert_linear(|n| {
+                let mut scanner = Scanner::new();
+                scanner.feed(head.as_bytes());
+                let body = unit.repeat(n / unit.len());
+                body.as_bytes().chunks(piece).for_each(|c| scanner.feed(c));
+                std::hint::black_box(scanner.finish());
+            });
+        }
+    }
+}
+
+/// A header fed an octet at a time, of one line or field without end.
+#[test]
+fn time_doubles_with_a_header_in_pieces() {
+    for unit in ["Content-Type: a/b\n", "Content-Type: a/b\n ", "Content-ID: x", "x", " \n", "\n "]
+    {
+        assert_linear(|n| {
+            let mut scanner = Scanner::new();
+            let header = format!("Content-Type: {}", unit.repeat(n / unit.len()));
+            header.as_bytes().chunks(1).for_each(|c| scanner.feed(c));
+            std::hint::black_box(scanner.finish());
+        });
+    }
+}
+
+/// RFC 2231 3: every piece is compared with every other, of which there are few.
+#[test]
+fn time_doubles_with_the_names_of_parameters() {
+    for octets in [1, 100, 1000] {
+        let name = "n".repeat(octets);
+        let units: [&dyn Fn(usize) -> String; 4] = [
+            &|i| format!("; {name}{i:05}=v"),
+            &|i| format!("; {name}*{i}=v"),
+            &|i| format!("; {name}*{i}*=utf-8''%41"),
+            &|_| format!("; {name}=v"),
+        ];
+        for unit in units {
+            assert_linear(|n| {
+                let many: String = (0..n / (octets + 8)).map(unit).collect();
+                let value = format!("a/b{many}");
+                let parsed = ContentType::parse(value.as_bytes()).unwrap();
+                assert!(parsed.params.0.len() <= limits::MIME_PARAMETERS.size());
+                parsed.params.0.iter().for_each(|p| {
+                    std::hint::black_box((p.text(), p.octets()));
+                });
+            });
+        }
+    }
+}
+
+/// RFC 2045 5.1: the parameters of one field that are read.
+#[test]
+fn names_of_parameters_over_64_are_ignored() {
+    let many: String = (0..500).map(|i| format!("; n{i}=v")).collect();
+    let parsed = ContentType::parse(format!("a/b{many}").as_bytes()).unwrap();
+    assert_eq!(parsed.params.0.len(), 64);
+    assert_eq!(parsed.params.get(b"n63").map(Param::text).as_deref(), Some("v"));
+    assert!(parsed.params.get(b"n64").is_none());
+    let disposition = Disposition::parse(format!("attachment{many}").as_bytes()).unwrap();
+    assert_eq!(disposition.params.0.len(), 64);
+}
+
+/// RFC 2046 5.1.1: the part is what lies between, whatever the part is.
+#[test]
+fn a_thousand_attached_messages_within_each_other_need_no_stack() {
+    let one = "Content-Type: message/rfc822\n\n";
+    let m = one.repeat(50_000);
+    let s = scan(m.as_bytes());
+    assert_eq!(s.parts.len(), limits::MIME_DEPTH.size() + 1);
+    assert!(s.odd.too_deep);
+    assert_linear(|n| {
+        std::hint::black_box(scan(one.repeat(n / one.len()).as_bytes()));
+    });
+}

@@ -336,6 +336,56 @@ mod tests {
         assert_eq!(Report::parse(deep.as_bytes()), None);
     }
 
+    /// RFC 8460 4.3.1 to 4.3.3, all of them.
+    #[test]
+    fn the_result_types_of_rfc_8460_4_3_are_known_and_no_others() {
+        let negotiation = [
+            "starttls-not-supported",
+            "certificate-host-mismatch",
+            "certificate-expired",
+            "certificate-not-trusted",
+            "validation-failure",
+        ];
+        let dane = ["tlsa-invalid", "dnssec-invalid", "dane-required"];
+        let sts = ["sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"];
+        let all: Vec<&str> = [&negotiation[..], &dane, &sts].concat();
+        assert_eq!(RESULT_TYPES, all);
+        for word in &all {
+            assert!(is_result_type(word.as_bytes()), "{word}");
+            assert!(!is_result_type(format!("{word}-x").as_bytes()), "{word}");
+            assert!(!is_result_type(word.to_uppercase().as_bytes()), "{word}");
+            let json = format!(
+                "{{\"policies\":[{{\"failure-details\":[{{\"result-type\":\"{word}\"}}]}}]}}"
+            );
+            let report = Report::parse(json.as_bytes()).unwrap();
+            assert_eq!(report.policies[0].failures[0].result_type, *word);
+        }
+        assert!(!is_result_type(b""));
+    }
+
+    /// Members without end, of the report, of a policy and of a failure: each is
+    /// looked for by its name.
+    #[test]
+    fn objects_take_time_that_doubles_with_their_members() {
+        for (before, after) in [
+            ("{", "\"policies\":[]}"),
+            ("{\"policies\":[{\"policy\":{", "\"x\":1}}]}"),
+            ("{\"policies\":[{\"summary\":{", "\"x\":1}}]}"),
+            ("{\"policies\":[{\"failure-details\":[{", "\"x\":1}]}]}"),
+        ] {
+            for unit in ["\"a\":1,", "\"policy-string\":[\"a\"],", "\"policies\":[{}],"] {
+                crate::proto::testing::assert_linear(|n| {
+                    let text = format!("{before}{}{after}", unit.repeat(n / unit.len()));
+                    let report = Report::parse(text.as_bytes()).unwrap();
+                    std::hint::black_box(report.write());
+                });
+            }
+        }
+        crate::proto::testing::assert_linear(|n| {
+            std::hint::black_box(to(&vec!["v=TLSRPTv1;rua=mailto:a@b.c"; n / 32]));
+        });
+    }
+
     #[test]
     fn time_doubles_with_the_input() {
         for unit in [";", "rua=", ",mailto:a@b.c", ",https://a/", "=", " "] {
