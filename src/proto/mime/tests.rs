@@ -459,8 +459,8 @@ fn time_doubles_with_lines_that_are_almost_delimiters_of_all_that_is_open() {
         })
         .collect();
     let almost = format!("--{}\n", "b".repeat(limits::MIME_BOUNDARY.size()));
-    for unit in [almost.as_str(), "--b\n", "-", "\r", "--\n"] {
-        for piece in [1, 7, 4096] {
+    for unit in [almost.as_str(), "--\n", "-"] {
+        for piece in [1, 4096] {
             assert_linear(|n| {
                 let mut scanner = Scanner::new();
                 scanner.feed(head.as_bytes());
