@@ -196,6 +196,13 @@ impl Assembler {
                     // A frame carries one.
                     self.fds.push_back(None);
                 }
+                // One comes with the first octet of its frame: a peer that sends
+                // more would fill the table of descriptors with a frame that
+                // never ends.
+                let begun = self.bytes.len().div_ceil(HEADER);
+                if self.fds.len() > begun {
+                    return Err(Broken::Protocol("more descriptors than frames"));
+                }
                 Ok(true)
             }
             Err(e) if would_wait(&e) => Ok(true),

@@ -1,7 +1,7 @@
 //! exec: the last step before a foreign program.
 //!
 //! Not confined: it becomes the program of its job, in a session of its own,
-//! with the ids, environment and limits that the job says, descriptors 0, 1
+//! with the ids and environment that the job says, descriptors 0, 1
 //! and 2 on the job's channel and none above.  Parent cannot do this itself:
 //! its forked copy may not change root or leave its pledge.
 
@@ -45,6 +45,7 @@ fn become_program(program: Program, channel: OwnedFd) -> Result<ExitCode, StartE
         sys::user::chdir(std::path::Path::new("/"))?;
     }
     sys::user::umask(0o077);
+    sys::limits::lower()?;
     let dup = |fd: &OwnedFd| fd.try_clone().map_err(|e| sys::errno::SysError::of("dup", &e));
     let fds = vec![(dup(&channel)?, 0), (dup(&channel)?, 1), (dup(&channel)?, 2)];
     // The program reads and writes as any other: blocking.

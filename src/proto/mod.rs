@@ -39,7 +39,7 @@ pub mod sieve;
 pub mod smtp;
 pub mod spf;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod text;
 pub mod tlsrpt;
 pub mod unpack;

@@ -48,6 +48,15 @@ pub fn raise() -> Result<u64> {
     raise(Resource::RLIMIT_NOFILE)
 }
 
+/// Lowers the number of descriptors to what foreign programs are used to: some
+/// of them use select(2), or close all that there may be.
+pub fn lower() -> Result<()> {
+    const USUAL: u64 = 1024;
+    let resource = Resource::RLIMIT_NOFILE;
+    let (_, hard) = getrlimit(resource).map_err(|e| SysError::new("getrlimit", e as i32))?;
+    setrlimit(resource, hard.min(USUAL), hard).map_err(|e| SysError::new("setrlimit", e as i32))
+}
+
 #[cfg(target_os = "openbsd")]
 mod platform {
     use super::Bounded;

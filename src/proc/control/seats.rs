@@ -28,12 +28,12 @@ impl Seats {
     pub fn take(self: &Arc<Seats>, uid: u32, admin: bool) -> Option<Seat> {
         let mut all = lock::lock(&self.0);
         let taken: usize = all.values().sum();
-        let own = all.entry(uid).or_default();
-        let free = if admin { taken < ALL } else { taken < ALL - KEPT && *own < EACH };
+        let own = all.get(&uid).copied().unwrap_or(0);
+        let free = if admin { taken < ALL } else { taken < ALL - KEPT && own < EACH };
         if !free {
             return None;
         }
-        *own += 1;
+        all.insert(uid, own + 1);
         Some(Seat { of: Arc::clone(self), uid })
     }
 }

@@ -184,12 +184,16 @@ impl Shared {
     }
 
     fn remove_one(&self, id: Id) -> Result<bool, SpoolError> {
-        let now = self.now();
-        if self.queue().sched.standing(id, now) == Some(Standing::InWork) {
+        if !self.queue().sched.withdraw(id) {
             // Its outcome is on the way, and would come too late to be true.
             return Ok(false);
         }
-        self.record(id.qid, Record::Done { rcpts: vec![id.rcpt], end: End::Removed })?;
+        let done = Record::Done { rcpts: vec![id.rcpt], end: End::Removed };
+        if let Err(e) = self.record(id.qid, done) {
+            let now = self.now();
+            self.queue().sched.defer(id, false, now);
+            return Err(e);
+        }
         let mut queue = self.queue();
         queue.sched.remove(id);
         let finished = queue.messages.get(&id.qid).is_some_and(|k| k.state.is_finished());

@@ -5,7 +5,7 @@ use crate::conf::ast::Config;
 use crate::disk::spool::qid::Qid;
 use crate::disk::spool::record::Envelope;
 use crate::disk::spool::state::{Recipient, State};
-use crate::proc::queue::sched::{Id, Item, Now};
+use crate::proc::queue::sched::{Id, Item, Now, Settings};
 use crate::proc::queue::settle::Settled;
 use crate::proc::queue::{Queue, Shared};
 use crate::proto::smtp::edit::Edits;
@@ -108,6 +108,16 @@ impl Queue {
             );
         }
         self.messages.insert(qid, kept);
+    }
+
+    /// Another configuration: each recipient is tried for as long as it says now.
+    pub fn configure(&mut self, config: &Config, settings: Settings, now: Now) {
+        self.sched.configure(settings);
+        for (qid, kept) in &self.messages {
+            for (rcpt, r) in kept.state.open() {
+                self.sched.keep_for(Id { qid: *qid, rcpt }, ttl(config, &r.envelope), now);
+            }
+        }
     }
 
     /// A recipient that is not done.

@@ -204,8 +204,10 @@ impl Events for Main {
     fn config(&self, part: Part) -> Result<(), String> {
         let config = conf::part(&part.text)?;
         let settings = settings(&config);
-        *lock::write(&self.shared.config) = Arc::new(config);
-        self.shared.queue().sched.configure(settings);
+        let config = Arc::new(config);
+        *lock::write(&self.shared.config) = Arc::clone(&config);
+        let now = self.shared.now();
+        self.shared.queue().configure(&config, settings, now);
         self.shared.changed.notify_all();
         Ok(())
     }

@@ -296,6 +296,33 @@ impl Sched {
         }
     }
 
+    /// A recipient that no job has is being taken out: no job gets it until its fate
+    /// is written down, as with [`Sched::park`].  False if one has it.
+    pub fn withdraw(&mut self, id: Id) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else { return true };
+        if matches!(entry.state, State::InWork | State::Parked) {
+            return false;
+        }
+        let (dest, state) = (Arc::clone(&entry.dest), entry.state);
+        // For the case that it cannot be written down.
+        entry.hold = state == State::Held;
+        entry.state = State::Parked;
+        self.unplan(id, &dest, state);
+        true
+    }
+
+    /// A recipient is tried for another time than before.
+    pub fn keep_for(&mut self, id: Id, ttl: Duration, now: Now) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.ttl = millis(ttl);
+        let over = entry.born.saturating_add(entry.ttl);
+        match entry.state {
+            // One last attempt when the time is over.
+            State::Waiting { due } if due > over => self.settle(id, over.max(now.mono)),
+            _ => {}
+        }
+    }
+
     /// Recipients of a message that a job has, or that are next.
     pub fn busy(&self, qid: Qid) -> impl Iterator<Item = u32> + '_ {
         let all = Id { qid, rcpt: 0 }..=Id { qid, rcpt: u32::MAX };

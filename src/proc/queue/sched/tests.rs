@@ -263,6 +263,47 @@ fn holds_releases_and_pauses() {
 }
 
 #[test]
+fn what_is_taken_out_gets_no_job_and_comes_back_if_it_must() {
+    let mut s = sched();
+    s.add(item(1, 1, "a", "d"), at(0));
+    s.add(Item { held: true, ..item(2, 1, "a", "e") }, at(0));
+    assert!(s.withdraw(id(1, 1)) && s.withdraw(id(2, 1)));
+    assert!(!s.withdraw(id(1, 1)), "it is on its way");
+    assert_eq!(s.next(at(1)), None);
+    // It could not be written down.
+    s.defer(id(1, 1), false, at(1));
+    s.defer(id(2, 1), false, at(1));
+    assert_eq!(s.standing(id(2, 1), at(1)), Some(Standing::Held));
+    let job = s.next(at(1000)).unwrap();
+    assert!(!s.withdraw(id(1, 1)), "a job has it");
+    s.remove(id(1, 1));
+    s.ended(&job, at(1000));
+    assert!(s.withdraw(id(2, 1)));
+    s.remove(id(2, 1));
+    assert!(s.is_empty() && s.timers.is_empty() && s.ready.is_empty() && s.dests.is_empty());
+}
+
+#[test]
+fn another_ttl_counts_for_what_waits() {
+    let mut s = sched();
+    s.add(item(1, 1, "a", "d"), at(0));
+    let job = s.next(at(0)).unwrap();
+    s.defer(id(1, 1), true, at(0));
+    s.ended(&job, at(0));
+    s.keep_for(id(1, 1), Duration::from_secs(100), at(10));
+    assert_eq!(s.sleep(at(10)), Some(Duration::from_secs(90)), "one last attempt");
+    let job = s.next(at(100)).unwrap();
+    assert_eq!(s.defer(id(1, 1), true, at(100)), Next::Expired);
+    s.ended(&job, at(100));
+    s.add(item(2, 1, "a", "d"), at(0));
+    let job = s.next(at(0)).unwrap();
+    s.keep_for(id(2, 1), Duration::from_secs(7 * DAY), at(10));
+    let five = at(5 * DAY as i64);
+    assert!(matches!(s.defer(id(2, 1), true, five), Next::Retry(_)));
+    s.ended(&job, five);
+}
+
+#[test]
 fn a_random_course_of_events_loses_nothing_and_keeps_its_bounds() {
     let mut seed = 7u64;
     let mut random = |n: u64| {
