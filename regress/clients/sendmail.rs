@@ -210,3 +210,43 @@ pub fn offline_refused(env: &Env) -> Outcome {
     assert!(!joe[0].contains("ann@example.com"), "{}", joe[0]);
     Outcome::Passed
 }
+
+/// What is not a message that this program knows stays where it is: its sender
+/// was told that it is kept.  Half a message goes: he was told that it is not.
+pub fn offline_unknown(env: &Env) -> Outcome {
+    let kept = rmail::disk::offline::Kept {
+        sender: "joe@example.com".into(),
+        notify: None,
+        ret: None,
+        envid: None,
+        recipients: vec!["joe@example.com".into()],
+        message: b"Subject: kept\r\n\r\nhi\r\n".to_vec(),
+    };
+    for (status, stays, change) in [
+        (65, true, (|b| b[4] = b'9') as fn(&mut Vec<u8>)),
+        (65, true, |b| *b = String::from_utf8_lossy(b).replace("1:1,", "5:10001,").into_bytes()),
+        (66, false, |b| b.truncate(b.len() - 9)),
+        (66, false, Vec::clear),
+        // Whole, and nobody listens.
+        (75, true, |_| {}),
+    ] {
+        let path = rmail::disk::offline::write(&env.dir, &kept).expect("write");
+        let mut bytes = std::fs::read(&path).expect("read");
+        change(&mut bytes);
+        std::fs::write(&path, &bytes).expect("write");
+        let out = Command::new(env.sendmail())
+            .arg("-S")
+            .arg(env.dir.join("no.sock"))
+            .arg("-Z")
+            .arg(&path)
+            .output()
+            .expect("sendmail");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(status), "{said}");
+        assert_eq!(path.exists(), stays, "{said}");
+        if stays {
+            assert_eq!(std::fs::read(&path).expect("read"), bytes, "it is not rewritten");
+        }
+    }
+    Outcome::Passed
+}

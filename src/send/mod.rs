@@ -12,6 +12,7 @@ mod options;
 mod session;
 
 use crate::base::exits::sysexits;
+use crate::disk::offline::{NotKept, HALF, UNKNOWN};
 use crate::proto::mime::field::Fields;
 use crate::sys::errno::reason;
 use options::Options;
@@ -85,14 +86,17 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
         options::Mode::Queue => return mailq(&options.socket),
         options::Mode::Aliases => return newaliases(&options.socket),
         options::Mode::Session => return session::relay_stdin(&options.socket),
-        options::Mode::Offline => {
-            return outcome(offline::send(&options.socket, &options.offline));
-        }
+        options::Mode::Offline => return send_kept(&options),
     }
     let mut message = Vec::new();
-    let stdin = std::io::stdin();
-    if let Err(e) = stdin.lock().take(LARGEST).read_to_end(&mut message) {
+    let stdin = std::io::stdin().lock();
+    // One octet more tells a message of this size from the head of a larger one.
+    if let Err(e) = stdin.take(LARGEST.saturating_add(1)).read_to_end(&mut message) {
         return fail(&format!("stdin: {}", reason(&e)), sysexits::IOERR);
+    }
+    if u64::try_from(message.len()).map_or(true, |n| n > LARGEST) {
+        let why = format!("the message has more than {LARGEST} octets: it is not sent");
+        return fail(&why, sysexits::DATAERR);
     }
     let message = options::normalise(&message, options.dot_is_data);
     let recipients = match options.all_recipients(&message) {
@@ -113,9 +117,29 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
     match session::submit(&options.socket, &mail) {
         Err(session::Failed::NoDaemon(why)) => match offline::keep(&mail) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(e) => fail(&format!("{why}; and offline: {e}"), sysexits::TEMPFAIL),
+            Err(e) => {
+                // When the daemon runs it may well take more.
+                let status = match e {
+                    NotKept::Size => sysexits::DATAERR,
+                    NotKept::Recipients | NotKept::System(_) => sysexits::TEMPFAIL,
+                };
+                fail(&format!("{why}; and offline: {e}: it is not sent"), status)
+            }
         },
         result => outcome(result),
+    }
+}
+
+/// `-Z`: the statuses tell parent what became of the file.
+fn send_kept(options: &Options) -> ExitCode {
+    let file = options.offline.display();
+    match offline::send(&options.socket, &options.offline) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(offline::Unsent::Session(failed)) => outcome(Err(failed)),
+        Err(offline::Unsent::Unknown) => {
+            fail(&format!("{file}: of another version, too large or damaged: it stays"), UNKNOWN)
+        }
+        Err(offline::Unsent::Half) => fail(&format!("{file}: half a message: removed"), HALF),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::session::{self, Failed, Mail};
 use crate::base::clock::WallTime;
-use crate::disk::offline::{self, Kept};
+use crate::disk::offline::{self, Contents, Held, Kept, NotKept};
 use crate::proto::addr::{Charset, Mailbox};
 use crate::proto::cursor::Cursor;
 use crate::proto::date::DateTime;
@@ -15,98 +15,121 @@ use crate::proto::dsn::{Action, Diagnostic, Recipient, Report};
 use crate::proto::mime::split;
 use crate::proto::smtp::command::Ret;
 use crate::proto::smtp::reply::Enhanced;
-use crate::sys::errno::reason;
-use std::path::{Path, PathBuf};
+use crate::sys::errno::SysError;
+use std::path::Path;
 
 /// Where they are kept.
 pub const DIRECTORY: &str = "/var/spool/rmail/offline";
 
+/// Why a kept message is not sent.
+pub enum Unsent {
+    /// The daemon's word, or the lack of one.
+    Session(Failed),
+    /// It is no message that this program knows: it stays.
+    Unknown,
+    /// It was half a message, and is removed: its sender was told that it could
+    /// not be kept.
+    Half,
+}
+
+impl From<Failed> for Unsent {
+    fn from(failed: Failed) -> Unsent {
+        Unsent::Session(failed)
+    }
+}
+
+impl From<SysError> for Unsent {
+    fn from(e: SysError) -> Unsent {
+        Unsent::Session(Failed::Temporary(e.to_string()))
+    }
+}
+
+impl From<NotKept> for Unsent {
+    fn from(e: NotKept) -> Unsent {
+        Unsent::Session(Failed::Temporary(e.to_string()))
+    }
+}
+
 /// Keeps a message until the daemon runs; it is synced when this returns.
-pub fn keep(mail: &Mail) -> Result<(), String> {
+pub fn keep(mail: &Mail) -> Result<(), NotKept> {
     // A From field that is made has its name from the command line.
     let mut message = session::made_from(mail, &mail.sender).unwrap_or_default().into_bytes();
     message.extend_from_slice(&mail.message);
-    let kept = Kept {
-        sender: mail.sender.clone(),
-        recipients: mail.recipients.clone(),
-        notify: mail.notify.clone(),
-        ret: mail.ret.clone(),
-        envid: mail.envid.clone(),
-        message,
-    };
-    offline::write(Path::new(DIRECTORY), &kept).map(|_| ()).map_err(|e| e.to_string())
+    let kept = Kept { message, ..kept(mail, mail.recipients.clone()) };
+    offline::write(Path::new(DIRECTORY), &kept).map(drop)
 }
 
-/// Sends a kept message of this user and removes it.  One that is not whole is
-/// removed too: its sender was told that it could not be kept.  Nobody waits for
-/// the answer any more: who is refused comes back in a report, as from a queue.
-pub fn send(socket: &Path, path: &Path) -> Result<(), Failed> {
-    let read = offline::read(path, crate::sys::user::uid())
-        .map_err(|e| Failed::Temporary(e.to_string()))?;
-    if let Some(kept) = read {
-        let mail = Mail {
-            sender: kept.sender,
-            full_name: None,
-            notify: kept.notify,
-            ret: kept.ret,
-            envid: kept.envid,
-            recipients: kept.recipients,
-            message: kept.message,
-        };
-        let refused = match session::submit_partly(socket, &mail) {
-            Ok(refused) => refused,
-            Err(Failed::Refused(why)) => {
-                mail.recipients.iter().map(|r| (r.clone(), why.clone())).collect()
-            }
-            Err(failed) => return Err(failed),
-        };
-        let wanted = mail.notify.as_ref().is_none_or(|n| n.contains("FAILURE"));
-        if !refused.is_empty() && wanted {
-            // Whoever has it must not get it again, whatever comes of the report.
-            let left = refused.iter().map(|(r, _)| r.clone()).collect::<Vec<_>>();
-            let rest = (left.len() < mail.recipients.len()).then(|| keep_for(path, &mail, left));
-            let place = rest.transpose()?;
-            let place = place.as_deref().unwrap_or(path);
-            let whole = mail.ret.as_deref() != Some("HDRS");
-            let told = match report(socket, path, &mail, &refused, whole) {
-                // Too large, perhaps.
-                Err(Failed::Refused(_)) if whole => report(socket, path, &mail, &refused, false),
-                told => told,
-            };
-            match told {
-                Ok(()) => {}
-                // Nobody can be told: as with a notification that fails.
-                Err(Failed::Refused(_)) => {}
-                Err(failed) => return Err(failed),
-            }
-            if place != path {
-                remove(place)?;
-                return Ok(());
-            }
-        }
-    }
-    remove(path)
-}
-
-/// The message for these recipients alone, in the place of the whole.
-fn keep_for(path: &Path, mail: &Mail, recipients: Vec<String>) -> Result<PathBuf, Failed> {
-    let kept = Kept {
+/// The message for these recipients.
+fn kept(mail: &Mail, recipients: Vec<String>) -> Kept {
+    Kept {
         sender: mail.sender.clone(),
         recipients,
         notify: mail.notify.clone(),
         ret: mail.ret.clone(),
         envid: mail.envid.clone(),
         message: mail.message.clone(),
-    };
-    let directory = path.parent().unwrap_or(Path::new(DIRECTORY));
-    let place = offline::write(directory, &kept).map_err(|e| Failed::Temporary(e.to_string()))?;
-    remove(path)?;
-    Ok(place)
+    }
 }
 
-fn remove(path: &Path) -> Result<(), Failed> {
-    std::fs::remove_file(path)
-        .map_err(|e| Failed::Temporary(format!("{}: {}", path.display(), reason(&e))))
+/// Sends a kept message of this user and removes it.  Nobody waits for the
+/// answer any more: who is refused comes back in a report, as from a queue.
+pub fn send(socket: &Path, path: &Path) -> Result<(), Unsent> {
+    let (mut held, contents) = offline::open(path, crate::sys::user::uid())?;
+    let kept = match contents {
+        Contents::Whole(kept) => kept,
+        Contents::Unknown => return Err(Unsent::Unknown),
+        Contents::Half => {
+            held.remove()?;
+            return Err(Unsent::Half);
+        }
+    };
+    let mail = Mail {
+        sender: kept.sender,
+        full_name: None,
+        notify: kept.notify,
+        ret: kept.ret,
+        envid: kept.envid,
+        recipients: kept.recipients,
+        message: kept.message,
+    };
+    let refused = match session::submit_partly(socket, &mail) {
+        Ok(refused) => refused,
+        Err(Failed::Refused(why)) => {
+            mail.recipients.iter().map(|r| (r.clone(), why.clone())).collect()
+        }
+        Err(failed) => return Err(failed.into()),
+    };
+    tell(socket, path, &mail, &refused, &mut held)?;
+    Ok(held.remove()?)
+}
+
+/// Has the sender told who was refused, if he wants to know.
+fn tell(
+    socket: &Path,
+    path: &Path,
+    mail: &Mail,
+    refused: &[(String, String)],
+    held: &mut Held,
+) -> Result<(), Unsent> {
+    let wanted = mail.notify.as_ref().is_none_or(|n| n.contains("FAILURE"));
+    if refused.is_empty() || !wanted {
+        return Ok(());
+    }
+    if refused.len() < mail.recipients.len() {
+        // Whoever has it must not get it again, whatever comes of the report.
+        held.replace(&kept(mail, refused.iter().map(|(r, _)| r.clone()).collect()))?;
+    }
+    let whole = mail.ret.as_deref() != Some("HDRS");
+    let told = match report(socket, path, mail, refused, whole) {
+        // Too large, perhaps.
+        Err(Failed::Refused(_)) if whole => report(socket, path, mail, refused, false),
+        told => told,
+    };
+    match told {
+        // Nobody can be told: as with a notification that fails.
+        Ok(()) | Err(Failed::Refused(_)) => Ok(()),
+        Err(failed) => Err(failed.into()),
+    }
 }
 
 /// Tells the sender whom the daemon refused, and why.  RFC 3464.
