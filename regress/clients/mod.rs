@@ -17,6 +17,11 @@ pub const TESTS: &[Test] = &[
         name: "sendmail-mail-kept-offline-and-refused-comes-back",
         run: sendmail::offline_refused,
     },
+    Test { name: "sendmail-several-transactions", run: sendmail::several_transactions },
+    Test {
+        name: "sendmail-several-transactions-of-mail-kept-offline",
+        run: sendmail::offline_several_transactions,
+    },
     Test { name: "sendmail-unknown-offline-mail-stays", run: sendmail::offline_unknown },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "demo-ends-with-success", run: howto::demo },

@@ -19,19 +19,28 @@ fn owner() -> (u32, u32) {
     }
 }
 
+/// Whose mail is one user's.
+const BOXES: [&str; 5] = ["joe", "ann", "bob", "eve", "kim"];
+
 fn start(env: &Env) -> Daemon {
+    start_with(env, "")
+}
+
+fn start_with(env: &Env, more: &str) -> Daemon {
     let (uid, gid) = owner();
     let mail = env.dir.join("mail");
     std::fs::create_dir_all(&mail).expect("mkdir");
     // Without root it is ours already.
     let _ = std::os::unix::fs::chown(&mail, Some(uid), Some(gid));
+    let boxes = BOXES.map(|name| format!("\"{name}@example.com\" = \"joe\"")).join(", ");
     let config = format!(
         "hostname \"mail.example.com\"\n\
          table people {{ \"joe\" = \"{uid}:{gid}:@DIR@/mail\" }}\n\
-         table boxes {{ \"joe@example.com\" = \"joe\", \"ann@example.com\" = \"joe\" }}\n\
+         table boxes {{ {boxes} }}\n\
          listen on 127.0.0.1 port 0\n\
          action \"in\" maildir \"@DIR@/mail/%{{dest.user}}\" virtual <boxes> userbase <people>\n\
-         match from any for domain \"example.com\" action \"in\"\n"
+         match from any for domain \"example.com\" action \"in\"\n\
+         {more}"
     );
     Daemon::start(env, &config)
 }
@@ -248,5 +257,68 @@ pub fn offline_unknown(env: &Env) -> Outcome {
             assert_eq!(std::fs::read(&path).expect("read"), bytes, "it is not rewritten");
         }
     }
+    Outcome::Passed
+}
+
+/// RFC 5321 4.5.3.1.10: who is told that a transaction takes no more
+/// recipients sends the message to the others in another.  All or none holds
+/// across them.
+pub fn several_transactions(env: &Env) -> Outcome {
+    let daemon = start_with(env, "smtp limit max-rcpt 2\n");
+    let all = BOXES.map(|name| format!("{name}@example.com"));
+    let mut args: Vec<&str> = all.iter().map(String::as_str).collect();
+    args.push("nobody-here@example.com");
+    let out = send(env, &daemon, &args, "Subject: none\n\nx\n");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(69), "{said}");
+    assert!(said.contains("nobody-here@example.com: 550 5.1.1 "), "{said}");
+    args.pop();
+    let out = send(env, &daemon, &args, "Subject: all\n\nx\n");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    daemon.drained();
+    for name in BOXES {
+        let got = messages(&mailbox(&daemon, name));
+        assert!(got.len() == 1 && got[0].contains("Subject: all\n"), "{name}: {got:?}");
+    }
+    Outcome::Passed
+}
+
+/// The same for mail that was kept: everybody who is taken has it once, and the
+/// sender hears of the others.
+pub fn offline_several_transactions(env: &Env) -> Outcome {
+    let daemon = start_with(env, "smtp limit max-rcpt 2\n");
+    let mut recipients = BOXES.map(|name| format!("{name}@example.com")).to_vec();
+    recipients.insert(1, "nobody-1@example.com".into());
+    recipients.push("nobody-2@example.com".into());
+    let kept = rmail::disk::offline::Kept {
+        sender: "joe@example.com".into(),
+        notify: None,
+        ret: None,
+        envid: None,
+        recipients,
+        message: b"Subject: kept\r\n\r\nhi\r\n".to_vec(),
+    };
+    let path = rmail::disk::offline::write(&env.dir, &kept).expect("write");
+    let out = send(env, &daemon, &["-Z", path.to_str().expect("a path")], "");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(!path.exists());
+    daemon.drained();
+    for name in BOXES {
+        let got = messages(&mailbox(&daemon, name));
+        let (own, reports): (Vec<_>, Vec<_>) =
+            got.iter().partition(|m| !m.contains("\nAuto-Submitted: "));
+        assert_eq!(own.len(), 1, "{name}: {got:?}");
+        assert_eq!(reports.len(), if name == "joe" { 2 } else { 0 }, "{name}: {got:?}");
+    }
+    let reports = messages(&mailbox(&daemon, "joe")).concat();
+    for nobody in ["nobody-1", "nobody-2"] {
+        let field = format!("Final-Recipient: rfc822; {nobody}@example.com\n");
+        assert_eq!(reports.matches(&field).count(), 1, "{reports}");
+    }
+    let ids: std::collections::HashSet<_> = reports
+        .lines()
+        .filter(|l| l.starts_with("Message-ID: ") && l.contains("@mail.example.com"))
+        .collect();
+    assert!(ids.len() >= 2, "two reports are two messages: {ids:?}");
     Outcome::Passed
 }

@@ -16,6 +16,7 @@ use crate::disk::offline::{NotKept, HALF, UNKNOWN};
 use crate::proto::mime::field::Fields;
 use crate::sys::errno::reason;
 use options::Options;
+use session::{Failed, Stopped};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -115,7 +116,8 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
         message,
     };
     match session::submit(&options.socket, &mail) {
-        Err(session::Failed::NoDaemon(why)) => match offline::keep(&mail) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stopped { failed: Failed::NoDaemon(why), sent: 0 }) => match offline::keep(&mail) {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => {
                 // When the daemon runs it may well take more.
@@ -126,7 +128,28 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
                 fail(&format!("{why}; and offline: {e}: it is not sent"), status)
             }
         },
-        result => outcome(result),
+        Err(Stopped { failed, sent: 0 }) => outcome(Err(failed)),
+        Err(Stopped { failed, sent }) => keep_rest(mail, sent, &failed),
+    }
+}
+
+/// Keeps a message for those whom the last transactions would have reached: who
+/// asks for it again would send it twice to the others.
+fn keep_rest(mut mail: session::Mail, sent: usize, failed: &Failed) -> ExitCode {
+    let total = mail.recipients.len();
+    mail.recipients.drain(..sent);
+    match offline::keep(&mail) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let next = mail.recipients.first().map_or("", String::as_str);
+            let why = format!(
+                "sent to the first {sent} of {total} addresses, not to {next} and what follows \
+                 it: {}; and offline: {e}",
+                failed.why()
+            );
+            // Not 75: tried again as it is, it would be sent twice.
+            fail(&why, sysexits::UNAVAILABLE)
+        }
     }
 }
 
@@ -157,12 +180,10 @@ pub fn fuzz_message(bytes: &[u8]) {
     assert!(!Fields::new(&left).any(|f| f.is(b"bcc")));
 }
 
-fn outcome(result: Result<(), session::Failed>) -> ExitCode {
+fn outcome(result: Result<(), Failed>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(session::Failed::NoDaemon(why) | session::Failed::Temporary(why)) => {
-            fail(&why, sysexits::TEMPFAIL)
-        }
-        Err(session::Failed::Refused(why)) => fail(&why, sysexits::UNAVAILABLE),
+        Err(Failed::Refused(why)) => fail(&why, sysexits::UNAVAILABLE),
+        Err(failed) => fail(failed.why(), sysexits::TEMPFAIL),
     }
 }

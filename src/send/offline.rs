@@ -7,7 +7,7 @@
 
 use super::session::{self, Failed, Mail};
 use crate::base::clock::WallTime;
-use crate::disk::offline::{self, Contents, Held, Kept, NotKept};
+use crate::disk::offline::{self, Contents, Kept, NotKept};
 use crate::proto::addr::{Charset, Mailbox};
 use crate::proto::cursor::Cursor;
 use crate::proto::date::DateTime;
@@ -55,12 +55,12 @@ pub fn keep(mail: &Mail) -> Result<(), NotKept> {
     // A From field that is made has its name from the command line.
     let mut message = session::made_from(mail, &mail.sender).unwrap_or_default().into_bytes();
     message.extend_from_slice(&mail.message);
-    let kept = Kept { message, ..kept(mail, mail.recipients.clone()) };
+    let kept = Kept { message, ..kept_for(mail, mail.recipients.clone()) };
     offline::write(Path::new(DIRECTORY), &kept).map(drop)
 }
 
 /// The message for these recipients.
-fn kept(mail: &Mail, recipients: Vec<String>) -> Kept {
+fn kept_for(mail: &Mail, recipients: Vec<String>) -> Kept {
     Kept {
         sender: mail.sender.clone(),
         recipients,
@@ -83,7 +83,7 @@ pub fn send(socket: &Path, path: &Path) -> Result<(), Unsent> {
             return Err(Unsent::Half);
         }
     };
-    let mail = Mail {
+    let mut mail = Mail {
         sender: kept.sender,
         full_name: None,
         notify: kept.notify,
@@ -92,33 +92,41 @@ pub fn send(socket: &Path, path: &Path) -> Result<(), Unsent> {
         recipients: kept.recipients,
         message: kept.message,
     };
-    let refused = match session::submit_partly(socket, &mail) {
-        Ok(refused) => refused,
-        Err(Failed::Refused(why)) => {
-            mail.recipients.iter().map(|r| (r.clone(), why.clone())).collect()
+    loop {
+        let sent = session::submit_some(socket, &mail)?;
+        let names = |of: &[(String, String)]| of.iter().map(|(r, _)| r.clone()).collect();
+        let left: Vec<String> = [sent.rest.clone(), names(&sent.later)].concat();
+        let wanted = mail.notify.as_ref().is_none_or(|n| n.contains("FAILURE"));
+        if !sent.refused.is_empty() && wanted {
+            let untold: Vec<String> = [left.clone(), names(&sent.refused)].concat();
+            if untold.len() < mail.recipients.len() {
+                // Whoever has it must not get it again, whatever comes of the report.
+                held.replace(&kept_for(&mail, untold))?;
+            }
+            tell(socket, path, &mail, &sent.refused)?;
         }
-        Err(failed) => return Err(failed.into()),
-    };
-    tell(socket, path, &mail, &refused, &mut held)?;
-    Ok(held.remove()?)
+        if left.is_empty() {
+            return Ok(held.remove()?);
+        }
+        if left.len() < mail.recipients.len() {
+            held.replace(&kept_for(&mail, left.clone()))?;
+        }
+        if let (true, Some((recipient, why))) = (sent.rest.is_empty(), sent.later.first()) {
+            return Err(Failed::Temporary(format!("{recipient}: {why}")).into());
+        }
+        // What is left was not asked for, since others were taken: it is less
+        // each time.
+        mail.recipients = left;
+    }
 }
 
-/// Has the sender told who was refused, if he wants to know.
+/// Tells the sender who was refused.
 fn tell(
     socket: &Path,
     path: &Path,
     mail: &Mail,
     refused: &[(String, String)],
-    held: &mut Held,
 ) -> Result<(), Unsent> {
-    let wanted = mail.notify.as_ref().is_none_or(|n| n.contains("FAILURE"));
-    if refused.is_empty() || !wanted {
-        return Ok(());
-    }
-    if refused.len() < mail.recipients.len() {
-        // Whoever has it must not get it again, whatever comes of the report.
-        held.replace(&kept(mail, refused.iter().map(|(r, _)| r.clone()).collect()))?;
-    }
     let whole = mail.ret.as_deref() != Some("HDRS");
     let told = match report(socket, path, mail, refused, whole) {
         // Too large, perhaps.
@@ -164,7 +172,9 @@ fn report(
             until: None,
         })
         .collect();
-    let unique = path.file_name().unwrap_or_default().to_string_lossy();
+    let id = path.file_name().unwrap_or_default().to_string_lossy();
+    // A message can have several reports; each is about fewer recipients.
+    let unique = format!("{id}.{}", mail.recipients.len());
     let text = if whole { &mail.message[..] } else { split(&mail.message).0 };
     let report = Report {
         host: &server,
@@ -172,7 +182,7 @@ fn report(
         action: Action::Failed,
         recipients: &recipients,
         envid: mail.envid.as_deref(),
-        id: &unique,
+        id: &id,
         arrival: now,
         now,
         unique: &unique,
@@ -190,7 +200,7 @@ fn report(
         recipients,
         message,
     };
-    session::submit(socket, &back)
+    session::submit(socket, &back).map_err(|stopped| stopped.failed)
 }
 
 /// The code in a refusal, `550 5.1.1 why`.

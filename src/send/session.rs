@@ -5,6 +5,7 @@ use crate::base::line::LineReader;
 use crate::base::stream::Stream;
 use crate::ipc::ctl::MAIL;
 use crate::proto::smtp::client::{RemoteReply, ReplyReader, Stuffer};
+use crate::proto::smtp::reply::Enhanced;
 use crate::sys::errno::reason;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -42,41 +43,134 @@ pub enum Failed {
     NoDaemon(String),
     /// Try again.
     Temporary(String),
+    /// This transaction takes no more recipients: another does.  RFC 5321
+    /// 4.5.3.1.10.
+    Enough(String),
     /// For good.
     Refused(String),
 }
 
 impl Failed {
+    /// What was said.
+    pub fn why(&self) -> &str {
+        match self {
+            Failed::NoDaemon(why)
+            | Failed::Temporary(why)
+            | Failed::Enough(why)
+            | Failed::Refused(why) => why,
+        }
+    }
+
     /// The same, with the recipient that it is about.
     fn of(self, recipient: &str) -> Failed {
         let named = |why: String| format!("{recipient}: {why}");
         match self {
             Failed::NoDaemon(why) => Failed::NoDaemon(why),
             Failed::Temporary(why) => Failed::Temporary(named(why)),
+            Failed::Enough(why) => Failed::Enough(named(why)),
             Failed::Refused(why) => Failed::Refused(named(why)),
         }
     }
 }
 
-/// Sends a message; blocks until the daemon has it on disk.  One recipient who is
-/// refused, and nobody gets it.
-pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Failed> {
-    Session::open(socket)?.send(mail, &mut |recipient, failed| Err(failed.of(recipient)))
+/// Why a message was not sent to all.
+pub struct Stopped {
+    /// What happened.
+    pub failed: Failed,
+    /// How many recipients, from the first on, have it.
+    pub sent: usize,
 }
 
-/// The same to those recipients who are taken; gives the others, and what was
-/// said of them.
-pub fn submit_partly(socket: &Path, mail: &Mail) -> Result<Vec<(String, String)>, Failed> {
-    let mut others = Vec::new();
-    let refused = &mut |recipient: &str, failed| match failed {
-        Failed::Refused(why) => {
-            others.push((recipient.to_string(), why));
-            Ok(())
+impl From<Failed> for Stopped {
+    fn from(failed: Failed) -> Stopped {
+        Stopped { failed, sent: 0 }
+    }
+}
+
+/// Sends a message; blocks until the daemon has it on disk.  One recipient who is
+/// refused, and nobody gets it: where it needs several transactions, all
+/// recipients are asked for before the first is sent.
+pub fn submit(socket: &Path, mail: &Mail) -> Result<(), Stopped> {
+    let all = &mail.recipients[..];
+    let mut groups = Vec::new();
+    let mut rest = all;
+    while !rest.is_empty() {
+        let mut session = Session::open(socket)?;
+        let asked = session.begin(mail, rest, &mut all_or_none)?;
+        if asked == all.len() {
+            return Ok(session.end(mail)?);
         }
-        failed => Err(failed),
+        session.leave();
+        let (group, others) = rest.split_at(asked);
+        groups.push(group);
+        rest = others;
+    }
+    let mut sent = 0;
+    for group in groups {
+        let send = || -> Result<(), Failed> {
+            let mut session = Session::open(socket)?;
+            if session.begin(mail, group, &mut all_or_none)? < group.len() {
+                return Err(Failed::Temporary("rmaild takes fewer recipients now".into()));
+            }
+            session.end(mail)
+        };
+        send().map_err(|failed| Stopped { failed, sent })?;
+        sent += group.len();
+    }
+    Ok(())
+}
+
+fn all_or_none(recipient: &str, reply: Result<(), Failed>) -> Result<(), Failed> {
+    reply.map_err(|failed| failed.of(recipient))
+}
+
+/// What became of the recipients in one transaction.
+#[derive(Default)]
+pub struct Sent {
+    /// Refused for good, and what was said.
+    pub refused: Vec<(String, String)>,
+    /// Not now, and what was said.
+    pub later: Vec<(String, String)>,
+    /// Not asked for: another transaction takes them.
+    pub rest: Vec<String>,
+}
+
+/// Sends a message in one transaction, to those recipients who are taken.
+pub fn submit_some(socket: &Path, mail: &Mail) -> Result<Sent, Failed> {
+    let mut sent = Sent::default();
+    let mut taken = Vec::new();
+    let mut session = Session::open(socket)?;
+    let each = &mut |recipient: &str, reply: Result<(), Failed>| {
+        match reply {
+            Ok(()) => taken.push(recipient.to_string()),
+            Err(Failed::Refused(why)) => sent.refused.push((recipient.to_string(), why)),
+            Err(Failed::Temporary(why) | Failed::Enough(why)) => {
+                sent.later.push((recipient.to_string(), why));
+            }
+            Err(failed @ Failed::NoDaemon(_)) => return Err(failed),
+        }
+        Ok(())
     };
-    Session::open(socket)?.send(mail, refused)?;
-    Ok(others)
+    let all_of = |all: Vec<String>, why: String| all.into_iter().map(move |r| (r, why.clone()));
+    let asked = match session.begin(mail, &mail.recipients, each) {
+        Ok(asked) => asked,
+        Err(Failed::Refused(why)) => {
+            sent.refused = all_of(mail.recipients.clone(), why).collect();
+            return Ok(sent);
+        }
+        Err(failed) => return Err(failed),
+    };
+    sent.rest = mail.recipients.iter().skip(asked).cloned().collect();
+    if taken.is_empty() {
+        session.leave();
+        return Ok(sent);
+    }
+    match session.end(mail) {
+        Ok(()) => {}
+        Err(Failed::Refused(why)) => sent.refused.extend(all_of(taken, why)),
+        Err(failed) => return Err(failed),
+    }
+    Ok(sent)
 }
 
 /// The daemon's host name.
@@ -84,16 +178,22 @@ pub fn server_name(socket: &Path) -> Result<String, Failed> {
     Ok(Session::open(socket)?.name)
 }
 
-/// What is done about a recipient who is refused.
-type Refused<'a> = &'a mut dyn FnMut(&str, Failed) -> Result<(), Failed>;
+/// What is done about the reply to a recipient.
+type Each<'a> = &'a mut dyn FnMut(&str, Result<(), Failed>) -> Result<(), Failed>;
 
 impl Session {
-    fn send(mut self, mail: &Mail, refused: Refused<'_>) -> Result<(), Failed> {
-        let session = &mut self;
-        let sender = complete(&mail.sender, &session.name);
-        session.expect(format!("EHLO {}\r\n", host()).as_bytes(), 250)?;
+    /// Begins a transaction with as many of these recipients as it takes, and
+    /// gives how many were asked for.
+    fn begin(
+        &mut self,
+        mail: &Mail,
+        recipients: &[String],
+        each: Each<'_>,
+    ) -> Result<usize, Failed> {
+        let sender = complete(&mail.sender, &self.name);
+        self.expect(format!("EHLO {}\r\n", host()).as_bytes(), 250)?;
         let mut from = format!("MAIL FROM:<{sender}>");
-        if !sender.is_ascii() || mail.recipients.iter().any(|r| !r.is_ascii()) {
+        if !sender.is_ascii() || recipients.iter().any(|r| !r.is_ascii()) {
             from.push_str(" SMTPUTF8");
         }
         if mail.message.iter().any(|b| *b >= 0x80) {
@@ -105,34 +205,42 @@ impl Session {
         if let Some(envid) = &mail.envid {
             from.push_str(&format!(" ENVID={}", xtext(envid)));
         }
-        session.expect(format!("{from}\r\n").as_bytes(), 250)?;
+        self.expect(format!("{from}\r\n").as_bytes(), 250)?;
         let mut taken = false;
-        for recipient in &mail.recipients {
-            let mut to = format!("RCPT TO:<{}>", complete(recipient, &session.name));
+        for (n, recipient) in recipients.iter().enumerate() {
+            let mut to = format!("RCPT TO:<{}>", complete(recipient, &self.name));
             if let Some(notify) = &mail.notify {
                 to.push_str(&format!(" NOTIFY={notify}"));
             }
-            let reply = session.expect(format!("{to}\r\n").as_bytes(), 250);
+            let reply = self.expect(format!("{to}\r\n").as_bytes(), 250).map(drop);
+            taken |= reply.is_ok();
             match reply {
-                Ok(_) => taken = true,
-                Err(failed) => refused(recipient, failed)?,
+                Err(Failed::Enough(_)) if taken => return Ok(n),
+                reply => each(recipient, reply)?,
             }
         }
-        if !taken {
-            return Ok(());
-        }
-        session.expect(b"DATA\r\n", 354)?;
+        Ok(recipients.len())
+    }
+
+    /// Sends the message to the recipients who were taken.
+    fn end(mut self, mail: &Mail) -> Result<(), Failed> {
+        self.expect(b"DATA\r\n", 354)?;
         let mut body = Vec::with_capacity(mail.message.len() + 64);
         let mut stuffer = Stuffer::new();
-        if let Some(from) = made_from(mail, &sender) {
+        if let Some(from) = made_from(mail, &complete(&mail.sender, &self.name)) {
             stuffer.feed(from.as_bytes(), &mut body);
         }
         stuffer.feed(&mail.message, &mut body);
         stuffer.finish(&mut body);
-        session.expect(&body, 250)?;
+        self.expect(&body, 250)?;
         // It is on disk; how the farewell goes changes nothing.
-        let _ = session.expect(b"QUIT\r\n", 221);
+        self.leave();
         Ok(())
+    }
+
+    /// Ends the session, and with it a transaction that was not sent.
+    fn leave(mut self) {
+        let _ = self.expect(b"QUIT\r\n", 221); // it ends in any case
     }
 }
 
@@ -215,6 +323,7 @@ impl Session {
         };
         match reply.code {
             c if c == code => Ok(reply.text()),
+            452 if reply.status == Some(Enhanced::new(4, 5, 3)) => Err(Failed::Enough(said())),
             400..=499 => Err(Failed::Temporary(said())),
             _ => Err(Failed::Refused(said())),
         }
