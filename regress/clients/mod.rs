@@ -22,6 +22,14 @@ pub const TESTS: &[Test] = &[
         name: "sendmail-several-transactions-of-mail-kept-offline",
         run: sendmail::offline_several_transactions,
     },
+    Test {
+        name: "sendmail-mail-kept-offline-after-the-start-is-sent",
+        run: sendmail::offline_after_the_start,
+    },
+    Test {
+        name: "sendmail-of-offline-mail-that-does-not-end-is-killed",
+        run: sendmail::offline_stopped,
+    },
     Test { name: "sendmail-unknown-offline-mail-stays", run: sendmail::offline_unknown },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "demo-ends-with-success", run: howto::demo },

@@ -322,3 +322,65 @@ pub fn offline_several_transactions(env: &Env) -> Outcome {
     assert!(ids.len() >= 2, "two reports are two messages: {ids:?}");
     Outcome::Passed
 }
+
+fn keep_one(place: &Path, subject: &str) -> PathBuf {
+    let kept = rmail::disk::offline::Kept {
+        sender: "joe@example.com".into(),
+        notify: None,
+        ret: None,
+        envid: None,
+        recipients: vec!["joe@example.com".into()],
+        message: format!("Subject: {subject}\r\n\r\nhi\r\n").into_bytes(),
+    };
+    rmail::disk::offline::write(place, &kept).expect("write")
+}
+
+/// Who found no socket a moment before it was there writes his file after the
+/// daemon has looked for the first time.
+pub fn offline_after_the_start(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let place = daemon.dir.join("spool/offline");
+    // Its first look is over when it answers.
+    assert!(daemon.ctl_ok(&["show", "stats"]).contains("\nparent.offline=0\n"));
+    keep_one(&place, "late");
+    let joe = mailbox(&daemon, "joe");
+    let arrived = || messages(&joe).len() == 1;
+    let limit = std::time::Duration::from_secs(60);
+    assert!(crate::daemon::eventually(limit, arrived), "{}", daemon.log());
+    Outcome::Passed
+}
+
+/// A sendmail of the offline directory that its user has stopped is killed
+/// after the time of a program, and its message is tried again.
+pub fn offline_stopped(env: &Env) -> Outcome {
+    let daemon = start_with(env, "limit program-time 2s\n");
+    let dir = daemon.dir.clone();
+    assert!(daemon.stop().success());
+    // The daemon runs the sendmail beside it: one that stops the first time.
+    let (bin, once) = (dir.join("bin"), dir.join("once"));
+    crate::daemon::write(
+        &bin.join("sendmail"),
+        format!(
+            "#!/bin/sh\nmkdir {} && kill -STOP $$\nexec {} \"$@\"\n",
+            once.display(),
+            env.sendmail().display()
+        ),
+    );
+    for path in [bin.clone(), bin.join("sendmail")] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).expect("chmod");
+    }
+    std::os::unix::fs::symlink(env.rmaild(), bin.join("rmaild")).expect("symlink");
+    keep_one(&dir.join("spool/offline"), "stuck");
+    let daemon = Daemon::launch_as(env, &dir, Command::new(bin.join("rmaild")));
+    let limit = std::time::Duration::from_secs(60);
+    let failed = || daemon.log().contains("it is tried again");
+    assert!(crate::daemon::eventually(limit, failed), "{}", daemon.log());
+    assert!(daemon.log().contains("signal=9"), "{}", daemon.log());
+    assert!(daemon.ctl_ok(&["show", "stats"]).contains("\nparent.offline=1\n"));
+    assert!(once.exists(), "it was stopped");
+    let joe = mailbox(&daemon, "joe");
+    let arrived = || messages(&joe).len() == 1;
+    assert!(crate::daemon::eventually(limit, arrived), "{}", daemon.log());
+    Outcome::Passed
+}

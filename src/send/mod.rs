@@ -2,10 +2,10 @@
 //!
 //! One program; its name decides.  It needs no privilege: a message goes over
 //! the control socket as a mail session, and where no daemon listens into the
-//! offline directory, which the daemon empties when it starts.  Input from the
-//! user is local but not trusted: line ends are made CRLF, a line with a single
-//! dot is data unless it ends the message (`-i`, `-oi`), and what becomes an
-//! address is checked.
+//! offline directory, where the daemon finds it.  Input from the user is local
+//! but not trusted: line ends are made CRLF, a line with a single dot is data
+//! unless it ends the message (`-i`, `-oi`), and what becomes an address is
+//! checked.
 
 mod offline;
 mod options;

@@ -1,8 +1,8 @@
 //! Mail that is sent while no daemon runs: a file in the offline directory.
 //!
 //! The directory can be written by all and listed by none but root.  A file
-//! belongs to who sent it and is readable by him alone; when the daemon starts
-//! it has each sent anew by this program, as its owner, so that a link to
+//! belongs to who sent it and is readable by him alone; the daemon, when it
+//! finds it, has each sent anew by this program, as its owner, so that a link to
 //! another's file gains nothing.
 
 use super::session::{self, Failed, Mail};

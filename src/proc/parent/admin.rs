@@ -178,6 +178,7 @@ impl Supervisor {
         for mut ask in done {
             ask.rows
                 .push(Stat { name: "parent.children".into(), value: self.children.len() as u64 });
+            ask.rows.push(Stat { name: "parent.offline".into(), value: self.offline.waiting() });
             ask.rows
                 .push(Stat { name: "parent.unanswered".into(), value: ask.waiting.len() as u64 });
             // Stores count the same things: one row for all of them.

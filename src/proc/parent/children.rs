@@ -242,7 +242,7 @@ impl Supervisor {
                 died = words(exit).as_str()
             );
         }
-        self.offline_ended(&child, clean);
+        self.offline_ended(child.id, exit);
         if let Some(account) = child.account {
             self.store_ended(&account, clean || expected, lived);
         } else if child.process.always {
@@ -279,6 +279,7 @@ impl Supervisor {
             }
         }
         self.mend_due(now);
+        self.offline_timers(now);
         for child in &mut self.children {
             if child.kill_at.is_some_and(|at| at <= now) {
                 log::warn!(
@@ -302,7 +303,8 @@ impl Supervisor {
     pub fn next_timer(&self) -> Option<Instant> {
         let slots = self.slots.iter().filter_map(|s| s.restart_at);
         let kills = self.children.iter().filter_map(|c| c.kill_at);
-        slots.chain(kills).chain(self.next_mend()).chain(self.next_admin()).min()
+        let own = self.next_mend().into_iter().chain(self.next_admin()).chain(self.next_offline());
+        slots.chain(kills).chain(own).min()
     }
 
     /// A child is in its sandbox.
