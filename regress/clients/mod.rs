@@ -32,5 +32,6 @@ pub const TESTS: &[Test] = &[
     },
     Test { name: "sendmail-unknown-offline-mail-stays", run: sendmail::offline_unknown },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
+    Test { name: "newaliases-reads-every-table", run: sendmail::new_aliases },
     Test { name: "demo-ends-with-success", run: howto::demo },
 ];

@@ -71,10 +71,11 @@ fn mailq(socket: &Path) -> ExitCode {
     rmailctl(socket, &["show", "queue"])
 }
 
-/// The daemon reads its tables itself, so there is nothing to compile: the
-/// table `aliases` is read anew.
+/// The daemon reads its tables itself, so there is nothing to compile.  Which
+/// of them have aliases its configuration says: all are read anew, as they are
+/// for `update table` of one.
 fn newaliases(socket: &Path) -> ExitCode {
-    rmailctl(socket, &["update", "table", "aliases"])
+    rmailctl(socket, &["reload"])
 }
 
 fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
