@@ -30,6 +30,10 @@ pub const TESTS: &[Test] = &[
         name: "sendmail-of-offline-mail-that-does-not-end-is-killed",
         run: sendmail::offline_stopped,
     },
+    Test {
+        name: "sendmail-offline-mail-names-what-is-no-address",
+        run: sendmail::offline_no_address,
+    },
     Test { name: "sendmail-unknown-offline-mail-stays", run: sendmail::offline_unknown },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "newaliases-reads-every-table", run: sendmail::new_aliases },

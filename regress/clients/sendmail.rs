@@ -399,3 +399,32 @@ pub fn new_aliases(env: &Env) -> Outcome {
     assert_eq!(bob(), Some(0), "{}", daemon.log());
     Outcome::Passed
 }
+
+/// What is no address at all is named to the sender too, beside one that is and
+/// alone.
+pub fn offline_no_address(env: &Env) -> Outcome {
+    let daemon = start(env);
+    for (recipients, groups) in
+        [(vec!["foo bar@-x", "nobody-here@example.com"], 1), (vec!["foo bar@-x"], 0)]
+    {
+        let kept = rmail::disk::offline::Kept {
+            sender: "joe@example.com".into(),
+            notify: None,
+            ret: None,
+            envid: None,
+            recipients: recipients.into_iter().map(String::from).collect(),
+            message: b"Subject: kept\r\n\r\nhi\r\n".to_vec(),
+        };
+        let path = rmail::disk::offline::write(&env.dir, &kept).expect("write");
+        let out = send(env, &daemon, &["-Z", path.to_str().expect("a path")], "");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        daemon.drained();
+        let all = messages(&mailbox(&daemon, "joe"));
+        let with_groups = |m: &&String| m.matches("\nFinal-Recipient: ").count() == groups;
+        let reports: Vec<_> = all.iter().filter(with_groups).collect();
+        assert_eq!(reports.len(), 1, "{all:?}");
+        assert!(reports[0].contains("\n<foo bar@-x>\n    5"), "{}", reports[0]);
+        assert_eq!(reports[0].contains("multipart/report"), groups > 0, "{}", reports[0]);
+    }
+    Outcome::Passed
+}

@@ -29,6 +29,9 @@ pub struct Report<'a> {
     pub action: Action,
     /// The recipients that it is about.
     pub recipients: &'a [Recipient<'a>],
+    /// Others, whose addresses are none and can stand in the text alone: what
+    /// was given for each, and why it was refused.
+    pub unparsed: &'a [(&'a str, &'a str)],
     /// The sender's name for the transaction.
     pub envid: Option<&'a str>,
     /// The queue id of the message.
@@ -134,7 +137,10 @@ impl Report<'_> {
         let mut out = String::new();
         self.header(&mut out);
         self.text_part(&mut out);
-        self.status_part(&mut out);
+        // A report without a group for a recipient is none.  RFC 3464 2.1.
+        if !self.recipients.is_empty() {
+            self.status_part(&mut out);
+        }
         let boundary = self.boundary();
         let (kind, description) = match self.returned {
             Ret::Full => ("message/rfc822", "Message"),
@@ -168,7 +174,12 @@ impl Report<'_> {
         line(out, &format!("Message-ID: <{}@{host}>", atoms(self.unique)));
         line(out, "Auto-Submitted: auto-replied");
         line(out, "MIME-Version: 1.0");
-        line(out, "Content-Type: multipart/report; report-type=delivery-status;");
+        let kind = if self.recipients.is_empty() {
+            "Content-Type: multipart/mixed;"
+        } else {
+            "Content-Type: multipart/report; report-type=delivery-status;"
+        };
+        line(out, kind);
         line(out, &format!("\tboundary=\"{}\"", self.boundary()));
         if self.eight_bit || !self.text().is_ascii() {
             line(out, "Content-Transfer-Encoding: 8bit");
@@ -212,6 +223,11 @@ impl Report<'_> {
             if let Some(until) = recipient.until {
                 line(&mut out, &format!("    It will be tried until {}.", until.rfc5322()));
             }
+        }
+        for (given, why) in self.unparsed {
+            line(&mut out, "");
+            folded(&mut out, "", &format!("<{}>", printable(given)));
+            folded(&mut out, "    ", &printable(why));
         }
         out
     }
@@ -375,6 +391,7 @@ pub fn fuzz_report(bytes: &[u8]) {
         to: &to,
         action: Action::Failed,
         recipients: &[recipient, local],
+        unparsed: &[(said, envid)],
         envid: Some(envid),
         id: "abcdefghijkl",
         arrival: DateTime::utc(0),
@@ -418,6 +435,7 @@ mod tests {
             to,
             action: Action::Failed,
             recipients,
+            unparsed: &[],
             envid: Some("QQ314159"),
             id: "abcdefghijkl",
             arrival: DateTime::utc(1_795_473_261),
@@ -506,6 +524,23 @@ mod tests {
              \r\n\
              --u1/mx.example--\r\n"
         );
+    }
+
+    #[test]
+    fn what_is_no_address_is_named_in_the_text() {
+        let (to, rcpt) = (mailbox("joe@example.com"), mailbox("ann@there.example"));
+        let unparsed = [("foo bar\r\n\r\n--u1", "501 5.1.3 Bad recipient address")];
+        let recipients = [recipient(&rcpt)];
+        let both = Report { unparsed: &unparsed, ..report(&to, &recipients) };
+        let text = whole(&both, "Subject: x\r\n");
+        let named = "\r\n<foo bar????--u1>\r\n    501 5.1.3 Bad recipient address\r\n\r\n--u1/mx";
+        assert!(text.contains(named), "{text}");
+        assert_eq!(text.matches("Final-Recipient: ").count(), 1, "{text}");
+        // Alone it makes no report for programs, which would name nobody.
+        let text = whole(&Report { recipients: &[], ..both }, "Subject: x\r\n");
+        assert!(text.contains(named) && text.contains("Content-Type: multipart/mixed;"), "{text}");
+        assert!(!text.contains("delivery-status") && !text.contains("Reporting-MTA"), "{text}");
+        assert!(text.ends_with("Subject: x\r\n\r\n--u1/mx.example--\r\n"), "{text}");
     }
 
     #[test]

@@ -156,8 +156,14 @@ fn report(
     let Some(sender) = mailbox(&mail.sender) else {
         return Ok(());
     };
-    let named: Vec<(Mailbox, &str)> =
-        refused.iter().filter_map(|(r, why)| Some((mailbox(r)?, why.as_str()))).collect();
+    let mut named: Vec<(Mailbox, &str)> = Vec::new();
+    let mut unparsed: Vec<(&str, &str)> = Vec::new();
+    for (recipient, why) in refused {
+        match mailbox(recipient) {
+            Some(address) => named.push((address, why)),
+            None => unparsed.push((recipient, why)),
+        }
+    }
     let now = DateTime::utc(WallTime::now().secs);
     let recipients: Vec<Recipient<'_>> = named
         .iter()
@@ -181,6 +187,7 @@ fn report(
         to: &sender,
         action: Action::Failed,
         recipients: &recipients,
+        unparsed: &unparsed,
         envid: mail.envid.as_deref(),
         id: &id,
         arrival: now,

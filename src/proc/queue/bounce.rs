@@ -173,6 +173,7 @@ impl Shared {
             to: sender,
             action,
             recipients: &recipients,
+            unparsed: &[],
             envid: origin.envid.as_deref(),
             id: &qid.to_string(),
             arrival: DateTime::utc(loaded.created.secs),
