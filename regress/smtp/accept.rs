@@ -42,6 +42,30 @@ pub fn recipients_by_the_rules(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// `"@ok.example"@victim.example` is an address at victim.example, whatever
+/// its quoted local part spells.
+pub fn a_quoted_at_sign_opens_no_relay(env: &Env) -> Outcome {
+    let site = Site::with(
+        env,
+        "action \"out\" relay\n\
+         match from any for rcpt-to { \"boss@corp.example\", \"@ok.example\" } action \"out\"\n",
+    );
+    let mut c = site.ehlo(MX);
+    assert_eq!(c.ask("MAIL FROM:<>"), 250);
+    for (rcpt, code) in [
+        ("<x@ok.example>", 250),
+        ("<boss@corp.example>", 250),
+        ("<\"@ok.example\"@victim.example>", 550),
+        ("<\"boss@corp.example\"@victim.example>", 550),
+        ("<\"boss@corp.example+x\"@victim.example>", 550),
+        // joe@example.com stands in a table of virtual users.
+        ("<\"joe@example.com\"@example.com>", 550),
+    ] {
+        assert_eq!(c.ask(&format!("RCPT TO:{rcpt}")), code, "{rcpt}");
+    }
+    Outcome::Passed
+}
+
 pub fn chunks_reach_the_mailbox(env: &Env) -> Outcome {
     let site = Site::start(env);
     let mut c = site.ehlo(MX);

@@ -232,13 +232,16 @@ impl Table for Static {
             Service::MailAddr(delim) => {
                 let (local, domain) = key.rsplit_once('@').unwrap_or((key, ""));
                 let (bare, _) = split_detail(local, delim);
+                // A quoted local part may hold an at sign.  As a name without
+                // domain it would be an entry with one: `"@a.example"@b.example`.
+                let name = |n: &str| if n.contains('@') { "" } else { n }.to_string();
                 // A pattern without an asterisk is one of these keys, so a long
                 // table costs no more than a short one.
                 let exact = [
                     format!("{local}@{domain}"),
                     format!("{bare}@{domain}"),
-                    local.to_string(),
-                    bare.to_string(),
+                    name(local),
+                    name(bare),
                     format!("@{domain}"),
                     "@".to_string(),
                 ];

@@ -71,6 +71,27 @@ fn each_service_compares_in_its_way() {
 }
 
 #[test]
+fn an_at_sign_in_a_local_part_makes_no_other_address() {
+    let t = Static::parse(b"boss@corp.example\n@ok.example\nann\njoe@*.example\n").unwrap();
+    let is_in = |address: &str| get(&t, Service::MailAddr('+'), address).is_some();
+    for address in [
+        "@ok.example@victim.org",
+        "boss@corp.example@victim.org",
+        "boss@corp.example+tag@victim.org",
+        "ann@ok.example@victim.org",
+        "joe@a.example@victim.org",
+    ] {
+        assert!(!is_in(address), "{address}");
+    }
+    // Of its own domain every local part is one.
+    for address in ["boss@corp.example", "@ok.example@ok.example", "a@b@ok.example", "ann@x.org"] {
+        assert!(is_in(address), "{address}");
+    }
+    // The sub-address may hold one too: the name before it is what counts.
+    assert!(is_in("ann+a@b@victim.org"));
+}
+
+#[test]
 fn credentials_and_users_of_a_mapping() {
     let t = Static::parse(b"joe $2b$10$x\nann ann2:$2b$10$y\nu 10:20:/home/u\nbad 1:2\n").unwrap();
     let hash = |u: &str, h: &str| Some(Value::Hash(u.into(), h.into()));

@@ -206,6 +206,11 @@ impl<'a> Run<'a, '_> {
         depth: u64,
     ) -> Result<(), Ended> {
         let delim = self.x.rules.config.sub_addr_delim();
+        if name.contains('@') {
+            // A quoted local part is nobody's name; in a table it could be the
+            // address of another domain.
+            return Err(Verdict::NoSuchUser);
+        }
         let name = name.to_ascii_lowercase();
         let (user, detail) = split_detail(&name, delim);
         let user = user.to_string();
@@ -309,6 +314,9 @@ impl<'a> Run<'a, '_> {
 }
 
 /// The keys of a virtual table for an address, in their order.
+///
+/// A quoted local part may hold an at sign; as a key without domain it would be
+/// the address of another domain, or that domain's catch-all.
 fn virtual_keys(address: &Mailbox, delim: char) -> Vec<String> {
     let (local, domain) = (address.local(), address.domain().as_str());
     let (user, detail) = split_detail(local, delim);
@@ -317,10 +325,12 @@ fn virtual_keys(address: &Mailbox, delim: char) -> Vec<String> {
         keys.push(format!("{local}@{domain}"));
     }
     keys.push(format!("{user}@{domain}"));
-    if detail.is_some() {
+    if detail.is_some() && !local.contains('@') {
         keys.push(local.to_string());
     }
-    keys.push(user.to_string());
+    if !user.contains('@') {
+        keys.push(user.to_string());
+    }
     keys.push(format!("@{domain}"));
     keys.push("@".to_string());
     keys
@@ -422,6 +432,29 @@ match from auth for any action out
         assert_eq!(to("two@v.example"), "out far@away.example -, virtual joe@v.example vmail");
         assert_eq!(expand("none@v.example"), Verdict::NoSuchUser);
         assert_eq!(expand("gone@v.example"), Verdict::NoSuchUser);
+    }
+
+    #[test]
+    fn an_at_sign_in_a_local_part_makes_no_other_address() {
+        assert_eq!(expand("\"joe@v.example\"@v.example"), Verdict::NoSuchUser);
+        assert_eq!(expand("\"@cat.example\"@v.example"), Verdict::NoSuchUser);
+        assert_eq!(expand("\"joe@v.example+x\"@v.example"), Verdict::NoSuchUser);
+        // The catch-all of its own domain takes it as it takes everything.
+        let key = |rcpt: &str| virtual_keys(&address_of(rcpt, "mx").unwrap(), '+');
+        assert_eq!(
+            key("\"joe@v.example\"@cat.example"),
+            ["joe@v.example@cat.example", "@cat.example", "@"]
+        );
+        assert_eq!(key("joe@v.example"), ["joe@v.example", "joe", "@v.example", "@"]);
+        assert_eq!(
+            key("\"a+b@c\"@v.example"),
+            ["a+b@c@v.example", "a@v.example", "a", "@v.example", "@"]
+        );
+        // A user of a table may have an address for a name.
+        let config =
+            CONFIG.replace("action plain maildir", "action \"plain\" maildir userbase <people>");
+        let config = format!("table people {{ \"ann@x.example\" = \"3000:3000:/h\" }}\n{config}");
+        assert_eq!(expand_with(&config, "\"ann@x.example\"@plain.example"), Verdict::NoSuchUser);
     }
 
     #[test]
