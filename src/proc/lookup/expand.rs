@@ -40,6 +40,7 @@ enum What<'a> {
     /// An address that meets the rules.
     Address { address: Mailbox, internal: bool, must_leave: bool },
     /// A name within a local action: an alias or a user.
+    /// `from`: the keys of the aliases that led to it.
     Name { name: String, action: &'a Action, local: &'a Local, dest: Mailbox, from: Vec<String> },
 }
 
@@ -215,16 +216,17 @@ impl<'a> Run<'a, '_> {
         let (user, detail) = split_detail(&name, delim);
         let user = user.to_string();
         if let Some(Aliases::Alias(table)) = &local.aliases {
-            // Who is an alias of himself means himself.
-            if !from.contains(&user) {
-                let mut keys = Vec::new();
+            let mut keys = Vec::new();
+            // An alias that names itself means the user of that name.
+            if !from.contains(&name) {
                 keys.extend(detail.map(|_| name.clone()));
                 keys.push(user.clone());
-                let found = self.x.alias(table, &keys, self.deadline).map_err(unavailable)?;
-                if let Some((key, items)) = found {
-                    from.push(user);
-                    return self.items(&key, items, action, local, &dest, &from, depth);
-                }
+                keys.retain(|key| !from.contains(key));
+            }
+            let found = self.x.alias(table, &keys, self.deadline).map_err(unavailable)?;
+            if let Some((key, items)) = found {
+                from.push(key.clone());
+                return self.items(&key, items, action, local, &dest, &from, depth);
             }
         }
         let refused = |text: &str| Verdict::Refused { code: 550, text: text.to_string() };
@@ -363,7 +365,9 @@ table virtuals { "joe@v.example" = vmail, "me@v.example" = "joe@v.example", "@ca
 table aliases { "postmaster" = root, "root" = "ann", "ann" = "ann, bob", "list" = "|/bin/list",
     "box" = "/var/mail/box", "no" = "error:550 go away", "a1" = a2, "a2" = a3, "a3" = a4, "a4" = a5,
     "a5" = a6, "a6" = a7, "a7" = a8, "a8" = a9, "a9" = a10, "a10" = a11, "a11" = a12, "a12" = bob,
-    "ring" = "gnir", "gnir" = "ring", "inc" = ":include:/inc" }
+    "ring" = "gnir", "gnir" = "ring", "inc" = ":include:/inc",
+    "sales" = "ann", "sales+now" = "sales", "bob+x" = "bob+x, ann",
+    "eve+x" = "eve+x", "eve" = "ann" }
 action virtual maildir "/m/%{dest.user}" virtual <virtuals>
 action local mbox alias <aliases>
 action only expand-only alias <aliases>
@@ -460,7 +464,7 @@ match from auth for any action out
     #[test]
     fn aliases_lead_on_until_a_user() {
         assert_eq!(to("bob@localhost"), "local bob@localhost bob");
-        assert_eq!(to("Bob+x@mx.example"), "local Bob+x@mx.example bob");
+        assert_eq!(to("Bob+y@mx.example"), "local Bob+y@mx.example bob");
         assert_eq!(
             to("postmaster@localhost"),
             "local postmaster@localhost ann, local postmaster@localhost bob"
@@ -473,6 +477,16 @@ match from auth for any action out
         );
         assert_eq!(expand("nouser@localhost"), Verdict::NoSuchUser);
         assert_eq!(expand("no@localhost"), Verdict::Refused { code: 550, text: "go away".into() });
+    }
+
+    #[test]
+    fn only_an_alias_that_names_itself_means_the_user() {
+        // sales is an alias of its own, and ann names herself in hers.
+        assert_eq!(
+            to("sales+now@localhost"),
+            "local sales+now@localhost ann, local sales+now@localhost bob"
+        );
+        assert_eq!(to("bob+x@localhost"), "local bob+x@localhost bob, local bob+x@localhost ann");
     }
 
     #[test]
