@@ -272,7 +272,7 @@ impl<'a> Run<'a, '_> {
                     if !self.seen.insert(once) {
                         continue;
                     }
-                    let (dest, from) = (dest.clone(), from.to_vec());
+                    let (dest, from) = (self.filed(dest, &name)?, from.to_vec());
                     let what = What::Name { name, action, local, dest, from };
                     self.work.push_back(Node { what, depth });
                 }
@@ -294,6 +294,16 @@ impl<'a> Run<'a, '_> {
             return Err(Verdict::Unavailable { why: format!("alias {key} is empty") });
         }
         Ok(())
+    }
+
+    /// The destination of a user whom an alias names: `ann+lists` files mail in
+    /// ann's mailbox `lists`, whatever sub-address the alias was reached by.
+    fn filed(&self, dest: &Mailbox, name: &str) -> Result<Mailbox, Ended> {
+        let delim = self.x.rules.config.sub_addr_delim();
+        let Some(detail) = split_detail(name, delim).1 else { return Ok(dest.clone()) };
+        let local = format!("{}{delim}{detail}", split_detail(dest.local(), delim).0);
+        // Behind a catch-all an address may leave no room: nobody has it.
+        Mailbox::new(&local, dest.domain().clone()).map_err(|_| Verdict::NoSuchUser)
     }
 
     fn item(&mut self, action: &Action, dest: &Mailbox, key: &str, text: &str) {
@@ -361,20 +371,21 @@ table virtuals { "joe@v.example" = vmail, "me@v.example" = "joe@v.example", "@ca
     "out@v.example" = "far@away.example", "gone@v.example" = nobody,
     "two@v.example" = "joe@v.example, far@away.example", "ring@v.example" = "gnir@v.example",
     "gnir@v.example" = "ring@v.example", "bad@v.example" = "a b",
-    "tag+x@v.example" = "far@away.example", "tag@v.example" = "vmail" }
+    "tag+x@v.example" = "far@away.example", "tag@v.example" = "vmail",
+    "filed@v.example" = "vmail+Box", "@all.example" = "vmail+Box" }
 table aliases { "postmaster" = root, "root" = "ann", "ann" = "ann, bob", "list" = "|/bin/list",
     "box" = "/var/mail/box", "no" = "error:550 go away", "a1" = a2, "a2" = a3, "a3" = a4, "a4" = a5,
     "a5" = a6, "a6" = a7, "a7" = a8, "a8" = a9, "a9" = a10, "a10" = a11, "a11" = a12, "a12" = bob,
     "ring" = "gnir", "gnir" = "ring", "inc" = ":include:/inc",
     "sales" = "ann", "sales+now" = "sales", "bob+x" = "bob+x, ann",
-    "eve+x" = "eve+x", "eve" = "ann" }
+    "eve+x" = "eve+x", "eve" = "ann", "lst" = "Bob+Lists, bob", "ann2" = "bob" }
 action virtual maildir "/m/%{dest.user}" virtual <virtuals>
 action local mbox alias <aliases>
 action only expand-only alias <aliases>
 action fwd forward-only virtual <virtuals>
 action plain maildir
 action out relay
-match from any for domain { v.example, cat.example } action virtual
+match from any for domain { v.example, cat.example, all.example } action virtual
 match from any for domain only.example action only
 match from any for domain plain.example action plain
 match from any for domain deny.example reject
@@ -490,6 +501,20 @@ match from auth for any action out
     }
 
     #[test]
+    fn the_sub_address_of_an_alias_target_counts() {
+        assert_eq!(to("lst@localhost"), "local lst+Lists@localhost bob, local lst@localhost bob");
+        assert_eq!(
+            to("lst+mine@localhost"),
+            "local lst+Lists@localhost bob, local lst+mine@localhost bob"
+        );
+        assert_eq!(to("ann2+mine@localhost"), "local ann2+mine@localhost bob");
+        assert_eq!(to("filed@v.example"), "virtual filed+Box@v.example vmail");
+        assert_eq!(to("filed+mine@v.example"), "virtual filed+Box@v.example vmail");
+        let long = "x".repeat(255);
+        assert_eq!(expand(&format!("{long}@all.example")), Verdict::NoSuchUser);
+    }
+
+    #[test]
     fn nothing_goes_to_root_by_itself() {
         let config = CONFIG.replace("\"root\" = \"ann\"", "\"x\" = \"ann\"");
         assert!(matches!(
@@ -541,8 +566,8 @@ match from auth for any action out
         assert_eq!(to("list@only.example"), "only list@only.example item");
         assert!(matches!(expand("bob@only.example"), Verdict::Refused { .. }));
         let config = CONFIG.replace(
-            "v.example, cat.example } action virtual",
-            "v.example, cat.example } action fwd",
+            "v.example, cat.example, all.example } action virtual",
+            "v.example, cat.example, all.example } action fwd",
         );
         assert!(matches!(expand_with(&config, "out@v.example"), Verdict::Accepted { .. }));
         assert!(matches!(expand_with(&config, "joe@v.example"), Verdict::Refused { .. }));
