@@ -66,6 +66,36 @@ pub fn a_quoted_at_sign_opens_no_relay(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// What no delivery can take is refused while the client listens: once it is in
+/// the queue it can only be sent back to whoever is named as the sender.
+pub fn what_no_delivery_takes_is_refused(env: &Env) -> Outcome {
+    let site = Site::with(
+        env,
+        "table all { \"@cat.example\" = \"joe\" }\n\
+         action \"cat\" maildir \"@DIR@/mail/%{dest.domain}/%{dest.user:lowercase}\" \
+             virtual <all> userbase <users>\n\
+         action \"sys\" maildir \"@DIR@/mail/%{user.username}\"\n\
+         match from any for domain cat.example action \"cat\"\n\
+         match from any for domain sys.example action \"sys\"\n",
+    );
+    let mut c = site.ehlo(MX);
+    assert_eq!(c.ask("MAIL FROM:<forged@b.example>"), 250);
+    for (rcpt, code) in [
+        ("<a/b@cat.example>", 550),
+        ("<\"..\"@cat.example>", 550),
+        ("<\"x /../y\"@cat.example>", 550),
+        ("<xy@cat.example>", 250),
+    ] {
+        assert_eq!(c.ask(&format!("RCPT TO:{rcpt}")), code, "{rcpt}");
+    }
+    // Users of the system are parent's to guard if it is root.
+    if rmail::sys::user::is_root() {
+        assert_eq!(c.ask("RCPT TO:<daemon@sys.example>"), 550);
+        assert_eq!(c.ask("RCPT TO:<_rmaild@sys.example>"), 550);
+    }
+    Outcome::Passed
+}
+
 pub fn chunks_reach_the_mailbox(env: &Env) -> Outcome {
     let site = Site::start(env);
     let mut c = site.ehlo(MX);

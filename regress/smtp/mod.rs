@@ -36,6 +36,10 @@ pub const TESTS: &[Test] = &[
     Test { name: "a-message-reaches-the-mailbox", run: accept::a_message_reaches_the_mailbox },
     Test { name: "recipients-by-the-rules", run: accept::recipients_by_the_rules },
     Test { name: "a-quoted-at-sign-opens-no-relay", run: accept::a_quoted_at_sign_opens_no_relay },
+    Test {
+        name: "what-no-delivery-takes-is-refused",
+        run: accept::what_no_delivery_takes_is_refused,
+    },
     Test { name: "chunks-reach-the-mailbox", run: accept::chunks_reach_the_mailbox },
     Test { name: "lmtp-answers-for-each", run: accept::lmtp_answers_for_each },
     Test { name: "smuggling-with-bare-lf", run: accept::smuggling_with_bare_lf },

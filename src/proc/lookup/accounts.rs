@@ -80,7 +80,7 @@ impl Expander<'_> {
         let d = self.delivery(local, address, user, sender, rcpt, deadline)?;
         let by_another =
             matches!(local.deliver, Deliver::Mbox | Deliver::Mda(_) | Deliver::Lmtp { .. });
-        if forward && by_another && self.forwards(&d) {
+        if forward && by_another && self.forwards(&d, deadline).map_err(temporary)? {
             let target = Target::Store { account: self.forwarder(&d), role: Role::Deliver };
             return Ok((Opening::Forward, target));
         }
@@ -133,9 +133,7 @@ impl Expander<'_> {
             let missing = || NoOpening::Temporary { why: format!("no user \"{other}\"") };
             person = found.ok_or_else(missing)?;
         }
-        if person.uid == 0 {
-            return Err(permanent("nothing is delivered as root"));
-        }
+        let barred = self.barred(local, &person, deadline).map_err(temporary)?;
         let values = Values {
             sender: sender.to_string(),
             rcpt: rcpt.to_string(),
@@ -145,7 +143,61 @@ impl Expander<'_> {
             mda: Vec::new(),
             delim: self.rules.config.sub_addr_delim(),
         };
-        Ok(Delivery { local, address, person, values })
+        let d = Delivery { local, address, person, values };
+        match barred {
+            None => Ok(d),
+            // The user for many is the administrator's choice, and his mistake
+            // is no reason to bounce mail.
+            Some(why) if d.is_shared() => Err(NoOpening::Temporary { why }),
+            Some(why) => Err(permanent(why)),
+        }
+    }
+
+    /// Why nothing is delivered as this user.  Parent would refuse it too, but
+    /// only once the mail has been accepted.
+    fn barred(
+        &self,
+        local: &Local,
+        person: &Person,
+        deadline: Deadline,
+    ) -> Result<Option<String>, Unavailable> {
+        if person.uid == 0 {
+            return Ok(Some("nothing is delivered as root".to_string()));
+        }
+        if matches!(local.deliver, Deliver::Maildir { .. }) {
+            return self.without_store(person, deadline);
+        }
+        self.is_own(person, deadline)
+    }
+
+    /// Why parent opens no store for this user.
+    fn without_store(
+        &self,
+        person: &Person,
+        deadline: Deadline,
+    ) -> Result<Option<String>, Unavailable> {
+        if !self.root {
+            return Ok(None);
+        }
+        let Person { name, uid, gid, .. } = person;
+        if u64::from(*uid) < self.rules.config.limit(&limits::STORE_MIN_UID) {
+            return Ok(Some(format!("uid {uid} of \"{name}\" is below store-min-uid")));
+        }
+        if *gid == 0 {
+            return Ok(Some(format!("the group of \"{name}\" is 0")));
+        }
+        self.is_own(person, deadline)
+    }
+
+    /// Whether this is one of rmail's own users, who have no mail.
+    fn is_own(&self, person: &Person, deadline: Deadline) -> Result<Option<String>, Unavailable> {
+        for own in [table::USER, table::USER_KEYD, table::USER_QUEUE] {
+            let own = if self.root { self.users.system(own, deadline)? } else { None };
+            if own.is_some_and(|own| own.uid == person.uid) {
+                return Ok(Some(format!("\"{}\" is one of rmail's own users", person.name)));
+            }
+        }
+        Ok(None)
     }
 
     /// The account of a delivery into a Maildir.
@@ -176,12 +228,8 @@ impl Expander<'_> {
 
     /// Whether there is a `.forward` to ask: that of a user of his own, for whom
     /// parent opens a store.
-    fn forwards(&self, d: &Delivery<'_>) -> bool {
-        let own = [table::USER, table::USER_KEYD, table::USER_QUEUE];
-        !d.is_shared()
-            && u64::from(d.person.uid) >= self.rules.config.limit(&limits::STORE_MIN_UID)
-            && d.person.gid != 0
-            && !own.contains(&d.person.name.as_str())
+    fn forwards(&self, d: &Delivery<'_>, deadline: Deadline) -> Result<bool, Unavailable> {
+        Ok(!d.is_shared() && self.without_store(&d.person, deadline)?.is_none())
     }
 
     /// The account that tells what `.forward` says, and has no mailbox.
@@ -337,12 +385,15 @@ impl Expander<'_> {
         let Some(address) = address_of(login, self.rules.server) else {
             return Ok(Err("the name is not an address".to_string()));
         };
-        let verdict = self.expand(&Origin::default(), true, "", &address, deadline);
+        let origin = Origin::default();
+        let (verdict, hidden) = self.expand_or_why(&origin, true, "", &address, deadline);
         let to = match verdict {
             Verdict::Accepted { to } => to,
             Verdict::Unavailable { why } => return Err(Unavailable(why)),
             Verdict::Denied { why } | Verdict::Loop { why } => return Ok(Err(why)),
-            Verdict::NoSuchUser => return Ok(Err("nobody has this address".to_string())),
+            Verdict::NoSuchUser => {
+                return Ok(Err(hidden.unwrap_or_else(|| "nobody has this address".to_string())));
+            }
             Verdict::Refused { text, .. } => return Ok(Err(text)),
         };
         let [to] = to.as_slice() else {

@@ -13,9 +13,11 @@ use super::rules::{Facts, Rules};
 use super::users::Users;
 use crate::base::clock::Deadline;
 use crate::base::crypto::sha256;
+use crate::base::log;
 use crate::conf::ast::{Action, Aliases, Deliver, Local, Method, TableRef};
 use crate::disk::aliases::{self, Item};
 use crate::disk::table::{Service, Unavailable, Value};
+use crate::ipc::queue_lookup::NoOpening;
 use crate::ipc::smtp_lookup::{AliasItem, Destination, Origin, Verdict};
 use crate::proto::addr::{split_detail, Charset, Domain, Mailbox};
 use crate::proto::limits;
@@ -28,6 +30,8 @@ pub struct Expander<'a> {
     pub rules: Rules<'a>,
     /// The users.
     pub users: &'a dyn Users,
+    /// The daemon was started by root: parent guards the users of the system.
+    pub root: bool,
 }
 
 /// A piece of work.
@@ -62,10 +66,33 @@ impl<'a> Expander<'a> {
         rcpt: &Mailbox,
         deadline: Deadline,
     ) -> Verdict {
+        let (verdict, why) = self.expand_or_why(origin, internal, sender, rcpt, deadline);
+        if let Some(why) = why {
+            log::info!(
+                "rcpt",
+                to = rcpt.to_string().as_str(),
+                msg = "no mailbox",
+                why = why.as_str()
+            );
+        }
+        verdict
+    }
+
+    /// The same, with what is for the log alone: why a user gets no mail.
+    pub fn expand_or_why(
+        &self,
+        origin: &Origin,
+        internal: bool,
+        sender: &str,
+        rcpt: &Mailbox,
+        deadline: Deadline,
+    ) -> (Verdict, Option<String>) {
         let mut run = Run {
             x: *self,
             origin,
             sender,
+            rcpt: rcpt.to_string(),
+            why: None,
             deadline,
             work: VecDeque::new(),
             seen: HashSet::new(),
@@ -73,13 +100,14 @@ impl<'a> Expander<'a> {
         };
         let what = What::Address { address: rcpt.clone(), internal, must_leave: false };
         run.work.push_back(Node { what, depth: 0 });
-        match run.all() {
+        let verdict = match run.all() {
             Ok(()) if run.to.is_empty() => {
                 Verdict::Loop { why: "aliases lead in a circle".to_string() }
             }
             Ok(()) => Verdict::Accepted { to: run.to },
             Err(ended) => ended,
-        }
+        };
+        (verdict, run.why)
     }
 
     /// The items of an alias of this action, and its key.
@@ -125,6 +153,9 @@ struct Run<'a, 'f> {
     x: Expander<'a>,
     origin: &'f Origin,
     sender: &'f str,
+    /// As envelopes have it.
+    rcpt: String,
+    why: Option<String>,
     deadline: Deadline,
     work: VecDeque<Node<'a>>,
     seen: HashSet<String>,
@@ -176,7 +207,7 @@ impl<'a> Run<'a, '_> {
         };
         let local = match &action.method {
             Method::Relay(_) => {
-                self.accept(action, &address, None, None);
+                self.accept(destination(action, &address, None, None));
                 return Ok(());
             }
             Method::Local(_) if must_leave => {
@@ -240,8 +271,7 @@ impl<'a> Run<'a, '_> {
         if found.uid == 0 && local.user.is_none() {
             return Err(refused("nothing is delivered to root: it needs an alias"));
         }
-        self.accept(action, &dest, Some(user), None);
-        Ok(())
+        self.local(destination(action, &dest, Some(user), None))
     }
 
     /// The items of one alias.
@@ -281,10 +311,10 @@ impl<'a> Run<'a, '_> {
                     return Err(Verdict::Refused { code: 550, text });
                 }
                 Item::File(text) => {
-                    self.item(action, dest, key, &text);
+                    self.item(action, dest, key, &text)?;
                 }
                 Item::Command(text) => {
-                    self.item(action, dest, key, &format!("|{text}"));
+                    self.item(action, dest, key, &format!("|{text}"))?;
                 }
                 // with_includes() has put their contents in their place.
                 Item::Include(_) => {}
@@ -306,23 +336,46 @@ impl<'a> Run<'a, '_> {
         Mailbox::new(&local, dest.domain().clone()).map_err(|_| Verdict::NoSuchUser)
     }
 
-    fn item(&mut self, action: &Action, dest: &Mailbox, key: &str, text: &str) {
-        let item = AliasItem { key: key.to_string(), digest: sha256(text.as_bytes()) };
-        self.accept(action, dest, None, Some(item));
-    }
-
-    fn accept(
+    fn item(
         &mut self,
         action: &Action,
         dest: &Mailbox,
-        user: Option<String>,
-        item: Option<AliasItem>,
-    ) {
-        let to = Destination { action: action.name.clone(), dest: dest.to_string(), user, item };
+        key: &str,
+        text: &str,
+    ) -> Result<(), Ended> {
+        let item = AliasItem { key: key.to_string(), digest: sha256(text.as_bytes()) };
+        self.local(destination(action, dest, None, Some(item)))
+    }
+
+    /// Accepts what a delivery could be made of now: what none can take is
+    /// refused while the client listens, not sent back to whoever is named as
+    /// the sender.
+    fn local(&mut self, to: Destination) -> Result<(), Ended> {
+        match self.x.deliver(&to, self.sender, &self.rcpt, false, self.deadline) {
+            Ok(_) | Err(NoOpening::Mta) => self.accept(to),
+            Err(NoOpening::Temporary { why }) => return Err(Verdict::Unavailable { why }),
+            Err(NoOpening::Permanent { why }) => {
+                self.why = Some(why);
+                return Err(Verdict::NoSuchUser);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, to: Destination) {
         if !self.to.contains(&to) {
             self.to.push(to);
         }
     }
+}
+
+fn destination(
+    action: &Action,
+    dest: &Mailbox,
+    user: Option<String>,
+    item: Option<AliasItem>,
+) -> Destination {
+    Destination { action: action.name.clone(), dest: dest.to_string(), user, item }
 }
 
 /// The keys of a virtual table for an address, in their order.
@@ -409,7 +462,7 @@ match from auth for any action out
         let tables = Tables::build(&config, &files).unwrap();
         let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
         let users = Few;
-        let x = Expander { rules, users: &users };
+        let x = Expander { rules, users: &users, root: true };
         let origin = Origin { addr: Some("192.0.2.1".parse().unwrap()), ..Origin::default() };
         let rcpt = address_of(rcpt, "mx.example").unwrap();
         x.expand(&origin, false, "s@x.example", &rcpt, Deadline::NEVER)

@@ -40,6 +40,7 @@ use crate::ipc::{imap_lookup, mta_lookup, queue_lookup, smtp_lookup};
 use crate::proc::start::{Events, Greeted, Parent, StartError};
 use crate::proc::table::Kind;
 use crate::proto::pattern;
+use crate::sys::user::is_root;
 use dns::Dns;
 use expand::{address_of, Expander};
 use route::Router;
@@ -103,6 +104,8 @@ impl Policy {
 struct Shared {
     policy: RwLock<Arc<Policy>>,
     hostname: String,
+    /// The daemon was started by root.
+    root: bool,
     users: System,
     parent: Parent,
     rules: Pool,
@@ -119,7 +122,7 @@ impl Shared {
     }
 
     fn expander<'a>(&'a self, policy: &'a Policy) -> Expander<'a> {
-        Expander { rules: policy.rules(), users: &self.users }
+        Expander { rules: policy.rules(), users: &self.users, root: self.root }
     }
 
     /// Has parent open something for a process.
@@ -479,7 +482,7 @@ fn report_logins(shared: &Arc<Shared>) {
 /// opens no mailbox, or another than its mail goes to.
 pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
     match Policy::build(part, hostname) {
-        Ok(policy) => Expander { rules: policy.rules(), users: &users::Direct }
+        Ok(policy) => Expander { rules: policy.rules(), users: &users::Direct, root: is_root() }
             .check_logins(Deadline::after(ANSWER)),
         Err(e) => vec![e],
     }
@@ -489,6 +492,8 @@ pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     // resolv.conf is read here too: it may be a link to where unveil does not reach.
     let policy = Policy::build(&greeted.part, &greeted.hostname).map_err(StartError::Other)?;
+    // Here it is root still, if parent is.
+    let root = is_root();
     let child = greeted.confine()?;
     let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let pool = |name, threads, waiting| {
@@ -497,6 +502,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let shared = Arc::new(Shared {
         policy: RwLock::new(Arc::new(policy)),
         hostname: child.hostname.clone(),
+        root,
         users: System::new(child.parent.clone()),
         parent: child.parent.clone(),
         rules: pool("rules", RULE_THREADS, WAITING)?,

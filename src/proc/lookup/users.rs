@@ -204,6 +204,8 @@ pub mod tests {
                 "ann" => 1001,
                 "bob" => 1002,
                 "vmail" => 2000,
+                "sys" => 499,
+                "_rmaild" => 900,
                 "down" => return Err(Unavailable("down".into())),
                 _ => return Ok(None),
             };

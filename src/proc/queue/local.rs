@@ -175,7 +175,9 @@ impl Shared {
                 return later(3, 0, why);
             }
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Permanent { why }) }) => {
-                return over(Settled::ours(number, How::Never, 1, 1, why));
+                // It may name formats and tables: for the log alone.
+                log::info!("local", qid = Show(&job.qid), msg = "refused", why = why.as_str());
+                return over(Settled::ours(number, How::Never, 1, 1, "no such mailbox"));
             }
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Mta) }) => {
                 return Some(Attempt::Kept(Vec::new()));

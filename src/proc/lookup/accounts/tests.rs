@@ -9,7 +9,8 @@ const CONFIG: &str = r#"
 table passwd passwd:/passwd
 table virtuals { "joe@v.example" = vmail, "me@v.example" = "joe@v.example", "kim@v.example" = vmail,
     "team@v.example" = "joe@v.example, kim@v.example", "run@v.example" = "|/bin/run 'a b'" }
-table base { "eve" = "3000:mail:/home/eve", "sam" = "vmail:8:/home/sam" }
+table base { "eve" = "3000:mail:/home/eve", "sam" = "vmail:8:/home/sam", "low" = "499:8:/l",
+    "group" = "3000:0:/g", "own" = "_rmaild:8:/o", "zero" = "0:8:/z" }
 pki mx.example cert "/c" key "/k"
 listen on lo0 imaps pki mx.example auth <passwd>
 mda wrapper w "/bin/w %{mda}"
@@ -18,12 +19,14 @@ action home maildir
 action based maildir "~/M" userbase <base>
 action as maildir "/as/%{dest.user}" user vmail
 action box mbox
+action low maildir "/low/%{dest.user}" user sys
 action prog mda "/bin/x -f %{sender} %{dest}" wrapper w
 match from any for domain v.example action v
 match from any for domain h.example action home
 match from any for domain b.example action based
 match from any for domain as.example action as
 match from any for domain box.example action box
+match from any for domain low.example action low
 match from any for domain prog.example action prog
 "#;
 
@@ -37,7 +40,7 @@ fn with<T>(config: &str, f: impl FnOnce(&Expander<'_>) -> T) -> T {
     let file = File { path: "/passwd".into(), bytes: PASSWD.to_vec() };
     let tables = Tables::build(&config, &[file]).unwrap();
     let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
-    f(&Expander { rules, users: &Few })
+    f(&Expander { rules, users: &Few, root: true })
 }
 
 fn deliver(rcpt: &str) -> Result<(Opening, Target), NoOpening> {
@@ -102,6 +105,50 @@ fn users_of_the_system_of_a_table_and_one_for_all() {
     assert_eq!(account("sam@b.example").uid, 2000);
     let as_vmail = account("ann@as.example");
     assert_eq!((as_vmail.uid, as_vmail.system), (2000, false));
+}
+
+fn verdict(config: &str, root: bool, rcpt: &str) -> (Verdict, Option<String>) {
+    let address = address_of(rcpt, "mx.example").unwrap();
+    with(config, |x| {
+        let x = Expander { root, ..*x };
+        x.expand_or_why(&Origin::default(), false, "s@x", &address, Deadline::NEVER)
+    })
+}
+
+#[test]
+fn who_gets_no_mail_is_refused_in_the_dialogue() {
+    for (rcpt, why) in [
+        ("sys@h.example", "below store-min-uid"),
+        ("_rmaild@h.example", "rmail's own"),
+        ("_rmaild@box.example", "rmail's own"),
+        ("low@b.example", "below store-min-uid"),
+        ("group@b.example", "the group"),
+        ("own@b.example", "rmail's own"),
+    ] {
+        let (refused, said) = verdict(CONFIG, true, rcpt);
+        assert_eq!(refused, Verdict::NoSuchUser, "{rcpt}");
+        assert!(said.as_deref().is_some_and(|said| said.contains(why)), "{rcpt}: {said:?}");
+        // Without root there are no users but one.
+        assert!(matches!(verdict(CONFIG, false, rcpt).0, Verdict::Accepted { .. }), "{rcpt}");
+    }
+    assert!(matches!(verdict(CONFIG, false, "zero@b.example").0, Verdict::Refused { .. }));
+    // smtpd's mbox takes mail of system users.
+    assert!(matches!(verdict(CONFIG, true, "sys@box.example").0, Verdict::Accepted { .. }));
+    // A user for many who gets none is the administrator's mistake.
+    assert!(matches!(verdict(CONFIG, true, "ann@low.example").0, Verdict::Unavailable { .. }));
+}
+
+#[test]
+fn an_address_that_fits_no_path_is_refused_in_the_dialogue() {
+    let config = CONFIG.replace("table virtuals {", "table virtuals { \"@v.example\" = vmail,");
+    assert!(matches!(verdict(&config, true, "x@v.example").0, Verdict::Accepted { .. }));
+    for rcpt in ["a/b@v.example", "\"..\"@v.example", "\"x /../y\"@v.example"] {
+        let (refused, said) = verdict(&config, true, rcpt);
+        assert_eq!(refused, Verdict::NoSuchUser, "{rcpt}");
+        assert!(said.is_some_and(|said| said.contains("may not stand in the path")), "{rcpt}");
+    }
+    // No path, no danger.
+    assert!(matches!(verdict(CONFIG, true, "run@v.example").0, Verdict::Accepted { .. }));
 }
 
 #[test]
