@@ -53,9 +53,9 @@ pub fn path(format: &Format, values: &Values) -> Result<String, Unsafe> {
         match part {
             Part::Text(text) => out.push_str(text),
             Part::Specifier(s) => {
-                let value = expand(s, values)?;
+                let value = value(s, values)?;
                 if s.token != Token::UserDirectory {
-                    component(&value, format)?;
+                    component(&value, is_raw(s), format)?;
                 }
                 out.push_str(&value);
             }
@@ -77,9 +77,11 @@ pub fn path(format: &Format, values: &Values) -> Result<String, Unsafe> {
 }
 
 /// A value in a path is a part of one name, and a whole name only if it names
-/// no other place.
-fn component(value: &str, format: &Format) -> Result<(), Unsafe> {
+/// no other place.  One with a character that would be replaced is refused:
+/// `x|y` and `x!y` would share a directory.
+fn component(value: &str, raw: bool, format: &Format) -> Result<(), Unsafe> {
     let bad = value.is_empty()
+        || (!raw && value.contains(is_replaced))
         || value == "."
         || value.contains('/')
         || value.contains("..")
@@ -189,8 +191,25 @@ fn bounded(text: String) -> Result<String, Unsafe> {
     Ok(text)
 }
 
-/// The value of one specifier.
+/// The value of one specifier, with what a shell knows replaced.
 fn expand(s: &Specifier, v: &Values) -> Result<String, Unsafe> {
+    let value = value(s, v)?;
+    if is_raw(s) {
+        return Ok(value);
+    }
+    Ok(value.replace(is_replaced, ":"))
+}
+
+fn is_raw(s: &Specifier) -> bool {
+    matches!(s.token, Token::UserDirectory | Token::Mda) || s.modifiers.contains(&Modifier::Raw)
+}
+
+fn is_replaced(c: char) -> bool {
+    "!#$%&'*?`{|}~".contains(c)
+}
+
+/// The value of one specifier as it is.
+fn value(s: &Specifier, v: &Values) -> Result<String, Unsafe> {
     let mut value = match s.token {
         Token::Sender => v.sender.clone(),
         Token::Rcpt => v.rcpt.clone(),
@@ -212,17 +231,13 @@ fn expand(s: &Specifier, v: &Values) -> Result<String, Unsafe> {
             Unsafe(format!("\"{}\" has no such characters", value.escape_debug()))
         })?;
     }
-    let mut raw = s.token == Token::UserDirectory;
     for m in &s.modifiers {
         match m {
             Modifier::Lowercase => value = value.to_lowercase(),
             Modifier::Uppercase => value = value.to_uppercase(),
             Modifier::Strip => value = strip(&value, v.delim),
-            Modifier::Raw => raw = true,
+            Modifier::Raw => {}
         }
-    }
-    if !raw {
-        value = value.chars().map(|c| if "!#$%&'*?`{|}~".contains(c) { ':' } else { c }).collect();
     }
     Ok(value)
 }
@@ -412,6 +427,16 @@ mod tests {
         assert!(to_path("/m/%{dest.domain}", "a@../b").is_err());
         let long = format!("{}@d", "x".repeat(2000));
         assert!(to_path("/m/%{dest.user}", &long).is_err());
+    }
+
+    #[test]
+    fn two_addresses_never_share_a_path_by_replacing() {
+        for local in ["x|y", "x!y", "o'neil"] {
+            assert!(to_path("/m/%{dest.user}", &format!("{local}@d")).is_err(), "{local}");
+            let raw = to_path("/m/%{dest.user:raw}", &format!("{local}@d"));
+            assert_eq!(raw, Ok(format!("/m/{local}")));
+        }
+        assert_eq!(to_path("/m/%{dest.user}", "x:y@d").as_deref(), Ok("/m/x:y"));
     }
 
     #[test]
