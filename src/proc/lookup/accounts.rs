@@ -120,18 +120,11 @@ impl Expander<'_> {
         rcpt: &str,
         deadline: Deadline,
     ) -> Result<Delivery<'a>, NoOpening> {
-        let find = |name: &str| self.users.of_action(self.rules.tables, local, name, deadline);
-        let person = find(user).map_err(temporary)?;
+        let person = self.users.of_action(self.rules.tables, local, user, deadline);
+        let person = person.map_err(temporary)?;
         let mut person = person.ok_or_else(|| permanent(format!("no user \"{user}\"")))?;
         if let Some(other) = &local.user {
-            // `user U` may be a user of the table, else it is one of the system.
-            let found = match find(other).map_err(temporary)? {
-                Some(p) => Some(p),
-                None => self.users.system(other, deadline).map_err(temporary)?,
-            };
-            // The administrator's mistake is no reason to bounce mail.
-            let missing = || NoOpening::Temporary { why: format!("no user \"{other}\"") };
-            person = found.ok_or_else(missing)?;
+            person = self.many(local, other, deadline)?;
         }
         let barred = self.barred(local, &person, deadline).map_err(temporary)?;
         let values = Values {
@@ -151,6 +144,17 @@ impl Expander<'_> {
             Some(why) if d.is_shared() => Err(NoOpening::Temporary { why }),
             Some(why) => Err(permanent(why)),
         }
+    }
+
+    /// The user that `user` names: of the action's table, else of the system.
+    fn many(&self, local: &Local, name: &str, deadline: Deadline) -> Result<Person, NoOpening> {
+        let found = self.users.of_action(self.rules.tables, local, name, deadline);
+        let found = match found.map_err(temporary)? {
+            Some(p) => Some(p),
+            None => self.users.system(name, deadline).map_err(temporary)?,
+        };
+        // The administrator's mistake is no reason to bounce mail.
+        found.ok_or_else(|| NoOpening::Temporary { why: format!("no user \"{name}\"") })
     }
 
     /// Why nothing is delivered as this user.  Parent would refuse it too, but
@@ -427,6 +431,34 @@ impl Expander<'_> {
                         }
                     }
                 }
+            }
+        }
+        lines
+    }
+
+    /// What is wrong with the local actions, whoever gets mail by them: a line
+    /// for the administrator.
+    pub fn check_actions(&self, deadline: Deadline) -> Vec<String> {
+        let mut lines = Vec::new();
+        for action in self.rules.config.actions() {
+            let Method::Local(local) = &action.method else { continue };
+            let name = &action.name;
+            if let Deliver::Maildir { path: Some(path), .. } = &local.deliver {
+                for value in format::keeping_case(path) {
+                    lines.push(format!("action \"{name}\": %{{{value}}} keeps the case of addresses, so mail to Joe@ and to joe@ lies in two places: write %{{{value}:lowercase}}, after moving what lies in the others"));
+                }
+            }
+            let Some(user) = &local.user else { continue };
+            match self.many(local, user, deadline) {
+                Ok(person) => {
+                    if let Ok(Some(why)) = self.barred(local, &person, deadline) {
+                        lines.push(format!("action \"{name}\": {why}: its mail is answered 451"));
+                    }
+                }
+                Err(NoOpening::Temporary { why } | NoOpening::Permanent { why }) => {
+                    lines.push(format!("action \"{name}\": {why}"));
+                }
+                Err(NoOpening::Mta) => {}
             }
         }
         lines

@@ -319,6 +319,23 @@ pub fn fuzz_values(bytes: &[u8]) {
     }
 }
 
+/// The specifiers of a path whose value keeps the case of an address: mail to
+/// `Joe@` and to `joe@` would lie in two places.
+pub fn keeping_case(format: &Format) -> impl Iterator<Item = &'static str> + '_ {
+    format.parts().iter().filter_map(|part| {
+        let Part::Specifier(s) = part else { return None };
+        let folds = |m: &Modifier| matches!(m, Modifier::Lowercase | Modifier::Uppercase);
+        let name = match s.token {
+            Token::Rcpt => "rcpt",
+            Token::RcptUser => "rcpt.user",
+            Token::Dest => "dest",
+            Token::DestUser => "dest.user",
+            _ => return None,
+        };
+        (!s.modifiers.iter().any(folds)).then_some(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,6 +444,19 @@ mod tests {
         assert!(to_path("/m/%{dest.domain}", "a@../b").is_err());
         let long = format!("{}@d", "x".repeat(2000));
         assert!(to_path("/m/%{dest.user}", &long).is_err());
+    }
+
+    #[test]
+    fn a_path_that_keeps_the_case_of_addresses_is_known() {
+        for (text, names) in [
+            ("/m/%{dest.domain}/%{dest.user:lowercase}", &[][..]),
+            ("/m/%{rcpt:strip|uppercase}", &[]),
+            ("/m/%{user.username}", &[]),
+            ("/m/%{dest.user:strip}/%{rcpt}", &["dest.user", "rcpt"]),
+        ] {
+            let format = Format::parse(text, Place::Path).unwrap();
+            assert_eq!(keeping_case(&format).collect::<Vec<_>>(), names, "{text}");
+        }
     }
 
     #[test]

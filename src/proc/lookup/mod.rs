@@ -468,8 +468,12 @@ fn report_logins(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
     let job = move || {
         let policy = shared.policy();
-        for line in shared.expander(&policy).check_logins(Deadline::after(ANSWER)) {
+        let x = shared.expander(&policy);
+        for line in x.check_logins(Deadline::after(ANSWER)) {
             log::warn!("login", msg = line.as_str());
+        }
+        for line in x.check_actions(Deadline::after(ANSWER)) {
+            log::warn!("action", msg = line.as_str());
         }
     };
     let spawned = std::thread::Builder::new().name("logins".into()).spawn(job);
@@ -478,12 +482,16 @@ fn report_logins(shared: &Arc<Shared>) {
     }
 }
 
-/// For `rmaild -n`, which runs no process: each login of a passwd table that
-/// opens no mailbox, or another than its mail goes to.
+/// For `rmaild -n`, which runs no process: local actions that lose sight of mail,
+/// and each login of a passwd table that opens no mailbox, or another than its
+/// mail goes to.
 pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
     match Policy::build(part, hostname) {
-        Ok(policy) => Expander { rules: policy.rules(), users: &users::Direct, root: is_root() }
-            .check_logins(Deadline::after(ANSWER)),
+        Ok(policy) => {
+            let x = Expander { rules: policy.rules(), users: &users::Direct, root: is_root() };
+            let deadline = Deadline::after(ANSWER);
+            [x.check_actions(deadline), x.check_logins(deadline)].concat()
+        }
         Err(e) => vec![e],
     }
 }

@@ -232,3 +232,12 @@ fn logins_that_read_elsewhere_are_told() {
     assert!(lines.contains("own@v.example: the login opens no mailbox"), "{lines}");
     assert!(!lines.contains("joe@v.example"), "{lines}");
 }
+
+#[test]
+fn actions_that_part_or_refuse_everybody_are_told() {
+    let lines = with(CONFIG, |x| x.check_actions(Deadline::NEVER));
+    let about = |action: &str| lines.iter().filter(|l| l.contains(action)).count();
+    assert_eq!((about("\"v\""), about("\"as\""), about("\"low\"")), (0, 1, 2), "{lines:?}");
+    assert!(lines.iter().any(|l| l.contains("%{dest.user:lowercase}")), "{lines:?}");
+    assert!(lines.iter().any(|l| l.contains("store-min-uid")), "{lines:?}");
+}
