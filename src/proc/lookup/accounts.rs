@@ -445,7 +445,7 @@ impl Expander<'_> {
             let name = &action.name;
             if let Deliver::Maildir { path: Some(path), .. } = &local.deliver {
                 for value in format::keeping_case(path) {
-                    lines.push(format!("action \"{name}\": %{{{value}}} keeps the case of addresses, so mail to Joe@ and to joe@ lies in two places: write %{{{value}:lowercase}}, after moving what lies in the others"));
+                    lines.push(format!("action \"{name}\": %{{{value}}} keeps the case of addresses, so mail to User@ and to user@ lies in two places: write %{{{value}:lowercase}}, after moving what lies in the others"));
                 }
             }
             let Some(user) = &local.user else { continue };
