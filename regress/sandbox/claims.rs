@@ -25,7 +25,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -39,6 +39,44 @@ const REPORT: &str = "false-imap";
 /// With a file of this name there the false imap breaks its channel to lookup
 /// instead, and reports each that it is given.
 const BREAKS: &str = "false-imap-breaks";
+
+/// A daemon that is started under this name has a false lookup.
+const FALSE_LOOKUP: &str = "false-lookup";
+
+/// What a false lookup wants opened, one after the other.
+const OPENS: &[(&str, fn(&Path) -> (Target, Kind))] = &[
+    ("a file of root's directory", |dir| {
+        let id = post::user();
+        let path = dir.join("closed/rc.local");
+        (Target::Mbox { user: "joe".into(), uid: id, gid: id, path }, Kind::Queue)
+    }),
+    ("a program with a group of root's", |dir| {
+        let program = Program { gid: 0, argv: touch(dir), ..program(&joe(dir)) };
+        (Target::Program { program }, Kind::Queue)
+    }),
+    ("a program as queue", |dir| {
+        let own = user::User::by_name("_rmailq").expect("users");
+        let (uid, gid) = own.map_or((0, 0), |u| (u.uid, u.gid));
+        let program = Program { uid, gid, argv: touch(dir), ..program(&joe(dir)) };
+        (Target::Program { program }, Kind::Queue)
+    }),
+    ("a program of the system's", |dir| {
+        let program = Program { uid: 1, gid: 1, argv: touch(dir), ..program(&joe(dir)) };
+        (Target::Program { program }, Kind::Queue)
+    }),
+    ("a socket", |dir| (Target::Socket { path: dir.join("foreign") }, Kind::Mta)),
+    ("a socket for smtp", |dir| (Target::Socket { path: dir.join("lmtp") }, Kind::Smtp)),
+    ("a mail root in a home of its own making", |dir| {
+        let home = dir.join("closed");
+        let account = Account { mail_root: Some(home.join("x")), home, ..joe(dir) };
+        (Target::Store { account, role: Role::Deliver }, Kind::Queue)
+    }),
+];
+
+fn touch(dir: &Path) -> Vec<Vec<u8>> {
+    let made = dir.join("home/made");
+    [Path::new("/bin/touch"), &made].iter().map(|w| w.as_os_str().as_bytes().to_vec()).collect()
+}
 
 /// A claim's name and the message that makes it.
 type Claim = (&'static str, fn(&Account) -> Vec<u8>);
@@ -102,7 +140,12 @@ pub fn stand_in() -> Option<ExitCode> {
     if x != "-x" {
         return None;
     }
-    if name == "imap" {
+    let false_lookup_runs = Path::new(&args[0]).ends_with(FALSE_LOOKUP);
+    if name == "lookup" && false_lookup_runs {
+        false_lookup();
+        return Some(ExitCode::SUCCESS);
+    }
+    if name == "imap" && !false_lookup_runs {
         false_imap();
         return Some(ExitCode::SUCCESS);
     }
@@ -151,6 +194,70 @@ fn false_imap() {
             _ => {}
         }
     }
+}
+
+/// Starts as lookup does.  Asked for its numbers, it has everything opened.
+fn false_lookup() {
+    let parent = Sender::new(spawn::inherited(3).expect("channel 3")).expect("a channel");
+    let mut inbox = Receiver::new(MESSAGE);
+    let mut dir = PathBuf::new();
+    loop {
+        let Ok(message) = inbox.recv(parent.fd(), Deadline::after(LIMIT)) else { return };
+        let say = |up: Up| {
+            let deadline = Deadline::after(LIMIT);
+            parent.send(FrameKind::Event, 0, &up.to_bytes(), None, deadline).expect("parent reads");
+        };
+        match Down::from_bytes(&message.payload).expect("a message of parent") {
+            Down::Hello { spool, .. } => dir = spool.parent().expect("a directory").to_path_buf(),
+            Down::Config { .. } => say(Up::Ready { unenforced: Vec::new() }),
+            Down::Stats { ask } => {
+                for (_, open) in OPENS {
+                    let (target, kind) = open(&dir);
+                    say(Up::Open { target, kind: kind as u8, request: 1 << 40, sid: 1 });
+                }
+                say(Up::Stats { ask, all: Vec::new() });
+            }
+            Down::Stop => return,
+            _ => {}
+        }
+    }
+}
+
+/// Whatever lookup says, parent opens only what the configuration leads to.
+pub fn false_lookup_opens_in_vain(env: &Env) -> Outcome {
+    if !user::is_root() {
+        return Outcome::Skipped("without root there are no others to open anything of".into());
+    }
+    let more = "action \"lm\" lmtp \"@DIR@/lmtp\"\n\
+                match from any for domain \"lmtp.example\" action \"lm\"\n";
+    Daemon::configure(&env.dir, &post::config(env, "", more));
+    let closed = env.dir.join("closed");
+    fs::create_dir(&closed).expect("mkdir");
+    let listen = |name: &str| {
+        let socket = UnixListener::bind(env.dir.join(name)).expect("bind");
+        socket.set_nonblocking(true).expect("nonblocking");
+        socket
+    };
+    let sockets = [listen("foreign"), listen("lmtp")];
+    let name = env.dir.join(FALSE_LOOKUP);
+    std::os::unix::fs::symlink(std::env::current_exe().expect("this program"), &name)
+        .expect("symlink");
+    let mut command = Command::new(env.rmaild());
+    command.arg0(&name);
+    let daemon = Daemon::launch_as(env, &env.dir, command);
+    daemon.ctl_ok(&["show", "stats"]);
+    let refused = || daemon.log().matches("msg=refused").count();
+    assert!(eventually(LIMIT, || refused() == OPENS.len()), "{}", daemon.log());
+    for socket in sockets {
+        let error = socket.accept().expect_err("a connection").kind();
+        assert_eq!(error, std::io::ErrorKind::WouldBlock);
+    }
+    for kind in ["store", "mbox", "exec"] {
+        assert!(daemon.pids(kind).is_empty(), "{kind} runs: {}", daemon.log());
+    }
+    assert_eq!(fs::read_dir(&closed).expect("a directory").count(), 0, "a file was made");
+    assert!(!env.dir.join("home/made").exists(), "a program ran");
+    Outcome::Passed
 }
 
 fn report(dir: &Path, line: &str) {

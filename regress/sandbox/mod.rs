@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
         name: "a-false-imap-claims-a-mailbox-in-vain",
         run: claims::false_imap_claims_a_mailbox,
     },
+    Test { name: "a-false-lookup-opens-in-vain", run: claims::false_lookup_opens_in_vain },
     Test {
         name: "a-channel-to-a-store-is-for-its-role-alone",
         run: claims::channels_are_for_their_role,

@@ -168,7 +168,9 @@ impl Expander<'_> {
         if person.uid == 0 {
             return Ok(Some("nothing is delivered as root".to_string()));
         }
-        if matches!(local.deliver, Deliver::Maildir { .. }) {
+        let store = matches!(local.deliver, Deliver::Maildir { .. });
+        let program = matches!(local.deliver, Deliver::Mda(_)) && local.user.is_none();
+        if store || program {
             return self.without_store(person, deadline);
         }
         self.is_own(person, deadline)

@@ -5,6 +5,7 @@
 //! of its files, so that a child needs no path and a reload is one message.
 
 use super::bounds::Bounds;
+use super::grants::Grants;
 use super::Options;
 use crate::base::exits::sysexits;
 use crate::base::log;
@@ -19,7 +20,6 @@ use crate::disk::table::{self, Passwd, Static};
 use crate::ipc::parent::{File, Part};
 use crate::proc::start::Directories;
 use crate::proc::table::Kind;
-use crate::proto::limits;
 use crate::sys::errno::SysError;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -36,10 +36,9 @@ pub struct Loaded {
     pub generation: u64,
     /// What it says.
     pub config: Config,
-    /// `limit store-min-uid`.
-    pub store_min_uid: u32,
+    /// What lookup may have opened.
+    pub grants: Grants,
     files: Vec<(FileUse, File)>,
-    mail_prefixes: Vec<PathBuf>,
 }
 
 /// What a file is, which decides who gets it.
@@ -90,13 +89,9 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     for line in unknown_users(&config).into_iter().chain(without_hash(&config, &files)) {
         log::warn!("config", msg = line.as_str());
     }
-    Ok(Loaded {
-        generation,
-        store_min_uid: u32::try_from(config.limit(&limits::STORE_MIN_UID)).unwrap_or(u32::MAX),
-        mail_prefixes,
-        config,
-        files,
-    })
+    let mut grants = Grants::of(&config, files.iter().map(|(_, f)| f));
+    grants.mail_prefixes = mail_prefixes;
+    Ok(Loaded { generation, grants, config, files })
 }
 
 /// A whole regular file, bounded.
@@ -415,17 +410,6 @@ impl Loaded {
             _ => None,
         });
         (0u32..).zip(all).map(|(i, (at, l))| (i, at, l))
-    }
-
-    /// Whether an action of the configuration, or the account's own home, can
-    /// lead to this mail root.
-    pub fn may_be_mail_root(&self, mail_root: &Path, home: &Path) -> bool {
-        let below = |prefix: &Path| {
-            use std::os::unix::ffi::OsStrExt;
-            mail_root.as_os_str().as_bytes().starts_with(prefix.as_os_str().as_bytes())
-        };
-        let home_ok = home.is_absolute() && home.components().count() > 1;
-        (home_ok && mail_root.starts_with(home)) || self.mail_prefixes.iter().any(|p| below(p))
     }
 
     /// What cannot change while the daemon runs.

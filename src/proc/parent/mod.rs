@@ -11,6 +11,7 @@ mod admin;
 mod bounds;
 mod channels;
 mod children;
+mod grants;
 mod listeners;
 mod load;
 mod offline;
@@ -94,7 +95,6 @@ pub struct Supervisor {
     mends: Vec<channels::Mend>,
     store_deaths: HashMap<AccountKey, StoreDeaths>,
     idle_stores: Vec<u64>,
-    own_uids: Vec<u32>,
     listeners: listeners::Listeners,
     admin: admin::Pending,
     offline: offline::Offline,
@@ -155,8 +155,6 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     if !sys::user::is_root() {
         log::warn!("rmaild", msg = "not started by root: no change of user, no chroot");
     }
-    let own = [table::USER, table::USER_KEYD, table::USER_QUEUE];
-    let own_uids = own.iter().filter_map(|name| User::by_name(name).ok()?).map(|u| u.uid);
     let mut supervisor = Supervisor {
         verbose: options.verbose,
         environment: environment(),
@@ -172,7 +170,6 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         mends: Vec::new(),
         store_deaths: HashMap::new(),
         idle_stores: Vec::new(),
-        own_uids: own_uids.collect(),
         listeners,
         admin: admin::Pending::default(),
         offline: offline::Offline::default(),

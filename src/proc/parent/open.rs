@@ -2,9 +2,8 @@
 //!
 //! lookup says what to open and for whom; parent starts or finds the process,
 //! gives one end of a socketpair to it and the other to the asker under the
-//! asker's own request id.  What it refuses, whoever asks: uid 0, uids below
-//! `limit store min-uid`, rmail's own users, and mail roots outside the
-//! prefixes that the configuration can produce.
+//! asker's own request id.  Whatever the configuration does not lead to is
+//! refused ([`super::grants`]).
 
 use super::children::Asker;
 use super::Supervisor;
@@ -14,7 +13,7 @@ use crate::proc::table::{self, Kind};
 use crate::proto::limits;
 use crate::sys::fdpass;
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a program has beyond the time that its asker waits.
@@ -41,15 +40,12 @@ fn failed(e: impl std::fmt::Display) -> Refusal {
 impl Supervisor {
     /// Opens `target` for the process of kind `asker` under its `request`.
     pub fn open(&mut self, target: Target, asker: Kind, request: u64, sid: u64) {
-        let opened = match target {
+        let opened = self.may_open(&target, asker).and_then(|()| match target {
             Target::Store { account, role } => self.open_store(account, role, asker, sid),
             Target::Program { program } => self.open_program(program, asker, request),
-            Target::Mbox { uid: 0, user, .. } => {
-                Err(Refusal::Forbidden { why: format!("{user} has uid 0") })
-            }
             Target::Mbox { .. } => self.open_job(Kind::Mbox, target),
             Target::Socket { path } => connect(&path),
-        };
+        });
         let (result, fd) = match opened {
             Ok(fd) => (Ok(()), Some(fd)),
             Err(why) => (Err(why), None),
@@ -64,7 +60,6 @@ impl Supervisor {
         asker: Kind,
         sid: u64,
     ) -> Result<OwnedFd, Refusal> {
-        self.may_open(&account)?;
         let found = self.children.iter().find(|c| {
             c.pipe.is_some()
                 && c.kill_at.is_none()
@@ -122,34 +117,25 @@ impl Supervisor {
         }
     }
 
-    /// The rules that hold whoever asks.
-    fn may_open(&self, account: &Account) -> Result<(), Refusal> {
-        let root = crate::sys::user::is_root();
-        let no = |why: String| {
-            log::warn!("store", acct = account.name.as_str(), msg = "refused", why = why.as_str());
-            Err(Refusal::Forbidden { why })
+    /// Whether the configuration leads there, and for this asker.
+    fn may_open(&self, target: &Target, asker: Kind) -> Result<(), Refusal> {
+        let grants = &self.loaded.grants;
+        let (name, may) = match (target, asker) {
+            (Target::Store { account, role: Role::Deliver }, Kind::Queue)
+            | (Target::Store { account, role: Role::Session }, Kind::Imap) => {
+                ("store", grants.store(account))
+            }
+            (Target::Mbox { user, uid, gid, path }, Kind::Queue) => {
+                ("mbox", grants.mbox(user, *uid, *gid, path))
+            }
+            (Target::Program { program }, Kind::Queue) => ("exec", grants.program(program)),
+            (Target::Socket { path }, Kind::Mta) => ("socket", grants.socket(path)),
+            _ => ("open", Err(format!("not for {}", table::process(asker).name))),
         };
-        if root && (account.uid == 0 || account.gid == 0) {
-            return no("uid or gid 0".into());
-        }
-        if root && account.uid < self.loaded.store_min_uid {
-            return no(format!("uid {} is below min-uid", account.uid));
-        }
-        if root && self.own_uids.contains(&account.uid) {
-            return no(format!("uid {} is one of rmail's own", account.uid));
-        }
-        let Some(mail_root) = &account.mail_root else { return Ok(()) };
-        let plain = mail_root.is_absolute()
-            && mail_root
-                .components()
-                .all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
-        if !plain {
-            return no(format!("mail root {} is not a plain absolute path", mail_root.display()));
-        }
-        if !self.loaded.may_be_mail_root(mail_root, &account.home) {
-            return no(format!("no action of the configuration leads to {}", mail_root.display()));
-        }
-        Ok(())
+        may.map_err(|why| {
+            log::warn!(name, msg = "refused", why = why.as_str());
+            Refusal::Forbidden { why }
+        })
     }
 
     /// A process that lives for one job.
@@ -165,9 +151,6 @@ impl Supervisor {
         asker: Kind,
         request: u64,
     ) -> Result<OwnedFd, Refusal> {
-        if program.uid == 0 {
-            return Err(Refusal::Forbidden { why: "programs are not run as root".into() });
-        }
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
         let job = (Target::Program { program }, Some(theirs));
         let id = self.spawn(table::process(Kind::Exec), Some(job)).map_err(failed)?;
