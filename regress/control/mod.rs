@@ -55,7 +55,7 @@ fn show_procs_tells_real_places(env: &Env) -> Outcome {
     let daemon = Daemon::start(env, CONFIG);
     let text = daemon.ctl_ok(&["show", "procs"]);
     let dir = env.dir.display();
-    let parent = format!("unveil / rx, {dir}/run rwc, {dir}/spool rwc\n");
+    let parent = format!("unveil / rwx, {dir}/run rwc, {dir}/spool rwc\n");
     assert!(text.contains(&parent), "{text}");
     assert!(text.contains(&format!(" user _rmailq root {dir}/spool\n")), "{text}");
     let uptime = || {

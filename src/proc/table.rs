@@ -78,7 +78,7 @@ pub enum Place {
     MailSpool,
 }
 
-/// A row of unveil(2): where, and `r` or `rwc`.
+/// A row of unveil(2): where, and `r` or `rwc`; parent has its own letters.
 pub type Unveiled = (Place, &'static str);
 
 /// A row of the table.
@@ -119,7 +119,9 @@ pub const PROCESSES: &[Process] = &[
         name: "parent",
         user: RunAs::Root,
         root: Root::Real,
-        unveil: &[(Place::Path("/"), "rx"), (Place::SocketDir, "rwc"), (Place::Spool, "rwc")],
+        // Any program is executed, any file of the configuration read, and any
+        // LMTP server's socket connected to, which needs w (unveil(2)).
+        unveil: &[(Place::Path("/"), "rwx"), (Place::SocketDir, "rwc"), (Place::Spool, "rwc")],
         promises: &[
             Stdio, Rpath, Wpath, Cpath, Fattr, Chown, Flock, Id, Proc, Exec, Sendfd, Recvfd, Unix,
             Inet, Dns, Route,
@@ -315,6 +317,27 @@ mod tests {
         for p in PROCESSES {
             depth(p.kind, 20);
         }
+    }
+
+    /// The letters in force for a path that is below none of the other places.
+    fn letters(kind: Kind, path: &str) -> &'static str {
+        let covers = |(place, letters): &Unveiled| match place {
+            Place::Path(p) if std::path::Path::new(path).starts_with(p) => Some((p.len(), *letters)),
+            _ => None,
+        };
+        let longest = process(kind).unveil.iter().filter_map(covers).max();
+        longest.map_or("", |(_, letters)| letters)
+    }
+
+    #[test]
+    fn parent_reaches_sockets_and_programs_anywhere_and_makes_nothing() {
+        for path in ["/var/dovecot/lmtp", "/run/lmtp.sock", "/usr/local/sbin/rmaild"] {
+            let may = letters(Kind::Parent, path);
+            // unveil(2): connect(2) needs w, execve(2) x.
+            assert!(may.contains('w') && may.contains('x') && may.contains('r'), "{path}: {may}");
+            assert!(!may.contains('c'), "{path}: {may}");
+        }
+        assert_eq!(letters(Kind::Lookup, "/run/lmtp.sock"), "");
     }
 
     #[test]
