@@ -322,7 +322,9 @@ mod tests {
     /// The letters in force for a path that is below none of the other places.
     fn letters(kind: Kind, path: &str) -> &'static str {
         let covers = |(place, letters): &Unveiled| match place {
-            Place::Path(p) if std::path::Path::new(path).starts_with(p) => Some((p.len(), *letters)),
+            Place::Path(p) if std::path::Path::new(path).starts_with(p) => {
+                Some((p.len(), *letters))
+            }
             _ => None,
         };
         let longest = process(kind).unveil.iter().filter_map(covers).max();

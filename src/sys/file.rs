@@ -35,6 +35,15 @@ pub fn open_owned(path: &Path, uid: u32) -> Result<File> {
     Ok(file)
 }
 
+/// Opens a directory that must not be a symbolic link (ENOTDIR or ELOOP).
+pub fn open_directory(path: &Path) -> Result<File> {
+    std::fs::File::options()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|e| SysError::of("open", &e).at(path))
+}
+
 /// Opens for reading and writing what must not be a symbolic link (ELOOP) and,
 /// should it be a FIFO or a device, without waiting for it.
 pub fn open_update(path: &Path) -> Result<File> {

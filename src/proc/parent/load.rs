@@ -21,6 +21,7 @@ use crate::ipc::parent::{File, Part};
 use crate::proc::start::Directories;
 use crate::proc::table::Kind;
 use crate::sys::errno::SysError;
+use crate::sys::file::open_directory;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -480,10 +481,10 @@ fn check_queue_directory(loaded: &Loaded) -> Result<(), String> {
 pub fn make_directories(loaded: &Loaded) -> Result<(), String> {
     check_queue_directory(loaded)?;
     let dirs = loaded.directories();
-    let queue_owner = crate::sys::user::User::by_name(crate::proc::table::USER_QUEUE);
-    let owner = queue_owner.map_err(|e| e.to_string())?;
+    let queue = crate::sys::user::User::by_name(crate::proc::table::USER_QUEUE);
+    let queue = queue.map_err(|e| e.to_string())?.map(|u| (u.uid, u.gid));
     // Users reach the offline directory in it; what is beside that is closed.
-    make(&dirs.spool, 0o711, owner.map(|u| (u.uid, u.gid)))?;
+    make(&dirs.spool, 0o711, queue)?;
     make(&dirs.socket, 0o755, None)?;
     if crate::sys::user::is_root() {
         make(Path::new("/var/empty"), 0o755, None)?;
@@ -491,15 +492,44 @@ pub fn make_directories(loaded: &Loaded) -> Result<(), String> {
     Ok(())
 }
 
+/// Makes a directory, or makes sure that one which is there is its owner's
+/// alone to write: whoever else may put names into it has us follow them.
 fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<(), String> {
     use std::os::unix::fs::DirBuilderExt;
     let fail = |e: std::io::Error| SysError::of("mkdir", &e).at(path).to_string();
-    if path.is_dir() {
+    let owner = owner.filter(|_| crate::sys::user::is_root());
+    if let Err(e) = std::fs::metadata(path) {
+        if e.kind() != std::io::ErrorKind::NotFound {
+            return Err(fail(e));
+        }
+        std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(fail)?;
+        let made = open_directory(path).map_err(|e| e.to_string())?;
+        made.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(fail)?;
+        if let Some((uid, gid)) = owner {
+            std::os::unix::fs::fchown(&made, Some(uid), Some(gid)).map_err(fail)?;
+        }
         return Ok(());
     }
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(fail)?;
-    if let (Some((uid, gid)), true) = (owner, crate::sys::user::is_root()) {
-        std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(fail)?;
+    let meta = std::fs::metadata(path).map_err(fail)?;
+    if !meta.is_dir() {
+        return Err(format!("{}: not a directory", path.display()));
+    }
+    let ours = [Some(0), Some(crate::sys::user::uid()), owner.map(|(uid, _)| uid)];
+    if !ours.contains(&Some(meta.uid())) {
+        return Err(format!(
+            "{}: belongs to uid {}, who could have rmaild write elsewhere: chown it",
+            path.display(),
+            meta.uid()
+        ));
+    }
+    // In a sticky one nobody renames what is ours.
+    let mode = meta.permissions().mode();
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        return Err(format!(
+            "{}: others may write in it (mode {:04o}): chmod go-w {0}",
+            path.display(),
+            mode & 0o7777,
+        ));
     }
     Ok(())
 }

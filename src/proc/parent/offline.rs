@@ -13,6 +13,11 @@
 //! while the daemon runs.  What was not sent is tried again after a wait that
 //! doubles.  A look is taken in pieces, since any user can fill the directory.
 
+mod directory;
+
+pub use self::directory::make;
+
+use self::directory::{owner, NAME};
 use super::{Phase, Supervisor};
 use crate::base::exits::sysexits;
 use crate::base::log::{self, Show};
@@ -27,12 +32,9 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::ReadDir;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The directory's name below the queue directory.
-const NAME: &str = "offline";
 /// Between the first looks; doubled to [`LOOK`].
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// Between looks.
@@ -82,14 +84,6 @@ struct Waiting {
     at: Instant,
     /// The process that sends it.
     sender: Option<u64>,
-}
-
-/// Makes the directory: all may write, root alone may list.
-pub fn make(spool: &Path) -> Result<(), String> {
-    let path = spool.join(NAME);
-    let fail = |e: std::io::Error| format!("{}: {e}", path.display());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fail)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1733)).map_err(fail)
 }
 
 /// How long a file waits after so many failures.
@@ -325,13 +319,6 @@ impl Supervisor {
         let places = [beside.join("sendmail"), beside.join("../libexec/rmail/sendmail")];
         places.into_iter().find(|p| p.is_file())
     }
-}
-
-/// Who owns a file that may be sent: regular, one name, nobody else's to write.
-fn owner(path: &Path) -> Option<u32> {
-    let meta = std::fs::symlink_metadata(path).ok()?;
-    let plain = meta.is_file() && meta.nlink() == 1 && meta.permissions().mode() & 0o077 == 0;
-    plain.then(|| meta.uid())
 }
 
 #[cfg(test)]
