@@ -57,6 +57,12 @@ pub fn lower() -> Result<()> {
     setrlimit(resource, hard.min(USUAL), hard).map_err(|e| SysError::new("setrlimit", e as i32))
 }
 
+/// No core files of this process and those that it starts: they would hold
+/// keys and mail, and lie in some working directory.
+pub fn no_cores() -> Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| SysError::new("setrlimit", e as i32))
+}
+
 #[cfg(target_os = "openbsd")]
 mod platform {
     use super::Bounded;

@@ -34,7 +34,7 @@ use children::{kill, Running, Slot, KILL};
 use load::Loaded;
 use open::{AccountKey, StoreDeaths};
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -101,6 +101,16 @@ pub struct Supervisor {
     unenforced: Vec<String>,
     since: Instant,
     bounds: bounds::Bounds,
+    again_as: Again,
+}
+
+/// How the program on disk is executed in place of this one.
+struct Again {
+    program: CString,
+    /// As the command line had them.
+    arguments: Vec<OsString>,
+    /// Where it was started: the arguments may be relative to it.
+    directory: PathBuf,
 }
 
 /// The kinds that are told to leave together: first those that take work.
@@ -114,7 +124,7 @@ const STOP_ORDER: &[&[Kind]] = &[
 
 /// Runs the daemon until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
-    match begin(options).and_then(|(mut supervisor, signals)| supervisor.supervise(signals)) {
+    match begin(options).and_then(|(supervisor, signals)| supervisor.supervise(signals)) {
         Ok(Some(program)) => again(program),
         Ok(None) => ExitCode::SUCCESS,
         Err(why) => {
@@ -129,7 +139,10 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     log::init("parent", log::Dest::choose(options.foreground));
     log::set_verbose(options.verbose > 0);
     let words = |e: SysError| e.to_string();
+    sys::limits::no_cores().map_err(words)?;
     let program = program_path()?;
+    let mut options = options;
+    options.config = std::path::absolute(&options.config).unwrap_or(options.config);
     let bounds = bounds::Bounds::of_machine();
     let mut loaded = load::load(&options, 1).map_err(|errors| {
         for line in &errors {
@@ -147,9 +160,15 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     load::make_directories(&loaded)?;
     offline::make(&loaded.directories().spool)?;
     let listeners = listeners::Listeners::bind(&loaded)?;
+    let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
     if !options.foreground {
         sys::spawn::daemonize().map_err(words)?;
+        // It holds no file system busy, and leaves nothing where a shell was.
+        sys::user::chdir(Path::new("/")).map_err(words)?;
     }
+    // rc.d(8) knows it by this; the arguments of `again` are read here.
+    let arguments = std::env::args_os().skip(1).collect();
+    sys::title::set("rmaild", "parent");
     let signals = Signals::install().map_err(words)?;
     raise_descriptors();
     if !sys::user::is_root() {
@@ -177,6 +196,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         since: Instant::now(),
         bounds,
         loaded: Arc::new(loaded),
+        again_as: Again { program: program.clone(), arguments, directory },
         program,
         options,
     };
@@ -274,15 +294,26 @@ fn raise_descriptors() {
 }
 
 /// Executes the program on disk in place of this one: after `make install`.
-fn again(path: CString) -> ExitCode {
+fn again(anew: Again) -> ExitCode {
     // Its name is its path, whatever it was found by: what was looked for in
     // PATH would not be found in that of the new environment.
+    let Again { program: path, arguments, directory } = anew;
     let mut argv = vec![path.clone()];
-    argv.extend(std::env::args_os().skip(1).filter_map(|a| {
+    argv.extend(arguments.into_iter().filter_map(|a| {
         use std::os::unix::ffi::OsStringExt;
         CString::new(a.into_vec()).ok()
     }));
-    let exec = sys::spawn::Exec { path, argv, env: environment(), fds: Vec::new() };
+    if let Err(e) = sys::user::chdir(&directory) {
+        log::warn!("rmaild", error = Show(&e));
+    }
+    let mut env = environment();
+    // Whoever watches it still does: systemd.exec(5), sd_notify(3).
+    for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET"] {
+        if let Ok(value) = std::env::var(name) {
+            env.extend(CString::new(format!("{name}={value}")));
+        }
+    }
+    let exec = sys::spawn::Exec { path, argv, env, fds: Vec::new() };
     log::crit!("rmaild", error = Show(&sys::spawn::exec_now(exec)));
     ExitCode::FAILURE
 }
@@ -313,7 +344,7 @@ impl Supervisor {
 
     /// The event loop.  Ends with the program to execute anew, if it was
     /// replaced on disk.
-    fn supervise(&mut self, mut signals: Signals) -> Result<Option<CString>, String> {
+    fn supervise(mut self, mut signals: Signals) -> Result<Option<Again>, String> {
         let started = Instant::now();
         loop {
             let now = Instant::now();
@@ -322,7 +353,7 @@ impl Supervisor {
             self.advance(started)?;
             if self.phase == Phase::Stopping && self.children.is_empty() {
                 self.listeners.remove_sockets();
-                return Ok(self.again.then(|| self.program.clone()));
+                return Ok(self.again.then_some(self.again_as));
             }
             let mut timeout = self.next_timer().map(|at| at.saturating_duration_since(now));
             if self.phase == Phase::Starting {
