@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
+    Test { name: "lines-of-children-have-their-level-in-the-journal", run: journal },
     Test { name: "starts-and-stops", run: starts_and_stops },
     Test { name: "who-stops-it-is-told-that-it-stops", run: who_stops_it },
     Test { name: "a-killed-process-comes-back", run: a_killed_process_comes_back },
@@ -348,5 +349,22 @@ fn who_stops_it(env: &Env) -> Outcome {
         assert!(out.status.success(), "{said}");
         assert_eq!(out.stdout, b"stopping\n");
     }
+    Outcome::Passed
+}
+
+/// systemd.exec(5): JOURNAL_STREAM names what standard error is.
+fn journal(env: &Env) -> Outcome {
+    use std::os::unix::fs::MetadataExt;
+    Daemon::configure(&env.dir, &crate::deliver::post::config(env, "", ""));
+    let log = std::fs::File::create(env.dir.join("log")).expect("log").metadata().expect("stat");
+    let mut command = std::process::Command::new(env.rmaild());
+    command.env("JOURNAL_STREAM", format!("{}:{}", log.dev(), log.ino()));
+    let daemon = Daemon::launch_as(env, &env.dir, command);
+    crate::deliver::post::post(&daemon, "joe@example.com", "Subject: x\r\n\r\n");
+    daemon.drained();
+    let log = daemon.log();
+    let delivered: Vec<&str> = log.lines().filter(|l| l.contains("result=delivered")).collect();
+    assert!(delivered.len() == 1 && delivered[0].starts_with("<6>"), "{log}");
+    assert!(log.lines().all(|l| l.starts_with('<')), "{log}");
     Outcome::Passed
 }

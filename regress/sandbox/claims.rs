@@ -352,7 +352,7 @@ impl Store {
             &Down::Hello {
                 build: rmail::proc::start::program_id(&program),
                 verbose: 0,
-                foreground: true,
+                log: "stderr".into(),
                 hostname: "mx.example.org".into(),
                 spool: env.dir.join("spool"),
                 socket: env.dir.join("run"),

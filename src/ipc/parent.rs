@@ -137,7 +137,8 @@ crate::wire! {
         Hello {
             build: String,
             verbose: u8,
-            foreground: bool,
+            /// Where lines of the log go: [`crate::base::log::Dest`].
+            log: String,
             hostname: String,
             spool: PathBuf,
             socket: PathBuf,

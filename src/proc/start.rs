@@ -141,11 +141,11 @@ pub fn greet(process: &'static Process) -> Result<Greeted, StartError> {
     let mut inbox = Receiver::reserving(MESSAGE);
     let mut next = |deadline| next(&control, &mut inbox, deadline);
     let deadline = Deadline::after(GREETING);
-    let Down::Hello { build, verbose, foreground, hostname, spool, socket } = next(deadline)?.0
+    let Down::Hello { build, verbose, log: dest, hostname, spool, socket } = next(deadline)?.0
     else {
         return Err(StartError::Other("parent did not say hello".into()));
     };
-    log::init(process.name, log::Dest::choose(foreground));
+    log::init(process.name, log::Dest::parse(&dest).unwrap_or(log::Dest::Stderr));
     log::set_verbose(verbose > 0);
     let arg0 = std::env::args_os().next().unwrap_or_default();
     let own = CString::new(arg0.into_vec()).unwrap_or_default();

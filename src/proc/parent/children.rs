@@ -175,7 +175,7 @@ impl Supervisor {
         let hello = Down::Hello {
             build: self.build.clone(),
             verbose: self.verbose,
-            foreground: self.options.foreground,
+            log: log::Dest::choose(self.options.foreground).as_str().into(),
             hostname: self.hostname.clone(),
             spool: self.loaded.directories().spool,
             socket: self.loaded.directories().socket,
