@@ -417,3 +417,25 @@ pub fn mbox_interrupted(env: &Env) -> Outcome {
     assert!(!env.dir.join("box/file.lock").exists());
     Outcome::Passed
 }
+
+/// A stop waits for what runs, and nothing else begins meanwhile.
+pub fn stop_begins_nothing(env: &Env) -> Outcome {
+    let rules = "mda limit max-session 1 max-session-per-user 1\n\
+                 action \"mda\" mda \"echo x >> @DIR@/home/began; sleep 1; \
+                 echo x >> @DIR@/home/ended\" userbase <users>\n\
+                 match from any for domain \"mda.example\" action \"mda\"\n";
+    let daemon = daemon(env, "", rules);
+    for _ in 0..4 {
+        post(&daemon, "joe@mda.example", TEXT);
+    }
+    let count = |name: &str| {
+        std::fs::read_to_string(env.dir.join("home").join(name)).unwrap_or_default().lines().count()
+    };
+    assert!(eventually(Duration::from_secs(20), || count("began") > 0), "{}", daemon.log());
+    let before = count("began");
+    assert!(daemon.stop().success());
+    // One may have begun before the signal came.
+    assert!(count("began") <= before + 1, "{} began after {before}", count("began"));
+    assert_eq!(count("ended"), count("began"), "what ran was cut short");
+    Outcome::Passed
+}

@@ -169,6 +169,8 @@ crate::wire! {
         Answer { request: u64, payload: Vec<u8> },
         /// The record of a system user (lookup alone); `None`: no such user.
         User { request: u64, user: Option<SystemUser> },
+        /// The daemon ends: begin nothing more (queue alone).
+        Rest,
         /// Take nothing new, finish what runs, leave.
         Stop,
     }

@@ -131,6 +131,8 @@ pub trait Events {
     fn user(&self, _request: u64, _: Option<SystemUser>) {}
     /// The numbers of this process.
     fn stats(&self) -> Vec<Stat>;
+    /// Queue: begin no delivery more; the daemon ends.
+    fn rest(&self) {}
     /// Take nothing new, finish, and return from [`Parent::serve`] by exiting.
     fn stop(&self);
 }
@@ -396,6 +398,7 @@ impl Child {
             (Down::Stats { ask }, _) => self.tell(&Up::Stats { ask, all: events.stats() })?,
             (Down::Answer { request, payload }, _) => events.answer(request, payload),
             (Down::User { request, user }, _) => events.user(request, user),
+            (Down::Rest, _) => events.rest(),
             (Down::Stop, _) => events.stop(),
             (Down::Peer { .. } | Down::Listen { .. }, None) => {
                 // Parent gives it anew to the process that follows this one.

@@ -113,7 +113,8 @@ struct Again {
     directory: PathBuf,
 }
 
-/// The kinds that are told to leave together: first those that take work.
+/// The kinds that are told to leave together: first those that take work.  Queue
+/// begins nothing more from the first on, and each wave has [`STOP_GRACE`].
 const STOP_ORDER: &[&[Kind]] = &[
     &[Kind::Control, Kind::Smtp, Kind::Imap],
     &[Kind::Mta, Kind::Store, Kind::Mbox, Kind::Exec],
@@ -532,6 +533,7 @@ impl Supervisor {
             log::info!("rmaild", msg = "stopping");
             self.phase = Phase::Stopping;
             self.stop_wave = 0;
+            self.tell(Kind::Queue, &Down::Rest, None);
         }
     }
 

@@ -6,7 +6,7 @@
 //! refused ([`super::grants`]).
 
 use super::children::Asker;
-use super::Supervisor;
+use super::{Phase, Supervisor};
 use crate::base::log;
 use crate::ipc::parent::{Account, Down, Program, Refusal, Role, Target};
 use crate::proc::table::{self, Kind};
@@ -41,6 +41,8 @@ impl Supervisor {
     /// Opens `target` for the process of kind `asker` under its `request`.
     pub fn open(&mut self, target: Target, asker: Kind, request: u64, sid: u64) {
         let opened = self.may_open(&target, asker).and_then(|()| match target {
+            // What is begun while others end would have the stop wait for it.
+            _ if self.phase == Phase::Stopping => Err(Refusal::Busy),
             Target::Store { account, role } => self.open_store(account, role, asker, sid),
             Target::Program { program } => self.open_program(program, asker, request),
             Target::Mbox { .. } => self.open_job(Kind::Mbox, target),

@@ -61,19 +61,21 @@ impl Shared {
                         kept.owed_to.insert(*rcpt, inject);
                     }
                 }
-                None => {}
+                Some(Attempt::Left) | None => {}
             }
         }
         stay
     }
 
-    /// `None`: there is no such recipient any more.
+    /// `None`: there is no such recipient any more, or nothing is known of it.
     fn deliver_one(&self, job: &Job, number: u32) -> Option<Settled> {
         let inject = match self.forward(job, number)? {
             Attempt::Over(settled) => return Some(settled),
             Attempt::Kept(inject) => inject,
+            Attempt::Left => return None,
         };
         match self.attempt(job, number, false)? {
+            Attempt::Left => None,
             Attempt::Over(settled) if settled.how == How::Delivered => {
                 Some(Settled { inject, ..settled })
             }
@@ -289,6 +291,9 @@ impl Shared {
             Err(_) if !taken => {
                 Settled::ours(number, How::Postponed, 3, 2, "the delivering process is gone")
             }
+            // It was told to go, as this process is next: what it was at stays in
+            // work, and the next life of queue finds it so.
+            Err(_) if self.queue().resting => return Attempt::Left,
             Err(e) => {
                 log::warn!("local", msg = "no answer of a store", error = Show(&e));
                 Settled::ours(number, How::Died, 3, 0, "the delivering process died")
@@ -304,6 +309,8 @@ enum Attempt {
     Over(Settled),
     /// `.forward` keeps the message, and these addresses get it afterwards.
     Kept(Vec<String>),
+    /// The daemon ends in the midst of it.
+    Left,
 }
 
 fn by_answer(id: Id, answer: Answer) -> Settled {

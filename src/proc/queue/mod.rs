@@ -98,6 +98,8 @@ pub struct Queue {
     unpublished: BTreeSet<Qid>,
     /// A thread is at work on those of these two that are overdue.
     catching_up: Option<Since>,
+    /// The daemon ends: nothing more is begun, and whose process goes has not died.
+    resting: bool,
     /// mta is being restarted, or has not said yet which jobs it has.
     mta_down: bool,
     /// How many channels to mta there have been: whoever finds one broken says
@@ -148,6 +150,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
             untold: BTreeSet::new(),
             unpublished: BTreeSet::new(),
             catching_up: None,
+            resting: false,
             mta_down: true,
             mta_channels: 0,
         }),
@@ -256,6 +259,10 @@ impl Events for Main {
         .into_iter()
         .map(|(name, value)| Stat { name: name.into(), value })
         .collect()
+    }
+
+    fn rest(&self) {
+        self.shared.queue().resting = true;
     }
 
     fn stop(&self) {

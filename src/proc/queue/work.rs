@@ -37,7 +37,8 @@ fn run(shared: &Arc<Shared>) {
         let remote = queue.paused.contains(&Class::Remote) || queue.mta_down;
         queue.sched.pause(Class::Local, local);
         queue.sched.pause(Class::Remote, remote);
-        let job = if queue.resumed { queue.sched.next(now) } else { None };
+        let begins = queue.resumed && !queue.resting;
+        let job = if begins { queue.sched.next(now) } else { None };
         let Some(job) = job else {
             let overdue = Shared::overdue(&queue);
             let unpublished: Vec<Qid> = queue.unpublished.iter().copied().collect();
@@ -50,7 +51,7 @@ fn run(shared: &Arc<Shared>) {
                 catch_up(shared, overdue, unpublished);
                 queue = shared.queue();
             }
-            let sleep = if queue.resumed { queue.sched.sleep(now) } else { None };
+            let sleep = if begins { queue.sched.sleep(now) } else { None };
             let most = if queue.unpublished.is_empty() { TICK } else { AGAIN };
             let sleep = sleep.unwrap_or(TICK).clamp(Duration::from_millis(1), most);
             drop(lock::wait_for(&shared.changed, queue, Some(sleep)));
