@@ -24,6 +24,7 @@ struct Waiting {
     bytes: Vec<u8>,
     at: usize,
     fd: Option<OwnedFd>,
+    config: bool,
 }
 
 /// The channel to one child.
@@ -64,7 +65,13 @@ impl Pipe {
         if !config {
             self.queued = self.queued.saturating_add(bytes.len());
         }
-        self.out.push_back(Waiting { bytes, at: 0, fd });
+        let waiting = Waiting { bytes, at: 0, fd, config };
+        // Each reload would wait whole for a child that is stopped.  In the
+        // place of the older one: listeners that follow that may be new to it.
+        match self.out.iter_mut().find(|w| config && w.config && w.at == 0) {
+            Some(older) => *older = waiting,
+            None => self.out.push_back(waiting),
+        }
         self.queued <= QUEUED && self.flush().is_ok()
     }
 
@@ -77,7 +84,9 @@ impl Pipe {
                 Ok(n) => {
                     first.fd = None;
                     first.at = first.at.saturating_add(n);
-                    self.queued = self.queued.saturating_sub(n);
+                    if !first.config {
+                        self.queued = self.queued.saturating_sub(n);
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -108,5 +117,52 @@ impl Pipe {
             all.push((up, m.fd));
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Deadline;
+    use crate::ipc::frame::Receiver;
+    use crate::ipc::parent::Part;
+    use std::time::Duration;
+
+    fn config(generation: u64) -> Down {
+        let part = Part { generation, text: vec![b'x'; 1 << 20], files: Vec::new() };
+        Down::Config { part }
+    }
+
+    #[test]
+    fn configurations_for_a_child_that_is_stopped_do_not_pile_up() {
+        let (ours, theirs) = fdpass::socketpair().unwrap();
+        let mut pipe = Pipe::new(ours).unwrap();
+        for generation in 1..=20 {
+            assert!(pipe.send(&config(generation), None));
+            assert!(pipe.send(&Down::Verbose { level: 0 }, None));
+        }
+        assert_eq!(pipe.out.iter().filter(|w| w.config).count(), 2);
+        let small: usize = pipe.out.iter().filter(|w| !w.config).map(|w| w.bytes.len()).sum();
+        assert_eq!(pipe.queued, small);
+        let reader = std::thread::spawn(move || {
+            let mut inbox = Receiver::reserving(MESSAGE);
+            let mut got = Vec::new();
+            while got.len() < 22 {
+                let deadline = Deadline::after(Duration::from_secs(60));
+                let message = inbox.recv(theirs.as_fd(), deadline).unwrap();
+                got.push(Down::from_bytes(&message.payload).unwrap());
+            }
+            got.into_iter()
+                .filter_map(|down| match down {
+                    Down::Config { part } => Some(part.generation),
+                    _ => None,
+                })
+                .collect::<Vec<u64>>()
+        });
+        while pipe.wants_write() {
+            pipe.flush().unwrap();
+            std::thread::yield_now();
+        }
+        assert_eq!(reader.join().unwrap(), [1, 20]);
     }
 }
