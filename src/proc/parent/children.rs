@@ -52,6 +52,8 @@ pub struct Running {
     pub attached: u64,
     /// Who waits for the end of this program, and its request.
     pub requester: Option<(Asker, u64)>,
+    /// When its one job must have ended: it hangs, and nobody waits for it.
+    pub deadline: Option<Instant>,
     /// When it is killed if it has not gone by then.
     pub kill_at: Option<Instant>,
 }
@@ -166,6 +168,7 @@ impl Supervisor {
             account: None,
             attached: 0,
             requester: None,
+            deadline: None,
             kill_at: None,
         };
         if let Some((Target::Store { account, .. }, _)) = &job {
@@ -281,6 +284,10 @@ impl Supervisor {
         self.mend_due(now);
         self.offline_timers(now);
         for child in &mut self.children {
+            if child.deadline.is_some_and(|at| at <= now) {
+                child.deadline = None;
+                child.kill_at = Some(now);
+            }
             if child.kill_at.is_some_and(|at| at <= now) {
                 log::warn!(
                     "child",
@@ -302,7 +309,7 @@ impl Supervisor {
     /// When [`Supervisor::timers`] has something to do next.
     pub fn next_timer(&self) -> Option<Instant> {
         let slots = self.slots.iter().filter_map(|s| s.restart_at);
-        let kills = self.children.iter().filter_map(|c| c.kill_at);
+        let kills = self.children.iter().flat_map(|c| [c.kill_at, c.deadline]).flatten();
         let own = self.next_mend().into_iter().chain(self.next_admin()).chain(self.next_offline());
         slots.chain(kills).chain(own).min()
     }

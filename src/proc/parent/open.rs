@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 /// How long a program has beyond the time that its asker waits.
 const PROGRAM_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a process for one job has beyond the time that queue waits for it:
+/// to start, and for two locks of half a minute.
+const JOB_GRACE: Duration = Duration::from_secs(90);
+
 /// The key of an account everywhere.
 pub type AccountKey = (u32, PathBuf);
 
@@ -143,7 +147,13 @@ impl Supervisor {
     /// A process that lives for one job.
     fn open_job(&mut self, kind: Kind, target: Target) -> Result<OwnedFd, Refusal> {
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
-        self.spawn(table::process(kind), Some((target, Some(theirs)))).map_err(failed)?;
+        let id = self.spawn(table::process(kind), Some((target, Some(theirs)))).map_err(failed)?;
+        let time = self.loaded.config.limit_time(&limits::DELIVERY_TIME);
+        if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
+            // queue has given up by then and asks for the next, which would
+            // wait at the same disk or lock.
+            child.deadline = Some(Instant::now() + time + JOB_GRACE);
+        }
         Ok(ours)
     }
 
