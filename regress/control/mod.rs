@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
+    Test { name: "second-daemon-of-a-queue-is-refused", run: a_second_daemon_of_a_queue },
     Test { name: "lines-of-children-have-their-level-in-the-journal", run: journal },
     Test { name: "starts-and-stops", run: starts_and_stops },
     Test { name: "who-stops-it-is-told-that-it-stops", run: who_stops_it },
@@ -315,6 +316,25 @@ fn a_second_daemon(env: &Env) -> Outcome {
     drop(daemon);
     std::os::unix::net::UnixListener::bind(env.dir.join("run/rmaild.sock")).expect("bind");
     assert!(Daemon::launch(env, &env.dir).stop().success());
+    Outcome::Passed
+}
+
+/// One with the queue of the first is told so before it binds anything.
+fn a_second_daemon_of_a_queue(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    let other = env.dir.join("other.conf");
+    let text = std::fs::read_to_string(env.dir.join("rmail.conf")).expect("read");
+    std::fs::write(&other, text.replace("/rmaild.sock\"", "/other.sock\"")).expect("write");
+    let out = Command::new(env.rmaild()).arg("-d").arg("-f").arg(&other).output().expect("rmaild");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let spool = env.dir.join("spool");
+    assert!(
+        said.contains(&format!("{}: another rmaild has this queue: ", spool.display())),
+        "{said}"
+    );
+    assert!(!daemon.socket.with_file_name("other.sock").exists());
+    daemon.ctl_ok(&["show", "queue"]);
     Outcome::Passed
 }
 

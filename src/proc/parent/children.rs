@@ -283,6 +283,7 @@ impl Supervisor {
         }
         self.mend_due(now);
         self.offline_timers(now);
+        self.listeners_due(now);
         for child in &mut self.children {
             if child.deadline.is_some_and(|at| at <= now) {
                 child.deadline = None;
@@ -310,8 +311,8 @@ impl Supervisor {
     pub fn next_timer(&self) -> Option<Instant> {
         let slots = self.slots.iter().filter_map(|s| s.restart_at);
         let kills = self.children.iter().flat_map(|c| [c.kill_at, c.deadline]).flatten();
-        let own = self.next_mend().into_iter().chain(self.next_admin()).chain(self.next_offline());
-        slots.chain(kills).chain(own).min()
+        let own = [self.next_mend(), self.next_admin(), self.next_offline(), self.next_listeners()];
+        slots.chain(kills).chain(own.into_iter().flatten()).min()
     }
 
     /// A child is in its sandbox.

@@ -9,15 +9,17 @@
 use super::load::Loaded;
 use super::Supervisor;
 use crate::base::clock::Deadline;
+use crate::base::log::{self, Show};
 use crate::conf::ast::{Family, Listen, Service};
 use crate::ipc::parent::{Down, Listener};
-use crate::proc::table::Kind;
+use crate::proc::table::{self, Kind};
 use crate::sys::errno::{SysError, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN};
 use crate::sys::net;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One socket.
 pub struct Bound {
@@ -35,7 +37,21 @@ pub struct Bound {
 pub struct Listeners {
     /// TCP sockets, in the order of the configuration.
     pub all: Vec<Bound>,
-    control: Option<(PathBuf, OwnedFd)>,
+    control: Option<Control>,
+    /// What could not be handed on, and when that is tried again.
+    due: Vec<(Instant, Kind)>,
+}
+
+/// The control socket, and which name is ours.
+struct Control {
+    path: PathBuf,
+    fd: OwnedFd,
+    inode: Option<(u64, u64)>,
+}
+
+/// What a name stands for now.
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
 /// The addresses that `listen on ON` means now.
@@ -78,6 +94,9 @@ fn service_kind(listen: &Listen) -> Kind {
         Service::Imap => Kind::Imap,
     }
 }
+
+/// When a listener that could not be handed on is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How long the children of a daemon that was killed may hold its socket.
 const ORPHANED: Duration = Duration::from_secs(3);
@@ -142,12 +161,12 @@ impl Listeners {
         }
         let path = loaded.socket_path();
         new.control = match self.control.take() {
-            Some((old, fd)) if old == path => Some((old, fd)),
+            Some(old) if old.path == path => Some(old),
             other => {
                 let fd = free(&path)
                     .and_then(|()| net::listen_unix(&path, 0o666).map_err(|e| e.to_string()));
                 match fd {
-                    Ok(fd) => Some((path, fd)),
+                    Ok(fd) => Some(Control { inode: inode(&path), path, fd }),
                     Err(e) => {
                         self.control = other;
                         return Err(e);
@@ -155,13 +174,16 @@ impl Listeners {
                 }
             }
         };
+        new.due = std::mem::take(&mut self.due);
         Ok(new)
     }
 
     /// The control socket's name must not outlive the daemon.
     pub fn remove_sockets(&mut self) {
-        if let Some((path, _)) = self.control.take() {
-            // A name that somebody else removed is removed.
+        let Some(Control { path, inode: ours, .. }) = self.control.take() else { return };
+        // Another daemon may have bound the name since.
+        if ours.is_some() && inode(&path) == ours {
+            // One that somebody else removed is removed.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -178,23 +200,45 @@ impl Supervisor {
         let mut all = Vec::new();
         let mut fds = Vec::new();
         for bound in self.listeners.all.iter().filter(|b| b.kind == kind) {
-            if let Ok(fd) = bound.fd.try_clone() {
-                all.push(bound.listener.clone());
-                fds.push((bound.listener.clone(), fd));
-            }
+            all.push(bound.listener.clone());
+            fds.push((bound.listener.clone(), bound.fd.try_clone()));
         }
-        if kind == Kind::Control {
-            if let Some(fd) =
-                self.listeners.control.as_ref().and_then(|(_, fd)| fd.try_clone().ok())
-            {
-                let listener = Listener { index: 0, addr: None };
-                all.push(listener.clone());
-                fds.push((listener, fd));
-            }
+        if let (Kind::Control, Some(control)) = (kind, &self.listeners.control) {
+            let listener = Listener { index: 0, addr: None };
+            all.push(listener.clone());
+            fds.push((listener, control.fd.try_clone()));
         }
         self.tell(kind, &Down::Listeners { all }, None);
+        self.listeners.due.retain(|(_, of)| *of != kind);
         for (listener, fd) in fds {
-            self.tell(kind, &Down::Listen { listener }, Some(fd));
+            match fd {
+                Ok(fd) => self.tell(kind, &Down::Listen { listener }, Some(fd)),
+                // It is named, so that a child that has it keeps it.
+                Err(e) => {
+                    log::crit!(
+                        "listener",
+                        name = table::process(kind).name,
+                        msg = "cannot be handed on: tried again in 5 s",
+                        error = Show(&e)
+                    );
+                    self.listeners.due.push((Instant::now() + AGAIN, kind));
+                    return;
+                }
+            }
         }
+    }
+
+    /// Hands on what could not be.
+    pub fn listeners_due(&mut self, now: Instant) {
+        let due: Vec<Kind> =
+            self.listeners.due.iter().filter(|(at, _)| *at <= now).map(|(_, k)| *k).collect();
+        for kind in due {
+            self.hand_listeners(kind);
+        }
+    }
+
+    /// When that is tried again.
+    pub fn next_listeners(&self) -> Option<Instant> {
+        self.listeners.due.iter().map(|(at, _)| *at).min()
     }
 }

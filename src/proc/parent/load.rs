@@ -21,7 +21,7 @@ use crate::ipc::parent::{File, Part};
 use crate::proc::start::Directories;
 use crate::proc::table::Kind;
 use crate::sys::errno::SysError;
-use crate::sys::file::open_directory;
+use crate::sys::file::{open_directory, try_lock, Lock};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -490,6 +490,21 @@ pub fn make_directories(loaded: &Loaded) -> Result<(), String> {
         make(Path::new("/var/empty"), 0o755, None)?;
     }
     Ok(())
+}
+
+/// Takes the queue directory for this daemon; held until the file is closed.
+pub fn lock_spool(loaded: &Loaded) -> Result<std::fs::File, String> {
+    let spool = loaded.directories().spool;
+    let directory = std::fs::File::open(&spool).map_err(|e| format!("{}: {e}", spool.display()))?;
+    match try_lock(&directory, Lock::Exclusive) {
+        Ok(true) => Ok(directory),
+        Ok(false) => Err(format!(
+            "{}: another rmaild has this queue: stop it, or give each its own with queue \
+             directory \"path\"",
+            spool.display()
+        )),
+        Err(e) => Err(e.at(&spool).to_string()),
+    }
 }
 
 /// Makes a directory, or makes sure that one which is there is its owner's

@@ -102,6 +102,8 @@ pub struct Supervisor {
     since: Instant,
     bounds: bounds::Bounds,
     again_as: Again,
+    /// The queue directory is ours while this is open.
+    _lock: std::fs::File,
 }
 
 /// How the program on disk is executed in place of this one.
@@ -159,6 +161,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     bounds.warn(&loaded.config);
     let hostname = sys::net::hostname().map_err(words)?;
     load::make_directories(&loaded)?;
+    let lock = load::lock_spool(&loaded)?;
     offline::make(&loaded.directories().spool)?;
     let listeners = listeners::Listeners::bind(&loaded)?;
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
@@ -196,6 +199,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         unenforced: Vec::new(),
         since: Instant::now(),
         bounds,
+        _lock: lock,
         loaded: Arc::new(loaded),
         again_as: Again { program: program.clone(), arguments, directory },
         program,
