@@ -17,7 +17,7 @@ use crate::conf::ast::{
 use crate::conf::Use;
 use crate::disk::aliases;
 use crate::disk::table::{self, Passwd, Static};
-use crate::ipc::parent::{File, Part};
+use crate::ipc::parent::{File, Part, MESSAGE};
 use crate::proc::start::Directories;
 use crate::proc::table::Kind;
 use crate::sys::errno::SysError;
@@ -29,7 +29,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The largest configuration, table or PEM file that is read.
-const FILE_MAX: u64 = 64 * 1024 * 1024;
+const FILE_MAX: u64 = FILE_MAX_OCTETS as u64;
+const FILE_MAX_OCTETS: usize = 64 << 20;
 
 /// A configuration that was checked, with its files.
 pub struct Loaded {
@@ -92,7 +93,31 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     }
     let mut grants = Grants::of(&config, files.iter().map(|(_, f)| f));
     grants.mail_prefixes = mail_prefixes;
-    Ok(Loaded { generation, grants, config, files })
+    let loaded = Loaded { generation, grants, config, files };
+    // Such a process could be started, and given its part, never again.
+    let heavy = crate::proc::table::PROCESSES.iter().filter_map(|process| {
+        let sizes = loaded.files_of(process.kind).map(|f| f.bytes.len());
+        too_large(process.name, sizes)
+    });
+    let heavy: Vec<String> = heavy.collect();
+    if !heavy.is_empty() {
+        return Err(heavy);
+    }
+    Ok(loaded)
+}
+
+/// Why a process cannot be given its files in one message.
+fn too_large(name: &str, sizes: impl Iterator<Item = usize>) -> Option<String> {
+    // The text of the configuration, and names, have the rest.
+    let most = MESSAGE.saturating_sub(FILE_MAX_OCTETS);
+    let all = sizes.fold(0usize, usize::saturating_add);
+    (all > most).then(|| {
+        format!(
+            "tables and certificates for {name} have {} MB in all: more than {} MB",
+            all >> 20,
+            most >> 20
+        )
+    })
 }
 
 /// A whole regular file, bounded.
@@ -374,11 +399,9 @@ fn mail_prefixes(config: &Config) -> Vec<PathBuf> {
 }
 
 impl Loaded {
-    /// The part of one kind.
-    pub fn part(&self, kind: Kind) -> Part {
-        let owner = owner(kind);
-        let text = owner.map_or_else(String::new, |o| self.config.print_for(o));
-        let wanted = |u: FileUse| match kind {
+    /// The files of one kind.
+    fn files_of(&self, kind: Kind) -> impl Iterator<Item = &File> {
+        let wanted = move |u: FileUse| match kind {
             Kind::Keyd => matches!(u, FileUse::Key | FileUse::Certificate),
             Kind::Lookup => u == FileUse::Table,
             Kind::Smtp | Kind::Imap | Kind::Mta => {
@@ -386,8 +409,15 @@ impl Loaded {
             }
             _ => false,
         };
-        let files = self.files.iter().filter(|(u, _)| wanted(*u)).map(|(_, f)| f.clone());
-        Part { generation: self.generation, text: text.into_bytes(), files: files.collect() }
+        self.files.iter().filter(move |(u, _)| wanted(*u)).map(|(_, f)| f)
+    }
+
+    /// The part of one kind.
+    pub fn part(&self, kind: Kind) -> Part {
+        let owner = owner(kind);
+        let text = owner.map_or_else(String::new, |o| self.config.print_for(o));
+        let files = self.files_of(kind).cloned().collect();
+        Part { generation: self.generation, text: text.into_bytes(), files }
     }
 
     /// Where the directories are.
@@ -604,4 +634,17 @@ fn print(loaded: &Loaded, verbose: u8) -> std::io::Result<()> {
         _ => out.write_all(loaded.config.print().as_bytes()),
     }?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_no_message_holds_are_told_when_they_are_read() {
+        let each = FILE_MAX_OCTETS;
+        assert_eq!(too_large("lookup", [each; 3].into_iter()), None);
+        let why = too_large("lookup", [each; 4].into_iter()).unwrap();
+        assert_eq!(why, "tables and certificates for lookup have 256 MB in all: more than 192 MB");
+    }
 }
