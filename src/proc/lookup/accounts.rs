@@ -16,7 +16,6 @@ use crate::disk::table::Unavailable;
 use crate::ipc::parent::{Account, Program, Role, Target};
 use crate::ipc::queue_lookup::{NoOpening, Opening};
 use crate::ipc::smtp_lookup::{Destination, Origin, Verdict};
-use crate::proc::table;
 use crate::proto::addr::{split_detail, Mailbox};
 use crate::proto::limits;
 use std::path::{Path, PathBuf};
@@ -80,7 +79,7 @@ impl Expander<'_> {
         let d = self.delivery(local, address, user, sender, rcpt, deadline)?;
         let by_another =
             matches!(local.deliver, Deliver::Mbox | Deliver::Mda(_) | Deliver::Lmtp { .. });
-        if forward && by_another && self.forwards(&d, deadline).map_err(temporary)? {
+        if forward && by_another && self.forwards(&d) {
             let target = Target::Store { account: self.forwarder(&d), role: Role::Deliver };
             return Ok((Opening::Forward, target));
         }
@@ -126,7 +125,7 @@ impl Expander<'_> {
         if let Some(other) = &local.user {
             person = self.many(local, other, deadline)?;
         }
-        let barred = self.barred(local, &person, deadline).map_err(temporary)?;
+        let barred = self.barred(local, &person);
         let values = Values {
             sender: sender.to_string(),
             rcpt: rcpt.to_string(),
@@ -159,51 +158,36 @@ impl Expander<'_> {
 
     /// Why nothing is delivered as this user.  Parent would refuse it too, but
     /// only once the mail has been accepted.
-    fn barred(
-        &self,
-        local: &Local,
-        person: &Person,
-        deadline: Deadline,
-    ) -> Result<Option<String>, Unavailable> {
+    fn barred(&self, local: &Local, person: &Person) -> Option<String> {
         if person.uid == 0 {
-            return Ok(Some("nothing is delivered as root".to_string()));
+            return Some("nothing is delivered as root".to_string());
         }
         let store = matches!(local.deliver, Deliver::Maildir { .. });
         let program = matches!(local.deliver, Deliver::Mda(_)) && local.user.is_none();
         if store || program {
-            return self.without_store(person, deadline);
+            self.without_store(person)
+        } else {
+            self.is_own(person)
         }
-        self.is_own(person, deadline)
     }
 
     /// Why parent opens no store for this user.
-    fn without_store(
-        &self,
-        person: &Person,
-        deadline: Deadline,
-    ) -> Result<Option<String>, Unavailable> {
-        if !self.root {
-            return Ok(None);
-        }
+    fn without_store(&self, person: &Person) -> Option<String> {
+        self.guarded?;
         let Person { name, uid, gid, .. } = person;
         if u64::from(*uid) < self.rules.config.limit(&limits::STORE_MIN_UID) {
-            return Ok(Some(format!("uid {uid} of \"{name}\" is below store-min-uid")));
+            return Some(format!("uid {uid} of \"{name}\" is below store-min-uid"));
         }
         if *gid == 0 {
-            return Ok(Some(format!("the group of \"{name}\" is 0")));
+            return Some(format!("the group of \"{name}\" is 0"));
         }
-        self.is_own(person, deadline)
+        self.is_own(person)
     }
 
     /// Whether this is one of rmail's own users, who have no mail.
-    fn is_own(&self, person: &Person, deadline: Deadline) -> Result<Option<String>, Unavailable> {
-        for own in [table::USER, table::USER_KEYD, table::USER_QUEUE] {
-            let own = if self.root { self.users.system(own, deadline)? } else { None };
-            if own.is_some_and(|own| own.uid == person.uid) {
-                return Ok(Some(format!("\"{}\" is one of rmail's own users", person.name)));
-            }
-        }
-        Ok(None)
+    fn is_own(&self, person: &Person) -> Option<String> {
+        let own = self.guarded?.contains(&person.uid);
+        own.then(|| format!("\"{}\" is one of rmail's own users", person.name))
     }
 
     /// The account of a delivery into a Maildir.
@@ -234,8 +218,8 @@ impl Expander<'_> {
 
     /// Whether there is a `.forward` to ask: that of a user of his own, for whom
     /// parent opens a store.
-    fn forwards(&self, d: &Delivery<'_>, deadline: Deadline) -> Result<bool, Unavailable> {
-        Ok(!d.is_shared() && self.without_store(&d.person, deadline)?.is_none())
+    fn forwards(&self, d: &Delivery<'_>) -> bool {
+        !d.is_shared() && self.without_store(&d.person).is_none()
     }
 
     /// The account that tells what `.forward` says, and has no mailbox.
@@ -453,7 +437,7 @@ impl Expander<'_> {
             let Some(user) = &local.user else { continue };
             match self.many(local, user, deadline) {
                 Ok(person) => {
-                    if let Ok(Some(why)) = self.barred(local, &person, deadline) {
+                    if let Some(why) = self.barred(local, &person) {
                         lines.push(format!("action \"{name}\": {why}: its mail is answered 451"));
                     }
                 }
@@ -488,7 +472,7 @@ impl Expander<'_> {
 /// Who files and commands of aliases run as: rmail's own user, which is this
 /// process's; without root, whoever started the daemon.
 fn own_user() -> Person {
-    let name = table::USER.to_string();
+    let name = crate::proc::table::USER.to_string();
     let (uid, gid) = (crate::sys::user::uid(), crate::sys::user::gid());
     Person { name, uid, gid, home: "/".into(), shell: None }
 }

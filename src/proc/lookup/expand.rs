@@ -30,8 +30,9 @@ pub struct Expander<'a> {
     pub rules: Rules<'a>,
     /// The users.
     pub users: &'a dyn Users,
-    /// The daemon was started by root: parent guards the users of the system.
-    pub root: bool,
+    /// If the daemon was started by root, the uids of rmail's own users: parent
+    /// then opens nothing for them, nor for other users of the system.
+    pub guarded: Option<&'a [u32]>,
 }
 
 /// A piece of work.
@@ -462,7 +463,7 @@ match from auth for any action out
         let tables = Tables::build(&config, &files).unwrap();
         let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
         let users = Few;
-        let x = Expander { rules, users: &users, root: true };
+        let x = Expander { rules, users: &users, guarded: Some(&[900]) };
         let origin = Origin { addr: Some("192.0.2.1".parse().unwrap()), ..Origin::default() };
         let rcpt = address_of(rcpt, "mx.example").unwrap();
         x.expand(&origin, false, "s@x.example", &rcpt, Deadline::NEVER)

@@ -38,9 +38,9 @@ use crate::ipc::smtp_lookup::Verdict;
 use crate::ipc::wire::Wire;
 use crate::ipc::{imap_lookup, mta_lookup, queue_lookup, smtp_lookup};
 use crate::proc::start::{Events, Greeted, Parent, StartError};
-use crate::proc::table::Kind;
+use crate::proc::table::{self, Kind};
 use crate::proto::pattern;
-use crate::sys::user::is_root;
+use crate::sys::user::{is_root, User};
 use dns::Dns;
 use expand::{address_of, Expander};
 use route::Router;
@@ -104,8 +104,8 @@ impl Policy {
 struct Shared {
     policy: RwLock<Arc<Policy>>,
     hostname: String,
-    /// The daemon was started by root.
-    root: bool,
+    /// What [`Expander::guarded`] says.
+    guarded: Option<Vec<u32>>,
     users: System,
     parent: Parent,
     rules: Pool,
@@ -122,7 +122,7 @@ impl Shared {
     }
 
     fn expander<'a>(&'a self, policy: &'a Policy) -> Expander<'a> {
-        Expander { rules: policy.rules(), users: &self.users, root: self.root }
+        Expander { rules: policy.rules(), users: &self.users, guarded: self.guarded.as_deref() }
     }
 
     /// Has parent open something for a process.
@@ -482,13 +482,23 @@ fn report_logins(shared: &Arc<Shared>) {
     }
 }
 
+/// The uids of rmail's own users, if this is root.  Asked once: a recipient's
+/// fate must not hang on the system's user database.
+fn guarded() -> Option<Vec<u32>> {
+    let own = [table::USER, table::USER_KEYD, table::USER_QUEUE];
+    let uid = |name: &&str| Some(User::by_name(name).ok()??.uid);
+    is_root().then(|| own.iter().filter_map(uid).collect())
+}
+
 /// For `rmaild -n`, which runs no process: local actions that lose sight of mail,
 /// and each login of a passwd table that opens no mailbox, or another than its
 /// mail goes to.
 pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
     match Policy::build(part, hostname) {
         Ok(policy) => {
-            let x = Expander { rules: policy.rules(), users: &users::Direct, root: is_root() };
+            let guarded = guarded();
+            let guarded = guarded.as_deref();
+            let x = Expander { rules: policy.rules(), users: &users::Direct, guarded };
             let deadline = Deadline::after(ANSWER);
             [x.check_actions(deadline), x.check_logins(deadline)].concat()
         }
@@ -501,7 +511,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     // resolv.conf is read here too: it may be a link to where unveil does not reach.
     let policy = Policy::build(&greeted.part, &greeted.hostname).map_err(StartError::Other)?;
     // Here it is root still, if parent is.
-    let root = is_root();
+    let guarded = guarded();
     let child = greeted.confine()?;
     let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let pool = |name, threads, waiting| {
@@ -510,7 +520,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let shared = Arc::new(Shared {
         policy: RwLock::new(Arc::new(policy)),
         hostname: child.hostname.clone(),
-        root,
+        guarded,
         users: System::new(child.parent.clone()),
         parent: child.parent.clone(),
         rules: pool("rules", RULE_THREADS, WAITING)?,

@@ -40,7 +40,7 @@ fn with<T>(config: &str, f: impl FnOnce(&Expander<'_>) -> T) -> T {
     let file = File { path: "/passwd".into(), bytes: PASSWD.to_vec() };
     let tables = Tables::build(&config, &[file]).unwrap();
     let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
-    f(&Expander { rules, users: &Few, root: true })
+    f(&Expander { rules, users: &Few, guarded: Some(&[900]) })
 }
 
 fn deliver(rcpt: &str) -> Result<(Opening, Target), NoOpening> {
@@ -110,7 +110,7 @@ fn users_of_the_system_of_a_table_and_one_for_all() {
 fn verdict(config: &str, root: bool, rcpt: &str) -> (Verdict, Option<String>) {
     let address = address_of(rcpt, "mx.example").unwrap();
     with(config, |x| {
-        let x = Expander { root, ..*x };
+        let x = Expander { guarded: x.guarded.filter(|_| root), ..*x };
         x.expand_or_why(&Origin::default(), false, "s@x", &address, Deadline::NEVER)
     })
 }
