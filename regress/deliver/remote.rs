@@ -291,7 +291,12 @@ pub fn killed(env: &Env) -> Outcome {
     for pid in daemon.pids("queue").into_iter().chain(daemon.pids("mta")) {
         let _ = std::process::Command::new("kill").arg("-9").arg(pid.to_string()).status();
     }
-    // a restart ends the pause, and everything is still there
+    // Nothing goes before the pause ends, and everything is still there.
+    let two = || daemon.pids("queue").len() == 1 && daemon.pids("mta").len() == 1;
+    assert!(eventually(Duration::from_secs(20), || daemon.log().contains("recovered messages=5")));
+    assert!(eventually(Duration::from_secs(20), two), "{}", daemon.log());
+    assert_eq!(sink.connections(), 0, "{}", daemon.log());
+    daemon.ctl_ok(&["resume", "mta"]);
     let mut rcpts: Vec<String> = sink.wait(5).into_iter().flat_map(|m| m.rcpts).collect();
     daemon.drained();
     rcpts.sort();

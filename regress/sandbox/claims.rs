@@ -43,8 +43,11 @@ const BREAKS: &str = "false-imap-breaks";
 /// A daemon that is started under this name has a false lookup.
 const FALSE_LOOKUP: &str = "false-lookup";
 
+/// What is wanted opened, in the test's directory, and for whom.
+type Wanted = fn(&Path) -> (Target, Kind);
+
 /// What a false lookup wants opened, one after the other.
-const OPENS: &[(&str, fn(&Path) -> (Target, Kind))] = &[
+const OPENS: &[(&str, Wanted)] = &[
     ("a file of root's directory", |dir| {
         let id = post::user();
         let path = dir.join("closed/rc.local");

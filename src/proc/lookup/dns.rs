@@ -5,15 +5,15 @@
 //! RFC 9520 (what failures may be kept).
 
 use crate::base::clock::{Deadline, Since};
-use crate::base::dns::{parse_resolv_conf, Resolver, TRY_TIME};
 use crate::base::lock;
+use super::servers::NameServers;
 use crate::conf::ast::Config;
 use crate::ipc::mta_lookup::NoRoute;
 use crate::ipc::smtp_lookup::Rdns;
 use crate::proto::dns::{Answer, Data, Name, Query, Status, Type};
 use crate::sys::rand;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const NAMES_MAX: usize = 10;
 
 /// The DNS with a cache.  Any thread.
 pub struct Dns {
-    resolver: Resolver,
+    servers: NameServers,
     kept: Mutex<HashMap<Query, Kept>>,
 }
 
@@ -52,15 +52,10 @@ pub struct MxHost {
 }
 
 impl Dns {
-    /// The servers of the configuration, else those of resolv.conf(5).
-    pub fn new(config: &Config) -> Dns {
-        let mut servers: Vec<SocketAddr> = config.resolvers().collect();
-        if servers.is_empty() {
-            // Without the file it is the server on this machine, as resolv.conf(5) says.
-            let text = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-            servers = parse_resolv_conf(&text);
-        }
-        Dns { resolver: Resolver::new(servers, TRY_TIME), kept: Mutex::default() }
+    /// For a configuration; `before`: the one before it.
+    pub fn new(config: &Config, before: Option<&Dns>) -> Dns {
+        let servers = NameServers::new(config, before.map(|b| &b.servers));
+        Dns { servers, kept: Mutex::default() }
     }
 
     /// Asks, or knows.
@@ -71,7 +66,7 @@ impl Dns {
                 return kept.answer.clone();
             }
         }
-        let answer = self.resolver.ask(&query, deadline);
+        let answer = self.servers.resolver().ask(&query, deadline);
         let time = match answer.failure() {
             // Our own haste is no failure of the DNS.
             Some(_) if deadline.expired() => return answer,
@@ -272,7 +267,7 @@ mod tests {
     /// A cache that knows a zone and has nobody to ask.
     fn dns(zone: &[(&str, Type, Status, Vec<Data>)]) -> Dns {
         let dns = Dns {
-            resolver: Resolver::new(Vec::new(), Duration::from_millis(1)),
+            servers: NameServers::fixed(Vec::new()),
             kept: Mutex::default(),
         };
         for (name, rtype, status, records) in zone {

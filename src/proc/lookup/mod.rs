@@ -21,6 +21,7 @@ pub mod format;
 mod hosts;
 mod route;
 mod rules;
+mod servers;
 mod tables;
 mod users;
 
@@ -73,10 +74,10 @@ struct Policy {
 }
 
 impl Policy {
-    fn build(part: &Part, hostname: &str) -> Result<Policy, String> {
+    fn build(part: &Part, hostname: &str, before: Option<&Policy>) -> Result<Policy, String> {
         let config = conf::part(&part.text)?;
         let tables = Tables::build(&config, &part.files)?;
-        let dns = Dns::new(&config);
+        let dns = Dns::new(&config, before.map(|b| &b.dns));
         let server = config.hostname().unwrap_or(hostname).to_ascii_lowercase();
         Ok(Policy { config, tables, dns, server })
     }
@@ -420,7 +421,8 @@ struct Main {
 
 impl Events for Main {
     fn config(&self, part: Part) -> Result<(), String> {
-        let policy = Policy::build(&part, &self.shared.hostname)?;
+        let before = lock::read(&self.shared.policy).clone();
+        let policy = Policy::build(&part, &self.shared.hostname, Some(&before))?;
         *lock::write(&self.shared.policy) = Arc::new(policy);
         report_logins(&self.shared);
         Ok(())
@@ -494,7 +496,7 @@ fn guarded() -> Option<Vec<u32>> {
 /// and each login of a passwd table that opens no mailbox, or another than its
 /// mail goes to.
 pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
-    match Policy::build(part, hostname) {
+    match Policy::build(part, hostname, None) {
         Ok(policy) => {
             let guarded = guarded();
             let guarded = guarded.as_deref();
@@ -509,7 +511,7 @@ pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     // resolv.conf is read here too: it may be a link to where unveil does not reach.
-    let policy = Policy::build(&greeted.part, &greeted.hostname).map_err(StartError::Other)?;
+    let policy = Policy::build(&greeted.part, &greeted.hostname, None).map_err(StartError::Other)?;
     // Here it is root still, if parent is.
     let guarded = guarded();
     let child = greeted.confine()?;

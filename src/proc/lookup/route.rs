@@ -254,7 +254,7 @@ match action box
         let config = conf::parse("t", CONFIG.as_bytes(), &[], &mut conf::NoFiles)
             .unwrap_or_else(|e| panic!("{e:?}"));
         let tables = Tables::build(&config, &[]).unwrap();
-        let dns = Dns::new(&config);
+        let dns = Dns::new(&config, None);
         f(&Router { config: &config, tables: &tables, dns: &dns, server: "mx.example" })
     }
 
