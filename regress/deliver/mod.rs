@@ -58,4 +58,5 @@ pub const TESTS: &[Test] = &[
     Test { name: "message-sealed-with-another-key-waits-for-it", run: remote::other_key },
     Test { name: "compressed-queue-delivers", run: remote::compressed },
     Test { name: "mx-order-alias-implicit-and-null", run: remote::mx },
+    Test { name: "domains-of-u-labels-are-asked-by-a-labels", run: remote::international },
 ];

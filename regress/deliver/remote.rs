@@ -413,6 +413,45 @@ fn port_25(n: u8, options: Options) -> Option<Sink> {
     Some(Sink::start_on(&addr, options))
 }
 
+/// The DNS and the rules know an internationalised domain by its A-labels, the
+/// next server by what the sender wrote.
+pub fn international(env: &Env) -> Outcome {
+    let options = Options {
+        script: Box::new(|e| match e.stage {
+            Stage::Hello => Action::Say("250-sink.example\r\n250-8BITMIME\r\n250 SMTPUTF8"),
+            _ => Action::Usual,
+        }),
+        ..Options::default()
+    };
+    let Some(sink) = port_25(74, options) else {
+        return Outcome::Skipped("port 25 cannot be bound without root".into());
+    };
+    let dns = Dns::start(&[
+        ("xn--bcher-kva.example", Record::Mx(10, "a.example")),
+        ("a.example", Record::A(std::net::Ipv4Addr::new(127, 0, 0, 74))),
+    ]);
+    let rules = "match from any for domain \"xn--mller-kva.example\" action \"in\"\n";
+    let daemon = daemon(env, "", &format!("resolver {}\n{rules}", dns.addr));
+    let mail = |to: &str| {
+        let mut client = Client::connect(daemon.address("smtp", 0));
+        client.ask("EHLO client.example");
+        client.ask("MAIL FROM:<joe@example.com> SMTPUTF8");
+        let said = client.ask(&format!("RCPT TO:<{to}>"));
+        assert!(said.starts_with("250"), "{to}: {said}");
+        client.ask("DATA");
+        let said = client.ask("Subject: x\r\n\r\nhello\r\n.");
+        assert!(said.starts_with("250"), "{to}: {said}");
+    };
+    mail("joe@b\u{fc}cher.example");
+    let rcpts = sink.wait(1)[0].rcpts.clone();
+    assert_eq!(rcpts, ["RCPT TO:<joe@b\u{fc}cher.example>"]);
+    mail("joe@m\u{fc}ller.example");
+    mail("joe@xn--mller-kva.example");
+    daemon.drained();
+    assert_eq!(files(&env.dir.join("mail/joe")).len(), 2, "{}", daemon.log());
+    Outcome::Passed
+}
+
 pub fn mx(env: &Env) -> Outcome {
     let usual = Options::default;
     let (Some(a), Some(b)) = (port_25(71, usual()), port_25(72, usual())) else {

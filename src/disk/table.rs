@@ -14,12 +14,15 @@ use std::net::IpAddr;
 use crate::base::clock::Deadline;
 use crate::proto::addr::split_detail;
 use crate::proto::pattern::{self, Network};
+use crate::proto::text::idna;
 
 /// What is asked of a table; it decides how keys are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Exact keys with values: aliases, labels, addresses and names.
     Mapping,
+    /// Domain names with values.
+    DomainMapping,
     /// User to password hash.
     Credentials,
     /// User to ids, home and mail root.
@@ -117,6 +120,8 @@ pub struct Static {
     order: Vec<String>,
     values: HashMap<String, String>,
     globs: Vec<String>,
+    /// Keys that are not ASCII, by their form as domains of A-labels.
+    domains: HashMap<String, String>,
     networks: Vec<Network>,
     regexes: Vec<regex::bytes::Regex>,
 }
@@ -167,7 +172,16 @@ impl Static {
             if let Some(network) = Network::parse(&key) {
                 table.networks.push(network);
             }
-            let folded = key.to_lowercase();
+            let folded = fold(&key);
+            if !key.is_ascii() && !key.contains('@') {
+                // Perhaps a domain; only a question for one looks here.
+                let domain = idna::domain_key(&key).into_owned();
+                if domain.contains('*') {
+                    table.globs.push(domain);
+                } else {
+                    table.domains.insert(domain, fold(&key));
+                }
+            }
             if folded.contains('*') {
                 table.globs.push(folded.clone());
             }
@@ -192,13 +206,20 @@ impl Static {
     /// The entries in the order of the file: keys, and values if it has any.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.order.iter().map(|k| {
-            let value = self.mapping.then(|| self.values.get(&k.to_lowercase()));
+            let value = self.mapping.then(|| self.values.get(&fold(k)));
             (k.as_str(), value.flatten().map(String::as_str))
         })
     }
 
+    /// The value of a domain, in whichever form the table and the question have it.
+    fn get_domain(&self, domain: &str) -> Option<&str> {
+        let ascii = idna::domain_key(domain);
+        let written = self.domains.get(ascii.as_ref()).map(String::as_str);
+        self.get(&ascii).or_else(|| self.get(written?))
+    }
+
     fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(&key.to_lowercase()).map(String::as_str)
+        self.values.get(&fold(key)).map(String::as_str)
     }
 }
 
@@ -211,6 +232,7 @@ impl Table for Static {
     ) -> Result<Option<Value>, Unavailable> {
         let present = |yes: bool| yes.then_some(Value::Present);
         Ok(match service {
+            Service::DomainMapping => self.get_domain(key).map(|v| Value::Text(v.to_string())),
             Service::Mapping => self.get(key).map(|v| Value::Text(v.to_string())),
             Service::Credentials => self.get(key).map(|v| match v.split_once(':') {
                 // smtpd's tables may give `user:hash`.
@@ -222,7 +244,11 @@ impl Table for Static {
                 Some(v) => Some(Value::User(userinfo(v).map_err(Unavailable)?)),
             },
             Service::Domain => {
-                present(self.get(key).is_some() || self.globs.iter().any(|g| pattern::glob(g, key)))
+                let ascii = idna::domain_key(key);
+                present(
+                    self.get_domain(key).is_some()
+                        || self.globs.iter().any(|g| pattern::glob(g, &ascii)),
+                )
             }
             Service::NetAddr => match key.parse::<IpAddr>() {
                 Ok(ip) => present(self.networks.iter().any(|n| n.contains(ip))),
@@ -230,7 +256,8 @@ impl Table for Static {
                 Err(_) => present(self.get(key).is_some()),
             },
             Service::MailAddr(delim) => {
-                let (local, domain) = key.rsplit_once('@').unwrap_or((key, ""));
+                let key = idna::address_key(key);
+                let (local, domain) = key.rsplit_once('@').unwrap_or((&key, ""));
                 let (bare, _) = split_detail(local, delim);
                 // A quoted local part may hold an at sign.  As a name without
                 // domain it would be an entry with one: `"@a.example"@b.example`.
@@ -263,6 +290,12 @@ impl Table for Static {
     fn first(&self, _deadline: Deadline) -> Result<Option<String>, Unavailable> {
         Ok(self.order.first().cloned())
     }
+}
+
+/// The form in which keys are compared: lower case, the domain of an address in
+/// A-labels, so that both forms of an internationalised domain are one key.
+fn fold(key: &str) -> String {
+    idna::address_key(key).to_lowercase()
 }
 
 /// `uid:gid:home`

@@ -12,6 +12,7 @@
 pub mod fuzz;
 pub mod list;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,6 +20,7 @@ use crate::proto::chars;
 use crate::proto::cursor::Cursor;
 use crate::proto::limits;
 use crate::proto::mime::param::percent_decode;
+use crate::proto::text::idna;
 
 /// Whether bytes of 0x80 and above may stand in an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,15 @@ impl Domain {
     /// The text: `example.org`, `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The form that the DNS, certificates and tables know: every U-label as its
+    /// A-label.  What is written to people and in SMTP stays as it came.
+    ///
+    /// A name that has no such form stays as it is, which nobody has registered.
+    /// RFC 5891 4.4; RFC 6531 3.2.
+    pub fn to_ascii(&self) -> Cow<'_, str> {
+        idna::domain_key(&self.0)
     }
 
     /// The address, if this is a literal.
@@ -180,14 +191,15 @@ impl Mailbox {
         out
     }
 
-    /// The key for tables and comparisons: ASCII letters in lower case.
+    /// The key for tables and comparisons: ASCII letters in lower case, U-labels
+    /// as A-labels.
     ///
     /// RFC 5321 2.4 leaves the case of a local part to its host; we are the
     /// host, and `Joe@` and `joe@` are one person.
     pub fn key(&self) -> String {
         let mut key = self.local.to_ascii_lowercase();
         key.push('@');
-        key.push_str(&self.domain.0);
+        key.push_str(&self.domain.to_ascii());
         key
     }
 

@@ -4,13 +4,14 @@
 //! RFC 5321 5.1 (MX), RFC 7505 (null MX), RFC 8601 2.7.3 (iprev), RFC 2308 and
 //! RFC 9520 (what failures may be kept).
 
+use super::servers::NameServers;
 use crate::base::clock::{Deadline, Since};
 use crate::base::lock;
-use super::servers::NameServers;
 use crate::conf::ast::Config;
 use crate::ipc::mta_lookup::NoRoute;
 use crate::ipc::smtp_lookup::Rdns;
 use crate::proto::dns::{Answer, Data, Name, Query, Status, Type};
+use crate::proto::text::idna;
 use crate::sys::rand;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -152,7 +153,8 @@ impl Dns {
         own: &[&str],
         deadline: Deadline,
     ) -> Result<Vec<MxHost>, NoRoute> {
-        let Ok(name) = Name::parse(domain.as_bytes()) else { return Err(NoRoute::NoDomain) };
+        let domain = &*idna::domain_key(domain);
+        let Ok(name) = Name::from_dotted(domain.as_bytes()) else { return Err(NoRoute::NoDomain) };
         let answer = self.ask(&name, Type::MX, deadline);
         let mut exchanges: Vec<(u16, Name)> = match answer.status {
             Status::Failed(f) => {
@@ -175,7 +177,7 @@ impl Dns {
         }
         exchanges.retain(|(_, host)| !host.is_root());
         // RFC 5321 5.1: hosts that are not better than ourselves would loop.
-        let is_own = |host: &Name| own.iter().any(|o| text(host).eq_ignore_ascii_case(o));
+        let is_own = |host: &Name| own.iter().any(|o| text(host) == idna::domain_key(o));
         let limit = exchanges.iter().filter(|(_, h)| is_own(h)).map(|(p, _)| *p).min();
         if let Some(limit) = limit {
             exchanges.retain(|(p, _)| *p < limit);
@@ -266,10 +268,7 @@ mod tests {
 
     /// A cache that knows a zone and has nobody to ask.
     fn dns(zone: &[(&str, Type, Status, Vec<Data>)]) -> Dns {
-        let dns = Dns {
-            servers: NameServers::fixed(Vec::new()),
-            kept: Mutex::default(),
-        };
+        let dns = Dns { servers: NameServers::fixed(Vec::new()), kept: Mutex::default() };
         for (name, rtype, status, records) in zone {
             let name = Name::parse(name.as_bytes()).unwrap();
             let mut answer = Answer::found(&name, 60, records.clone());
@@ -302,6 +301,7 @@ mod tests {
             ("a.example", Type::AAAA, Found, vec![aaaa("2001:db8::1")]),
             ("b.example", Type::A, Found, vec![a("192.0.2.2")]),
             ("b.example", Type::AAAA, NoData, vec![]),
+            ("xn--bcher-kva.example", Type::MX, Found, vec![mx(10, "a.example")]),
             ("null.example", Type::MX, Found, vec![mx(0, ".")]),
             ("plain.example", Type::MX, NoData, vec![]),
             ("plain.example", Type::A, Found, vec![a("192.0.2.3")]),
@@ -337,6 +337,8 @@ mod tests {
         assert_eq!(hosts("dangling.example", &[]), Err(NoRoute::NoDomain));
         assert!(matches!(hosts("broken.example", &[]), Err(NoRoute::Temporary { .. })));
         assert!(matches!(hosts("other.example", &[]), Err(NoRoute::Temporary { .. })));
+        assert_eq!(hosts("bücher.example", &[]).unwrap(), ["a.example"]);
+        assert_eq!(hosts("xn--bcher-kva.example", &[]).unwrap(), ["a.example"]);
         assert_eq!(hosts("a..b", &[]), Err(NoRoute::NoDomain));
     }
 

@@ -384,7 +384,7 @@ fn destination(
 /// A quoted local part may hold an at sign; as a key without domain it would be
 /// the address of another domain, or that domain's catch-all.
 fn virtual_keys(address: &Mailbox, delim: char) -> Vec<String> {
-    let (local, domain) = (address.local(), address.domain().as_str());
+    let (local, domain) = (address.local(), address.domain().to_ascii());
     let (user, detail) = split_detail(local, delim);
     let mut keys = Vec::new();
     if detail.is_some() {

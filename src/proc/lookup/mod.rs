@@ -511,7 +511,8 @@ pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
 /// The process's main function.
 pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     // resolv.conf is read here too: it may be a link to where unveil does not reach.
-    let policy = Policy::build(&greeted.part, &greeted.hostname, None).map_err(StartError::Other)?;
+    let policy =
+        Policy::build(&greeted.part, &greeted.hostname, None).map_err(StartError::Other)?;
     // Here it is root still, if parent is.
     let guarded = guarded();
     let child = greeted.confine()?;

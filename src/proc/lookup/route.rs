@@ -14,6 +14,7 @@ use crate::ipc::mta_lookup::{Credentials, Host, NoRoute, Route, Scheme};
 use crate::proto::dns::Name;
 use crate::proto::pattern;
 use crate::proto::secret::Secret;
+use crate::proto::text::idna;
 use crate::sys::rand;
 use std::net::IpAddr;
 
@@ -80,7 +81,7 @@ impl Router<'_> {
             urls.rotate_left(first);
             self.of_urls(&urls, deadline)?
         } else if let Some(table) = &relay.domain {
-            let found = self.tables.ask(table, Service::Mapping, domain, deadline);
+            let found = self.tables.ask(table, Service::DomainMapping, domain, deadline);
             let Some(Value::Text(url)) = found.map_err(|e| temporary(e.0))? else {
                 // The administrator sent the domain here and named no relay.
                 return Err(temporary(format!("no relay for {domain} in the table")));
@@ -100,7 +101,8 @@ impl Router<'_> {
             let (addrs, authentic) = match url.host.trim_matches(['[', ']']).parse::<IpAddr>() {
                 Ok(addr) => (vec![addr], false),
                 Err(_) => {
-                    let Ok(name) = Name::parse(url.host.as_bytes()) else { continue };
+                    let host = idna::domain_key(&url.host);
+                    let Ok(name) = Name::from_dotted(host.as_bytes()) else { continue };
                     let here = hosts::addresses(&url.host);
                     let found = match here.is_empty() {
                         true => self.dns.addresses(&name, deadline),
@@ -121,7 +123,8 @@ impl Router<'_> {
                 continue;
             }
             hosts.push(Host {
-                name: url.host.clone(),
+                // What SNI carries and certificates have.
+                name: idna::domain_key(&url.host).into_owned(),
                 addrs,
                 port: url.port,
                 scheme: scheme(url.scheme),
@@ -245,7 +248,7 @@ table relays { "[192.0.2.1]:2525", "lmtp://127.0.0.1:24" }
 table srcs { 192.0.2.9, "[::1]" }
 action smart relay host smtps://me@192.0.2.8 auth <secrets> src <srcs> helo-src { "192.0.2.9" = a.b }
 action many relay host <relays>
-action bydomain relay domain { "d.example" = "smtp+notls://[::1]:26" }
+action bydomain relay domain { "d.example" = "smtp+notls://[::1]:26", "bücher.example" = "smtp://192.0.2.4" }
 action box mbox
 match action box
 "#;

@@ -10,6 +10,7 @@ use crate::conf::ast::{Cond, Config, For, From, Match, Pattern};
 use crate::disk::table::{Service, Unavailable};
 use crate::ipc::smtp_lookup::Origin;
 use crate::proto::addr::Mailbox;
+use crate::proto::text::idna;
 
 /// What rules are asked about.
 #[derive(Clone, Copy)]
@@ -87,12 +88,11 @@ impl<'a> Rules<'a> {
     }
 
     fn dest(&self, dest: &For, f: &Facts<'_>, d: Deadline) -> Result<bool, Unavailable> {
-        let domain = f.rcpt.domain().as_str();
+        let domain = f.rcpt.domain().to_ascii();
         match dest {
             For::Any => Ok(true),
-            For::Local => Ok(domain.eq_ignore_ascii_case("localhost")
-                || domain.eq_ignore_ascii_case(self.server)),
-            For::Domain(p) => self.ask(p, Service::Domain, domain, d),
+            For::Local => Ok(domain == "localhost" || domain == idna::domain_key(self.server)),
+            For::Domain(p) => self.either(p, Service::Domain, &domain, f.rcpt.domain().as_str(), d),
             For::RcptTo(p) => self.rcpt(p, f, d),
         }
     }
@@ -118,8 +118,24 @@ impl<'a> Rules<'a> {
     }
 
     fn rcpt(&self, p: &Pattern, f: &Facts<'_>, d: Deadline) -> Result<bool, Unavailable> {
-        let rcpt = format!("{}@{}", f.rcpt.local(), f.rcpt.domain().as_str());
-        self.ask(p, self.mail_addr(), &rcpt, d)
+        let local = f.rcpt.local();
+        let rcpt = format!("{local}@{}", f.rcpt.domain().to_ascii());
+        let written = format!("{local}@{}", f.rcpt.domain().as_str());
+        self.either(p, self.mail_addr(), &rcpt, &written, d)
+    }
+
+    /// Asks for the form in A-labels, and regular expressions, which may be
+    /// written for U-labels, also for the form that the client wrote.
+    fn either(
+        &self,
+        p: &Pattern,
+        plain: Service,
+        ascii: &str,
+        written: &str,
+        d: Deadline,
+    ) -> Result<bool, Unavailable> {
+        Ok(self.ask(p, plain, ascii, d)?
+            || (p.regex && ascii != written && self.ask(p, plain, written, d)?))
     }
 
     fn mail_addr(&self) -> Service {
@@ -170,7 +186,7 @@ mod tests {
             .unwrap_or_else(|e| panic!("{rule}: {e:?}"));
         let tables = Tables::build(&config, &[]).unwrap();
         let rules = Rules { config: &config, tables: &tables, server: "mx.example.org" };
-        let rcpt = Mailbox::parse(rcpt.as_bytes(), Charset::Ascii).unwrap();
+        let rcpt = Mailbox::parse(rcpt.as_bytes(), Charset::Utf8).unwrap();
         let facts = Facts { origin, internal, sender, rcpt: &rcpt };
         rules.evaluate(&facts, Deadline::NEVER).unwrap().is_some()
     }
@@ -268,6 +284,30 @@ mod tests {
             let rule = format!("match from any {head}!{tail} action x");
             assert_eq!(takes(&rule, &remote(), false, sender, rcpt), !holds, "{rule}");
         }
+    }
+
+    #[test]
+    fn both_forms_of_a_domain_match() {
+        let forms = ["bücher.example", "xn--bcher-kva.example"];
+        for (written, asked) in [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (forms[a], forms[b]))
+        {
+            let rcpt = format!("joe@{asked}");
+            for condition in [
+                format!("for domain \"{written}\""),
+                format!("for rcpt-to \"@{written}\""),
+                format!("for rcpt-to \"joe@{written}\""),
+                format!("for domain \"*.example\""),
+            ] {
+                let rule = format!("match from any {condition} action x");
+                assert!(takes(&rule, &remote(), false, "", &rcpt), "{rule} {rcpt}");
+            }
+            let rule = format!("match from any for domain \"{written}\" action x");
+            assert!(!takes(&rule, &remote(), false, "", "joe@bucher.example"), "{rule}");
+            let rule = format!("match from any for domain \"*.{written}\" action x");
+            assert!(takes(&rule, &remote(), false, "", &format!("joe@mx.{asked}")), "{rule}");
+        }
+        let rule = "match from any for domain regex \"^bü\" action x";
+        assert!(takes(rule, &remote(), false, "", "joe@bücher.example"));
     }
 
     #[test]

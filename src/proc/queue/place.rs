@@ -30,7 +30,7 @@ impl Shared {
             _ => match user {
                 Some(user) => local(format!("{action} {user}")),
                 None => {
-                    let name = format!("{action} {}", envelope.rcpt.domain());
+                    let name = format!("{action} {}", envelope.rcpt.domain().to_ascii());
                     Dest { class: Class::Remote, name }
                 }
             },

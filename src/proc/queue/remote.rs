@@ -235,7 +235,7 @@ impl Shared {
             id: 0,
             qid: job.qid.to_string(),
             action: first.action.clone(),
-            domain: first.rcpt.domain().as_str().to_owned(),
+            domain: first.rcpt.domain().to_ascii().into_owned(),
             sender: origin.sender.to_string(),
             smtputf8: origin.smtputf8,
             eight_bit: origin.eight_bit,

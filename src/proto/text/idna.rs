@@ -5,6 +5,8 @@
 //! normal form leads to an A-label that does not exist, and so to "none", never
 //! to somebody else's name.  RFC 3492; RFC 5891 4.4; RFC 8616.
 
+use std::borrow::Cow;
+
 /// The domain with every label that is not ASCII as an A-label.
 ///
 /// `None` if it is not UTF-8 or a label cannot be encoded.  ASCII labels stay
@@ -31,6 +33,28 @@ pub fn to_ascii(domain: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(out)
+}
+
+/// The one form of a domain that comparisons use: lower case, A-labels.
+///
+/// What [`to_ascii`] cannot encode stays as it is, in lower case.
+pub fn domain_key(domain: &str) -> Cow<'_, str> {
+    if domain.is_ascii() && !domain.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Cow::Borrowed(domain);
+    }
+    let ascii = to_ascii(domain.as_bytes()).and_then(|a| String::from_utf8(a).ok());
+    Cow::Owned(ascii.map_or_else(|| domain.to_lowercase(), |a| a.to_ascii_lowercase()))
+}
+
+/// The same for an address or a pattern of addresses: the domain is what
+/// follows the last `@`.  The local part is left alone; without `@` so is all.
+pub fn address_key(address: &str) -> Cow<'_, str> {
+    match address.rsplit_once('@') {
+        Some((local, domain)) if !domain.is_ascii() => {
+            Cow::Owned(format!("{local}@{}", domain_key(domain)))
+        }
+        _ => Cow::Borrowed(address),
+    }
 }
 
 const BASE: u32 = 36;
@@ -125,6 +149,16 @@ mod tests {
         assert_eq!(ascii("他们为什么不说中文.test"), "xn--ihqwcrb4cv8a8dqg056pqjye.test");
         assert_eq!(ascii("MajiでKoiする5秒前"), "xn--majikoi5-783gue6qz075azm5e");
         assert_eq!(ascii("Example.ORG"), "Example.ORG");
+    }
+
+    #[test]
+    fn both_forms_of_a_domain_have_one_key() {
+        assert_eq!(domain_key("BÜCHER.Example"), "xn--bcher-kva.example");
+        assert_eq!(domain_key("XN--Bcher-KVA.example"), "xn--bcher-kva.example");
+        assert_eq!(domain_key("[192.0.2.1]"), "[192.0.2.1]");
+        assert_eq!(address_key("jörg@bücher.example"), "jörg@xn--bcher-kva.example");
+        assert_eq!(address_key("@*.bücher.example"), "@*.xn--bcher-kva.example");
+        assert_eq!(address_key("jörg"), "jörg");
     }
 
     #[test]
