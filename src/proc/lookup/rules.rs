@@ -296,7 +296,7 @@ mod tests {
                 format!("for domain \"{written}\""),
                 format!("for rcpt-to \"@{written}\""),
                 format!("for rcpt-to \"joe@{written}\""),
-                format!("for domain \"*.example\""),
+                "for domain \"*.example\"".to_string(),
             ] {
                 let rule = format!("match from any {condition} action x");
                 assert!(takes(&rule, &remote(), false, "", &rcpt), "{rule} {rcpt}");
