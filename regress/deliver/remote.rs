@@ -423,12 +423,12 @@ pub fn international(env: &Env) -> Outcome {
         }),
         ..Options::default()
     };
-    let Some(sink) = port_25(74, options) else {
+    let Some(sink) = port_25(78, options) else {
         return Outcome::Skipped("port 25 cannot be bound without root".into());
     };
     let dns = Dns::start(&[
         ("xn--bcher-kva.example", Record::Mx(10, "a.example")),
-        ("a.example", Record::A(std::net::Ipv4Addr::new(127, 0, 0, 74))),
+        ("a.example", Record::A(std::net::Ipv4Addr::new(127, 0, 0, 78))),
     ]);
     let rules = "match from any for domain \"xn--mller-kva.example\" action \"in\"\n";
     let daemon = daemon(env, "", &format!("resolver {}\n{rules}", dns.addr));
