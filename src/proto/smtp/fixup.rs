@@ -10,9 +10,10 @@
 //!   client's Received fields, are taken out;
 //! * two of From, Date, To or Message-ID are refused: readers differ in which
 //!   one they show;
-//! * where `senders` says who may write as whom, From is held to it too.
+//! * where `senders` says who may write as whom, From and Sender are held to it
+//!   too; where nothing says it, Sender tells who logged in if From does not.
 //!
-//! RFC 6409 8; RFC 5322 3.6; RFC 8601 5.
+//! RFC 6409 8 (8.1 of Sender); RFC 5322 3.6; RFC 8601 5.
 
 use crate::proto::addr::{list, Charset, Domain, Mailbox};
 use crate::proto::authres::is_ours;
@@ -28,6 +29,9 @@ pub struct Rules {
     pub domain: Domain,
     /// The user, for a From that is missing.
     pub author: Option<Mailbox>,
+    /// `author` logged in and may write as anybody: if From has another, Sender
+    /// tells who it was, and no Sender tells of somebody else.
+    pub tell_sender: bool,
     /// Whose results RFC 8601 5 wants gone: our own, which nobody else may write.
     pub authserv_id: String,
     /// Received fields of the client are taken out.
@@ -155,7 +159,7 @@ impl Fixup {
                 }
             }
         }
-        if self.is_unwanted(field) {
+        if self.is_unwanted(field) || self.is_another_sender(field) {
             let len = field.end.saturating_sub(field.start);
             self.edits.push(Edit::Delete { offset: field.start, len })?;
             return Ok(());
@@ -174,6 +178,23 @@ impl Fixup {
             return self.rules.mask_src;
         }
         field.is("Authentication-Results") && is_ours(field.value, &self.rules.authserv_id)
+    }
+
+    /// A Sender that names anybody but the one who logged in.
+    fn is_another_sender(&self, field: &Field<'_>) -> bool {
+        let Some(author) = self.rules.author.as_ref().filter(|_| self.rules.tell_sender) else {
+            return false;
+        };
+        if !field.is("Sender") {
+            return false;
+        }
+        let mut found = list::mailboxes(field.value);
+        let (one, more) = (found.next(), found.next());
+        let named = one.filter(|_| more.is_none() && self.sender.is_none()).and_then(|one| {
+            let spec = field.value.get(one.spec.clone())?;
+            Mailbox::parse(spec, Charset::Utf8).ok()
+        });
+        named.is_none_or(|named| named.key() != author.key())
     }
 
     /// Completes the addresses of a field and keeps those of From and Sender.
@@ -212,7 +233,8 @@ impl Fixup {
         Ok(())
     }
 
-    /// The Sender that From needs if it has several authors.  RFC 5322 3.6.2.
+    /// The Sender that From needs if it has several authors, or another than the
+    /// one who logged in.  RFC 5322 3.6.2, RFC 6409 8.1.
     ///
     /// Where ownership matters, every address must be the user's: in
     /// `me@here <boss@here>` readers show the one, filters judge the other.
@@ -222,8 +244,10 @@ impl Fixup {
     ) -> Result<Option<Mailbox>, FixupError> {
         let several = self.from.len() > 1;
         let Some(owned) = owned else {
-            let wanted = several && self.sender.is_none();
-            return Ok(self.rules.author.clone().filter(|_| wanted));
+            let is = |author: &Mailbox| self.from.iter().flatten().any(|m| m.key() == author.key());
+            let wanted = |author: &Mailbox| several || self.rules.tell_sender && !is(author);
+            let author = self.rules.author.clone().filter(|_| self.sender.is_none());
+            return Ok(author.filter(wanted));
         };
         let own = |m: &Option<Mailbox>| m.as_ref().is_some_and(owned);
         if !self.from.iter().chain(&self.sender).all(own) {
@@ -256,6 +280,7 @@ mod tests {
         Rules {
             domain: Domain::parse(b"mx.example", Charset::Ascii).unwrap(),
             author: Some(mailbox("joe@example.com")),
+            tell_sender: false,
             authserv_id: "mx.example".into(),
             mask_src: false,
             now: DateTime::utc(1_795_473_261),
@@ -399,6 +424,36 @@ mod tests {
         assert_eq!(fix_with(rules(), body, Some(owned)).unwrap(), with);
         assert_eq!(fix(body).unwrap(), with);
         assert_eq!(fix(with).unwrap(), with);
+    }
+
+    #[test]
+    fn sender_tells_who_logged_in_where_from_does_not() {
+        let rest = "Date: x\r\nMessage-ID: y\r\n";
+        let told = Rules { tell_sender: true, ..rules() };
+        for (given, kept, tells) in [
+            ("From: eve@x\r\n", "From: eve@x\r\n", true),
+            ("From: joe\r\n", "From: joe@mx.example\r\n", true),
+            ("From: \r\n", "From: \r\n", true),
+            ("From: joe@example.com <eve@x>\r\n", "From: joe@example.com <eve@x>\r\n", true),
+            ("From: eve@x\r\nSender: ann@x\r\n", "From: eve@x\r\n", true),
+            ("Sender: ann\r\nFrom: eve@x\r\n", "From: eve@x\r\n", true),
+            ("From: eve@x\r\nSender: joe@example.com, ann@x\r\n", "From: eve@x\r\n", true),
+            ("From: Joe <JOE@example.com>\r\n", "From: Joe <JOE@example.com>\r\n", false),
+            ("From: joe@example.com\r\nSender: ann@x\r\n", "From: joe@example.com\r\n", false),
+            (
+                "From: eve@x\r\nSender: J <joe@example.com>\r\nSender: ann@x\r\n",
+                "From: eve@x\r\nSender: J <joe@example.com>\r\n",
+                false,
+            ),
+        ] {
+            let fixed = fix_with(told.clone(), &format!("{given}{rest}\r\n"), None).unwrap();
+            let sender = if tells { "Sender: joe@example.com\r\n" } else { "" };
+            assert_eq!(fixed, format!("{kept}{rest}{sender}\r\n"), "{given}");
+        }
+        let body = format!("From: eve@x\r\nSender: ann@x\r\n{rest}\r\n");
+        assert_eq!(fix(&body).unwrap(), body, "who did not log in is not told of");
+        let nameless = Rules { author: None, ..told };
+        assert_eq!(fix_with(nameless, &body, None).unwrap(), body, "a login that is no address");
     }
 
     #[test]

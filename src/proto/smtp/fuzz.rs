@@ -325,7 +325,7 @@ pub fn fuzz_submit(bytes: &[u8]) {
     let Some((options, input)) = bytes.split_first() else { return };
     let taken = take(Framing::Chunks, BareLineEnds::Normalise, input, usize::MAX);
     let Some((_, body, _, Ok(_))) = taken else { return };
-    let Some(rules) = rules(options & 1 != 0) else { return };
+    let Some(rules) = rules(options & 1 != 0, options & 2 == 0) else { return };
     let own = |m: &Mailbox| m.key() == "joe@example.org";
     let owned: Option<&dyn Fn(&Mailbox) -> bool> = if options & 2 != 0 { Some(&own) } else { None };
     let Ok(edits) = fix(&rules, &body, owned) else { return };
@@ -354,10 +354,11 @@ pub fn fuzz_submit(bytes: &[u8]) {
     arbitrary(input);
 }
 
-fn rules(mask_src: bool) -> Option<Rules> {
+fn rules(mask_src: bool, tell_sender: bool) -> Option<Rules> {
     Some(Rules {
         domain: Domain::parse(b"example.org", Charset::Ascii).ok()?,
         author: Mailbox::parse(b"joe@example.org", Charset::Ascii).ok(),
+        tell_sender,
         authserv_id: String::from("mx.example.org"),
         mask_src,
         now: DateTime::utc(0),

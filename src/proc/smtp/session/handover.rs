@@ -38,6 +38,9 @@ impl Session<'_> {
         let rules = submission.then(|| Rules {
             domain: self.domain(),
             author: self.author(),
+            // Of the socket, Received tells the uid: a list or a program that
+            // sends for others keeps its own Sender.
+            tell_sender: self.server.user().is_some() && !self.is_held_to_senders(),
             authserv_id: self.listener.authserv_id.clone(),
             mask_src: self.listener.mask_src,
             now: local_time(WallTime::now()),

@@ -74,6 +74,28 @@ fn senders_hold_envelope_and_header() {
 }
 
 #[test]
+fn who_logged_in_is_told_where_from_is_another() {
+    let site = Site::new();
+    let mut c = site.joe(SUBMISSION);
+    c.begin("ann@example.com", "ann@x");
+    c.send("From: ann@example.com\r\nSender: eve@x\r\n\r\n.\r\n");
+    assert_eq!(c.reply().code, 250);
+    let (_, text) = site.only();
+    assert!(text.contains("From: ann@example.com\r\nSender: joe"), "{text}");
+    assert!(!text.contains("eve@x"), "{text}");
+}
+
+#[test]
+fn of_the_socket_received_tells_who_it_was_and_sender_stays() {
+    let site = Site::new();
+    let mut c = site.local(1000);
+    c.begin("list@mx.example", "joe@x");
+    c.send("From: ann@example.com\r\nSender: list@mx.example\r\n\r\n.\r\n");
+    assert_eq!(c.reply().code, 250);
+    assert!(site.only().1.contains("\r\nSender: list@mx.example\r\n"));
+}
+
+#[test]
 fn the_socket_is_a_submission_of_its_user() {
     let site = Site::new();
     let mut c = site.local(1000);
