@@ -6,6 +6,7 @@
 //! that makes it ours.
 
 mod manual;
+mod secrets;
 
 use crate::{Env, Outcome, Test};
 use rmail::conf::{self, ast::Config, FEATURES};
@@ -32,6 +33,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "manual-is-lint-clean", run: manual::lint },
     Test { name: "manual-knows-every-feature", run: manual::features },
     Test { name: "print-and-parse-round-trip", run: round_trip },
+    Test { name: "secrets-that-others-can-read-are-refused", run: secrets::readable },
+    Test { name: "secrets-that-others-can-write-are-refused", run: secrets::writable },
     Test { name: "shipped-files-are-good", run: shipped },
 ];
 
