@@ -48,6 +48,9 @@ pub const LOCK_NAME: &str = "rmail.lock";
 /// The list of subscribed mailboxes.
 const SUBSCRIPTIONS_NAME: &str = "subscriptions";
 
+/// In the same form, those that the user took out of what the configuration subscribes.
+const OWN_SUBSCRIPTIONS_NAME: &str = "rmail.subscriptions";
+
 /// The mail root of an account.  Any thread may use it.
 #[derive(Debug)]
 pub struct Root {
@@ -171,28 +174,43 @@ impl Root {
 
     /// The subscribed mailboxes, in the order of subscription; they need not exist.
     pub fn subscriptions(&self) -> Result<Vec<Name>> {
-        Ok(self.read_subscriptions()?.names())
+        Ok(self.read_list(SUBSCRIPTIONS_NAME)?.names())
     }
 
     /// Adds a mailbox to the subscriptions; it need not exist.  RFC 9051 6.3.7.
     pub fn subscribe(&self, name: &Name) -> Result<()> {
-        self.change_subscriptions(|list| list.add(name))
+        self.change_list(SUBSCRIPTIONS_NAME, |list| list.add(name))
     }
 
     /// Takes a mailbox out of the subscriptions; not being there is no error.  RFC 9051 6.3.8.
     pub fn unsubscribe(&self, name: &Name) -> Result<()> {
-        self.change_subscriptions(|list| list.remove(name))
+        self.change_list(SUBSCRIPTIONS_NAME, |list| list.remove(name))
     }
 
-    fn read_subscriptions(&self) -> Result<Subscriptions> {
-        let path = self.path.join(SUBSCRIPTIONS_NAME);
+    /// The mailboxes of which the subscriptions file alone decides, whatever the
+    /// configuration subscribes.
+    pub fn own_subscriptions(&self) -> Result<Vec<Name>> {
+        Ok(self.read_list(OWN_SUBSCRIPTIONS_NAME)?.names())
+    }
+
+    /// From now on the subscriptions file alone decides of the mailbox.
+    pub fn own_subscription(&self, name: &Name) -> Result<()> {
+        self.change_list(OWN_SUBSCRIPTIONS_NAME, |list| list.add(name))
+    }
+
+    fn read_list(&self, file: &str) -> Result<Subscriptions> {
+        let path = self.path.join(file);
         Ok(Subscriptions::parse(&read_small(&path, limits::SUBSCRIPTIONS_FILE.default)?))
     }
 
-    fn change_subscriptions(&self, change: impl FnOnce(&mut Subscriptions) -> bool) -> Result<()> {
-        let path = self.path.join(SUBSCRIPTIONS_NAME);
+    fn change_list(
+        &self,
+        file: &str,
+        change: impl FnOnce(&mut Subscriptions) -> bool,
+    ) -> Result<()> {
+        let path = self.path.join(file);
         let lock = Dotlock::acquire(&path, SUBSCRIPTIONS, &self.owner, self.file_mode())?;
-        let mut list = self.read_subscriptions()?;
+        let mut list = self.read_list(file)?;
         if !change(&mut list) {
             return Ok(());
         }

@@ -156,12 +156,14 @@ impl Account {
         Name::new(&found.name).ok()
     }
 
-    /// The subscribed mailboxes: those of the file, then those that the configuration subscribes.
+    /// The subscribed mailboxes: those of the file, then those that the configuration
+    /// subscribes and the user never unsubscribed.
     pub fn subscriptions(&self) -> Result<Vec<Name>> {
         let mut names = self.root.subscriptions()?;
+        let own = self.root.own_subscriptions()?;
         for m in self.settings().iter().filter(|m| m.auto == Auto::Subscribe) {
             if let Ok(name) = Name::new(&m.name) {
-                if !names.contains(&name) {
+                if !names.contains(&name) && !own.contains(&name) {
                     names.push(name);
                 }
             }
@@ -174,8 +176,12 @@ impl Account {
         self.root.subscribe(name)
     }
 
-    /// Unsubscribes; a mailbox that the configuration subscribes stays.
+    /// Unsubscribes, for good also what the configuration subscribes.
     pub fn unsubscribe(&self, name: &Name) -> Result<()> {
+        let settings = self.settings();
+        if settings.iter().any(|m| m.auto == Auto::Subscribe && m.name == name.as_str()) {
+            self.root.own_subscription(name)?;
+        }
         self.root.unsubscribe(name)
     }
 

@@ -527,6 +527,23 @@ fn phantom_folders_of_sieve_are_hidden() {
 }
 
 #[test]
+fn what_the_configuration_subscribes_can_be_unsubscribed_for_good() {
+    let house = House::new();
+    let mut c = house.log_in();
+    let shown = |c: &mut Client| c.command("LSUB \"\" *").iter().any(|l| l.contains("Junk"));
+    assert!(shown(&mut c));
+    c.ok("UNSUBSCRIBE Junk");
+    assert!(!shown(&mut c));
+    assert!(!shown(&mut house.log_in()), "the file has it");
+    c.ok("CREATE Junk");
+    assert!(!shown(&mut c), "used or not");
+    c.ok("SUBSCRIBE Junk");
+    assert!(shown(&mut c));
+    c.ok("UNSUBSCRIBE Junk");
+    assert!(!shown(&mut c));
+}
+
+#[test]
 fn mailboxes_are_created_renamed_subscribed_and_deleted() {
     let house = House::new();
     let mut c = house.log_in();
