@@ -1,5 +1,7 @@
 //! The daemon as a whole: start, control socket, reload, stop, deaths.
 
+mod commands;
+
 use crate::daemon::{eventually, Daemon};
 use crate::{Env, Outcome, Test};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,6 +25,11 @@ pub const TESTS: &[Test] = &[
     Test { name: "silent-connections-shut-nobody-out", run: silent_connections },
     Test { name: "a-pause-outlives-the-process", run: a_pause_outlives_the_process },
     Test { name: "wrong-words-are-told", run: wrong_words_are_told },
+    Test { name: "a-changed-file-counts-after-update-table", run: commands::update_table },
+    Test { name: "stop-ends-the-daemon", run: commands::stop },
+    Test { name: "check-needs-no-daemon", run: commands::check },
+    Test { name: "wait-delivered-means-in-the-mailbox", run: commands::wait_delivered },
+    Test { name: "log-verbose-and-brief", run: commands::log_level },
     Test { name: "a-second-daemon-leaves-the-socket-alone", run: a_second_daemon },
     Test { name: "found-in-path-and-begun-again", run: found_in_path },
     Test { name: "a-stopped-child-does-not-stop-show", run: a_stopped_child_does_not_stop_show },

@@ -1,0 +1,122 @@
+//! rmailctl's commands that the other tests do not need.
+
+use super::CONFIG;
+use crate::daemon::{eventually, Daemon};
+use crate::deliver::post::{self, files, Client};
+use crate::{Env, Outcome};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+const TEXT: &str = "Subject: hello\r\n\r\nline\r\n";
+
+/// Posts a message; the answer to the recipient or to the end.
+fn say(daemon: &Daemon, to: &str) -> String {
+    Client::connect(daemon.address("smtp", 0)).post("a@sender.example", to, TEXT)
+}
+
+/// A file of a table counts when it was read again, and never half.
+pub fn update_table(env: &Env) -> Outcome {
+    let file = env.dir.join("aliases");
+    std::fs::write(&file, "list: joe\n").expect("write");
+    let rules = "table aliases file:@DIR@/aliases\n\
+                 action \"al\" maildir \"@DIR@/mail/%{dest.user:lowercase}\" userbase <users> \
+                 alias <aliases>\n\
+                 match from any for domain \"al.example\" action \"al\"\n";
+    // The table of users stands behind these lines.
+    let config = post::config(env, "", "");
+    let (head, tail) = config.split_once("listen").expect("a listener");
+    let daemon = Daemon::start(env, &format!("{head}{rules}listen{tail}"));
+    let knows = |name: &str| say(&daemon, &format!("{name}@al.example")).starts_with("250");
+    assert!(knows("list") && !knows("other"), "{}", daemon.log());
+    std::fs::write(&file, "other: jim\n").expect("write");
+    assert!(knows("list") && !knows("other"), "before it is read again");
+    daemon.ctl_ok(&["update", "table", "aliases"]);
+    assert!(!knows("list") && knows("other"), "{}", daemon.log());
+    std::fs::write(&file, "third: joe\nfourth: \"unclosed\n").expect("write");
+    let refused = daemon.ctl(&["update", "table", "aliases"]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("aliases:2: "), "{text}");
+    assert!(knows("other") && !knows("third"), "a bad file leaves the old one in force");
+    let unknown = daemon.ctl(&["update", "table", "nosuch"]);
+    let text = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(!unknown.status.success() && text.contains("nosuch"), "{text}");
+    Outcome::Passed
+}
+
+pub fn stop(env: &Env) -> Outcome {
+    let daemon = Daemon::start(env, CONFIG);
+    assert!(daemon.ctl_ok(&["stop"]).contains("stopping"));
+    assert!(eventually(SOON, || !daemon.socket.exists()), "{}", daemon.log());
+    let after = daemon.ctl(&["show", "queue"]);
+    assert_eq!(after.status.code(), Some(69), "{after:?}");
+    Outcome::Passed
+}
+
+/// The file is looked at and nothing else: no daemon, and none that runs, is needed.
+pub fn check(env: &Env) -> Outcome {
+    let good = env.dir.join("good.conf");
+    let bad = env.dir.join("bad.conf");
+    let config = CONFIG.replace("@DIR@", "/var/empty").replace("port 0", "port 2525");
+    std::fs::write(&good, &config).expect("write");
+    std::fs::write(&bad, format!("{config}listen no\n")).expect("write");
+    let run = |file: &std::path::Path| {
+        let out = std::process::Command::new(env.rmailctl())
+            .arg("-f")
+            .arg(file)
+            .arg("check")
+            .output()
+            .expect("rmailctl");
+        let text = [out.stdout, out.stderr].concat();
+        (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (ok, text) = run(&good);
+    assert!(ok && text.contains("configuration OK"), "{text}");
+    let (ok, text) = run(&bad);
+    assert!(!ok && text.contains("bad.conf:4: "), "{text}");
+    Outcome::Passed
+}
+
+/// Who has waited finds the message in the mailbox.
+pub fn wait_delivered(env: &Env) -> Outcome {
+    let daemon = post::daemon(env, "", "");
+    for n in 1..=5 {
+        let said = say(&daemon, "joe@example.com");
+        let qid = said.split(' ').nth(2).expect("an id").to_string();
+        daemon.ctl_ok(&["wait", "delivered", &qid, "20"]);
+        assert_eq!(files(&env.dir.join("mail/joe")).len(), n, "{said}: {}", daemon.log());
+    }
+    assert!(!daemon.ctl(&["wait", "delivered", "not-an-id", "1"]).status.success());
+    Outcome::Passed
+}
+
+/// Lines for following the work come when they are asked for, and go again.
+pub fn log_level(env: &Env) -> Outcome {
+    let daemon = post::daemon(env, "", "");
+    let lines = || daemon.log().matches(" mailbox=INBOX").count();
+    let deliver = || {
+        assert!(say(&daemon, "joe@example.com").starts_with("250"));
+        daemon.drained();
+    };
+    deliver();
+    assert_eq!(lines(), 0, "{}", daemon.log());
+    daemon.ctl_ok(&["log", "verbose"]);
+    assert!(
+        eventually(SOON, || {
+            deliver();
+            lines() > 0
+        }),
+        "{}",
+        daemon.log()
+    );
+    daemon.ctl_ok(&["log", "brief"]);
+    assert!(
+        eventually(SOON, || {
+            let before = lines();
+            deliver();
+            lines() == before
+        }),
+        "{}",
+        daemon.log()
+    );
+    Outcome::Passed
+}
