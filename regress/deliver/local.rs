@@ -373,6 +373,20 @@ pub fn mbox(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// What every system's aliases have for users that get no mail.
+pub fn nowhere(env: &Env) -> Outcome {
+    let rules = "table aliases { null = \"/dev/null\" }\n\
+                 action \"al\" expand-only alias <aliases>\n\
+                 match from any for domain \"al.example\" action \"al\"\n";
+    let daemon = daemon(env, "", rules);
+    post(&daemon, "null@al.example", TEXT);
+    daemon.drained();
+    let log = daemon.log();
+    assert!(log.contains("result=delivered") && log.contains("said=/dev/null"), "{log}");
+    assert!(!log.contains("name=mbox"), "{log}");
+    Outcome::Passed
+}
+
 /// Killed in mid-message, or stopped with the whole server, mbox leaves a mailbox
 /// in which the next attempt puts the message once, at once.
 pub fn mbox_interrupted(env: &Env) -> Outcome {

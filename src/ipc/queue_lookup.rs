@@ -65,5 +65,7 @@ crate::wire! {
         /// There is none to open, and no `.forward` to ask: an LMTP server
         /// delivers, by way of mta.
         Mta,
+        /// There is none to open: an alias says `/dev/null`, and that is that.
+        Discard,
     }
 }

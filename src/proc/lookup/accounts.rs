@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 
 /// Where system mailboxes are.
 const MAIL_SPOOL: &str = "/var/mail";
+/// The file of an alias that takes mail and keeps none; aliases(5) of every
+/// system has many.
+const NOWHERE: &str = "/dev/null";
 /// What programs find their commands with.
 const PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbin";
 
@@ -296,6 +299,9 @@ impl Expander<'_> {
             (sha256(text.as_bytes()) == item.digest).then_some(text)
         });
         let text = text.ok_or_else(changed)?;
+        if text == NOWHERE {
+            return Err(NoOpening::Discard);
+        }
         let person = own_user();
         match text.strip_prefix('|') {
             None => {
@@ -395,6 +401,7 @@ impl Expander<'_> {
             Err(NoOpening::Temporary { why }) => Ok(Err(why)),
             Err(NoOpening::Permanent { why }) => Ok(Err(why)),
             Err(NoOpening::Mta) => Ok(Err("the mail goes to an LMTP server".to_string())),
+            Err(NoOpening::Discard) => Ok(Err("the mail goes to /dev/null".to_string())),
         }
     }
 
@@ -444,7 +451,7 @@ impl Expander<'_> {
                 Err(NoOpening::Temporary { why } | NoOpening::Permanent { why }) => {
                     lines.push(format!("action \"{name}\": {why}"));
                 }
-                Err(NoOpening::Mta) => {}
+                Err(NoOpening::Mta | NoOpening::Discard) => {}
             }
         }
         lines

@@ -353,7 +353,7 @@ impl<'a> Run<'a, '_> {
     /// the sender.
     fn local(&mut self, to: Destination) -> Result<(), Ended> {
         match self.x.deliver(&to, self.sender, &self.rcpt, false, self.deadline) {
-            Ok(_) | Err(NoOpening::Mta) => self.accept(to),
+            Ok(_) | Err(NoOpening::Mta | NoOpening::Discard) => self.accept(to),
             Err(NoOpening::Temporary { why }) => return Err(Verdict::Unavailable { why }),
             Err(NoOpening::Permanent { why }) => {
                 self.why = Some(why);

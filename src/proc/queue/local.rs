@@ -181,6 +181,16 @@ impl Shared {
                 log::info!("local", qid = Show(&job.qid), msg = "refused", why = why.as_str());
                 return over(Settled::ours(number, How::Never, 1, 1, "no such mailbox"));
             }
+            Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Discard) }) => {
+                return over(Settled {
+                    rcpt: number,
+                    how: How::Delivered,
+                    status: Enhanced::new(2, 1, 5),
+                    host: None,
+                    said: "/dev/null".to_owned(),
+                    inject: Vec::new(),
+                });
+            }
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Mta) }) => {
                 return Some(Attempt::Kept(Vec::new()));
             }
