@@ -11,6 +11,7 @@ mod admin;
 mod bounds;
 mod channels;
 mod children;
+mod directories;
 mod grants;
 mod listeners;
 mod load;
@@ -160,8 +161,8 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     bounds.apply(&mut loaded.config);
     bounds.warn(&loaded.config);
     let hostname = sys::net::hostname().map_err(words)?;
-    load::make_directories(&loaded)?;
-    let lock = load::lock_spool(&loaded)?;
+    directories::make_all(&loaded)?;
+    let lock = directories::lock_queue(&loaded)?;
     offline::make(&loaded.directories().spool)?;
     let listeners = listeners::Listeners::bind(&loaded)?;
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
