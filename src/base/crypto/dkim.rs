@@ -242,7 +242,8 @@ mod tests {
     #[test]
     fn an_rsa_key_of_ours_has_2048_bits_at_least() {
         let own = |bits: u32| {
-            let pem = Rsa::generate(bits).unwrap().private_key_to_pem().unwrap();
+            let key = PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
+            let pem = key.private_key_to_pem_pkcs8().unwrap();
             assert!(SigningKey::from_pem(&pem).is_ok(), "{bits}: as others use");
             SigningKey::own_from_pem(&pem)
         };
@@ -255,7 +256,8 @@ mod tests {
         let key = SigningKey::own_from_pem(&ed25519).unwrap();
         assert_eq!(key.algorithm(), Algorithm::Ed25519Sha256);
         let ec = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
-        let ec = openssl::ec::EcKey::generate(&ec.unwrap()).unwrap().private_key_to_pem().unwrap();
+        let ec = openssl::ec::EcKey::generate(&ec.unwrap()).unwrap();
+        let ec = PKey::from_ec_key(ec).unwrap().private_key_to_pem_pkcs8().unwrap();
         assert!(SigningKey::own_from_pem(&ec).is_err(), "another kind");
         assert!(SigningKey::own_from_pem(b"no key").is_err());
     }
