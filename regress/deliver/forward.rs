@@ -145,7 +145,7 @@ fn start_as_user(env: &Env, forward: &str) -> Daemon {
     give(&home.join(".forward"));
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let joe = format!("joe:x:{id}:{id}::{}:/bin/sh\n", home.display());
-    std::fs::write(env.dir.join("passwd"), format!("{users}{joe}")).unwrap();
+    std::fs::write(env.dir.join("passwd"), format!("{joe}{users}")).unwrap();
     let rules = "action \"run\" mda \"test -e @DIR@/closed && exit 75; cat >> @DIR@/joe/run\"\n\
                  match from any for domain \"run.example\" action \"run\"\n\
                  action \"dir\" maildir \"@DIR@/joe/mail\"\n\

@@ -132,14 +132,15 @@ pub struct SigningKey(PKey<Private>);
 
 /// Bits of an RSA key of ours: verifiers need not take more than 2048, and need
 /// not believe less for long.  RFC 8301 3.2.
-const OWN_LEAST_BITS: u32 = 2048;
+const OWN_LEAST_BITS: i32 = 2048;
 
 impl SigningKey {
     /// Reads a key that mail of ours is to be signed with: as
     /// [`SigningKey::from_pem`], and an RSA key has 2048 bits at least.
     pub fn own_from_pem(pem: &[u8]) -> Result<Self, CryptoError> {
         let key = Self::from_pem(pem)?;
-        if key.algorithm() == Algorithm::RsaSha256 && key.0.bits() < OWN_LEAST_BITS {
+        let bits = key.0.rsa().map(|rsa| rsa.n().num_bits());
+        if bits.is_ok_and(|bits| bits < OWN_LEAST_BITS) {
             return Err(CryptoError::new(
                 "an RSA key of less than 2048 bits: make a longer one, and publish it",
             ));
