@@ -231,3 +231,26 @@ pub fn too_big_a_message_leaves_nothing(env: &Env) -> Outcome {
     assert!(site.mail("joe").is_empty());
     Outcome::Passed
 }
+
+pub fn a_header_of_more_than_256_kib_is_refused(env: &Env) -> Outcome {
+    let site = Site::start(env);
+    let mut c = site.ehlo(MX);
+    // 1024 octets each, and one of 65536.
+    let fields = |n: usize| format!("X-Field: {}\r\n", "x".repeat(1013)).repeat(n);
+    let folded = |more: usize| {
+        let line = format!(" {}\r\n", "y".repeat(1021)).repeat(63);
+        format!("X-Long: {}\r\n{line}", "x".repeat(1024 - 10 + more))
+    };
+    for (header, code) in [
+        (fields(256), 250),
+        (format!("{}X: y\r\n", fields(256)), 552),
+        (folded(0), 250),
+        (folded(1), 552),
+    ] {
+        c.begin("a@b", "joe@example.com");
+        c.send(&header);
+        assert_eq!(end(&mut c, "\r\nhi\r\n.\r\n"), code, "a header of {}", header.len());
+    }
+    assert_eq!(site.mail("joe").len(), 2);
+    Outcome::Passed
+}

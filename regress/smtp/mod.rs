@@ -55,6 +55,10 @@ pub const TESTS: &[Test] = &[
         run: accept::too_big_a_message_leaves_nothing,
     },
     Test {
+        name: "a-header-of-more-than-256-kib-is-refused",
+        run: accept::a_header_of_more_than_256_kib_is_refused,
+    },
+    Test {
         name: "options-show-on-their-listener-only",
         run: listen::options_show_on_their_listener_only,
     },

@@ -76,7 +76,7 @@ impl Message {
     }
 
     fn read_header(&mut self) -> Result<(), Wrong> {
-        let most = limits::HEADER.size();
+        let most = limits::QUEUED_HEADER;
         let mut line = Vec::new();
         let mut first = true;
         loop {

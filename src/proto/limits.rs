@@ -132,10 +132,12 @@ pub const META_FILE: Limit =
 pub const TEXT_LINE: Limit =
     limit("text-line", 65536, Unit::Octets, "RFC 5321 4.5.3.1.6 asks for 1000", "550 5.6.0");
 /// The header of a message.
-pub const HEADER: Limit = limit("message-header", 1 << 20, Unit::Octets, "memory", "552 5.3.4");
+pub const HEADER: Limit = limit("message-header", 256 << 10, Unit::Octets, "memory", "552 5.3.4");
+/// A header as the queue has it: what was received, and all that edits may add.
+pub const QUEUED_HEADER: usize = HEADER.size().saturating_add(EDIT_OCTETS.size());
 /// One field of a header, folded lines included.
 pub const HEADER_FIELD: Limit =
-    limit("message-header-field", 128 << 10, Unit::Octets, "memory", "552 5.3.4");
+    limit("message-header-field", 64 << 10, Unit::Octets, "memory", "552 5.3.4");
 /// Lines of a header.
 pub const HEADER_LINES: Limit =
     limit("message-header-lines", 20_000, Unit::Count, "work", "552 5.3.4");

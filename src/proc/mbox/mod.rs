@@ -124,7 +124,7 @@ impl Mailbox {
         let key = Key::new(delivery.body.key);
         let message = Message::of_body(File::from(file), key, delivery.body.len, edits)
             .map_err(|e| local(&e))?;
-        let header = message.header(limits::HEADER.size()).map_err(|e| local(&e))?;
+        let header = message.header(limits::QUEUED_HEADER).map_err(|e| local(&e))?;
         let given = handover(&header, &delivery.sender, &delivery.rcpt)
             .map_err(|Loop| Outcome::Perm(Status::new((4, 6), "message goes in a circle")))?;
         self.append(&delivery.sender, &given.header, &message, header.len(), stopping)

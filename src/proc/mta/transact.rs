@@ -142,7 +142,7 @@ impl Session {
                 return here(never(6, 7), "the host does not take addresses in UTF-8");
             }
             if letter.job.smtputf8 {
-                match letter.message.header(limits::HEADER.size()) {
+                match letter.message.header(limits::QUEUED_HEADER) {
                     Ok(header) if header.is_ascii() => {}
                     Ok(_) => return here(never(6, 7), "the host does not take headers in UTF-8"),
                     Err(_) => {

@@ -143,7 +143,7 @@ fn deliver(
     let message = Message::of_body(File::from(file), key, delivery.body.len, edits)
         .map_err(|e| Outcome::temp((3, 0), "local error", e))?;
     let header = message
-        .header(limits::HEADER.size())
+        .header(limits::QUEUED_HEADER)
         .map_err(|e| Outcome::temp((3, 0), "local error", e))?;
     let skip = header.len();
     let given = handover(&header, &delivery.sender, &delivery.rcpt)

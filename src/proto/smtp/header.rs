@@ -88,12 +88,7 @@ impl HeaderReader {
                 self.lines = self.lines.saturating_add(1);
                 self.line_done(&mut each);
             }
-            let total = self.start.saturating_add(len(&self.field));
-            if self.end.is_none()
-                && (self.field.len() > limits::HEADER_FIELD.size()
-                    || self.lines > limits::HEADER_LINES.size()
-                    || total > limits::HEADER.default)
-            {
+            if self.end.is_none() && self.is_too_big() {
                 return Err(HeaderTooBig);
             }
         }
@@ -108,6 +103,18 @@ impl HeaderReader {
         // A last line without CRLF is no line; what it belongs to stays body.
         self.flush(&mut each);
         self.stop(true)
+    }
+
+    /// Whether a limit is passed by what surely is header: the begin of a line
+    /// may still be the next field's, or the empty line's.
+    fn is_too_big(&self) -> bool {
+        let (whole, last) = self.field.split_at_checked(self.line).unwrap_or_default();
+        let folded = last.first().copied().is_none_or(chars::is_wsp);
+        let field = if folded { self.field.len() } else { whole.len().max(last.len()) };
+        let header = if last == b"\r" { len(whole) } else { len(&self.field) };
+        field > limits::HEADER_FIELD.size()
+            || self.lines > limits::HEADER_LINES.size()
+            || self.start.saturating_add(header) > limits::HEADER.default
     }
 
     fn line_done(&mut self, each: &mut impl FnMut(Field<'_>)) {
@@ -246,5 +253,37 @@ mod tests {
             (0..1000).try_for_each(|_| reader.feed(&[b' '; 1000], |_| ())),
             Err(HeaderTooBig)
         );
+    }
+
+    #[test]
+    fn a_header_and_a_field_at_their_limits_are_taken_and_an_octet_more_is_not() {
+        // A field of so many octets, its CRLF among them, folded once.
+        let field = |octets: usize| {
+            let half = octets / 2;
+            format!("A: {}\r\n {}\r\n", "x".repeat(half), "y".repeat(octets - half - 8))
+        };
+        let most = limits::HEADER_FIELD.size();
+        let all = limits::HEADER.size();
+        let cases = [
+            (field(most), Ok(())),
+            (field(most + 1), Err(HeaderTooBig)),
+            (field(all / 8).repeat(8), Ok(())),
+            (field(all / 8).repeat(7) + &field(all / 8 + 1), Err(HeaderTooBig)),
+        ];
+        for (header, expected) in &cases {
+            let message = format!("{header}\r\nbody\r\n");
+            for chunk in [1, 3, 7, 4096, message.len()] {
+                let mut reader = HeaderReader::new();
+                let fed = message.as_bytes().chunks(chunk).try_for_each(|c| reader.feed(c, |_| ()));
+                assert_eq!(fed, *expected, "{} octets by {chunk}", header.len());
+            }
+        }
+        // What follows a field at its limit is not the field's.
+        let mut reader = HeaderReader::new();
+        reader.feed(field(most).as_bytes(), |_| ()).unwrap();
+        reader.feed(b"Subj", |_| ()).unwrap();
+        reader.feed(b"ect: x\r\n\r", |_| ()).unwrap();
+        reader.feed(b"\n", |_| ()).unwrap();
+        assert!(reader.end().is_some());
     }
 }
