@@ -67,12 +67,19 @@ impl Manner {
     }
 }
 
+/// Where the mailbox of [`Rcpt`]s that mbox delivers is.
+pub const BOX: &str = "box";
+/// Who gets mail from a program of an action.
+pub const RUN: &str = "ran";
+
 /// A recipient: the address, and where its mail arrives.
 #[derive(Clone, Debug)]
 pub struct Rcpt {
     pub address: String,
-    pub at: Vec<&'static str>,
-    pub relayed: bool,
+    pub at: Vec<String>,
+    /// Exactly once: into a Maildir.  Nobody can say of a relay, a program or a
+    /// mailbox in one file what became of a copy whose answer was lost.
+    pub once: bool,
 }
 
 /// A message of one client.
@@ -118,17 +125,27 @@ pub fn letters(seed: u64, client: usize, lasts_ms: u64) -> Vec<Letter> {
     (0..EACH)
         .map(|n| {
             chance.shuffle(&mut accounts);
-            let local = |name: &'static str| Rcpt {
+            let local = |name: &str| Rcpt {
                 address: format!("{name}@example.com"),
-                at: vec![name],
-                relayed: false,
+                at: vec![name.to_owned()],
+                once: true,
             };
-            let relay = |n: u64| Rcpt {
-                address: format!("someone{n}@relay.example"),
-                at: Vec::new(),
-                relayed: true,
+            let again = |address: &str, at: &str| Rcpt {
+                address: address.to_owned(),
+                at: vec![at.to_owned()],
+                once: false,
             };
-            let rcpts = match chance.below(20) {
+            let relay = |n: u64| {
+                let address = format!("someone{n}@relay.example");
+                again(&address, &address)
+            };
+            // Only root's daemon has files of other users.
+            let file = || match rmail::sys::user::is_root() {
+                true => again("filed@example.com", BOX),
+                false => relay(3),
+            };
+            let program = || again("joe@run.example", RUN);
+            let rcpts = match chance.below(24) {
                 0..=8 => vec![local(accounts[0])],
                 9 | 10 => vec![Rcpt {
                     address: format!("{}+lists@example.com", accounts[0]),
@@ -136,12 +153,16 @@ pub fn letters(seed: u64, client: usize, lasts_ms: u64) -> Vec<Letter> {
                 }],
                 11 | 12 => vec![Rcpt {
                     address: "team@example.com".into(),
-                    at: vec!["joe", "jim"],
-                    relayed: false,
+                    at: vec!["joe".into(), "jim".into()],
+                    once: true,
                 }],
                 13 | 14 => vec![local(accounts[0]), local(accounts[1])],
                 15 => vec![local(accounts[0]), local(accounts[1]), relay(1)],
                 16 => vec![relay(1), relay(2)],
+                17 => vec![local(accounts[0]), file()],
+                18 => vec![program(), local(accounts[0]), file()],
+                19 | 20 => vec![file()],
+                21 | 22 => vec![program()],
                 _ => vec![relay(1)],
             };
             let lines = match chance.below(10) {
