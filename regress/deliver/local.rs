@@ -387,6 +387,34 @@ pub fn nowhere(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// The sender is told nothing of an alias, and no bounce comes of editing one.
+pub fn alias_edited(env: &Env) -> Outcome {
+    let aliases = env.dir.join("aliases");
+    let write = |command: &str| crate::daemon::write(&aliases, format!("cmd: \"|{command}\"\n"));
+    write("exit 0");
+    let rules = "table aliases file:@DIR@/aliases\n\
+                 action \"al\" expand-only alias <aliases>\n\
+                 match from any for domain \"al.example\" action \"al\"\n";
+    let daemon = daemon(env, "", rules);
+    daemon.ctl_ok(&["pause", "mda"]);
+    post(&daemon, "cmd@al.example", TEXT);
+    write("exit 1");
+    daemon.ctl_ok(&["update", "table", "aliases"]);
+    daemon.ctl_ok(&["resume", "mda"]);
+    daemon.ctl_ok(&["schedule", "all"]);
+    let put_off = || daemon.log().contains("put it back");
+    assert!(eventually(Duration::from_secs(20), put_off), "{}", daemon.log());
+    assert!(daemon.ctl_ok(&["show", "queue"]).contains("cmd@al.example"), "{}", daemon.log());
+    let last = || daemon.log().contains("said=\"the mailbox cannot be looked up now\"");
+    assert!(eventually(Duration::from_secs(20), last), "{}", daemon.log());
+    write("exit 0");
+    daemon.ctl_ok(&["update", "table", "aliases"]);
+    daemon.ctl_ok(&["schedule", "all"]);
+    daemon.drained();
+    assert!(daemon.log().contains("result=delivered"), "{}", daemon.log());
+    Outcome::Passed
+}
+
 /// Killed in mid-message, or stopped with the whole server, mbox leaves a mailbox
 /// in which the next attempt puts the message once, at once.
 pub fn mbox_interrupted(env: &Env) -> Outcome {

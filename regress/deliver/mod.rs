@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "locked-account-holds-the-message", run: local::locked },
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
     Test { name: "dev-null-of-an-alias-takes-the-message", run: local::nowhere },
+    Test { name: "alias-that-is-edited-holds-its-message", run: local::alias_edited },
     Test { name: "mbox-interrupted-has-the-message-once", run: local::mbox_interrupted },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
     Test { name: "mda-without-end-is-killed", run: local::killed_mda },

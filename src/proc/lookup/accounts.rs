@@ -283,7 +283,16 @@ impl Expander<'_> {
         deadline: Deadline,
     ) -> Result<(Opening, Target), NoOpening> {
         let item = to.item.as_ref().ok_or_else(|| permanent("no item"))?;
-        let changed = || permanent(format!("alias \"{}\" has changed", item.key));
+        // The sender did nothing wrong: it waits for the alias, or for whoever
+        // removes it.  Another command is not taken for it: one that the table
+        // has now may have had this message.
+        let changed = || NoOpening::Temporary {
+            why: format!(
+                "alias \"{}\" no longer has what this mail was taken for: \
+                 put it back, or rmailctl remove",
+                item.key
+            ),
+        };
         let table = match &local.aliases {
             Some(Aliases::Alias(t) | Aliases::Virtual(t)) => t,
             None => return Err(changed()),

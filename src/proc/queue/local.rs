@@ -174,7 +174,9 @@ impl Shared {
         let opening = match self.lookup.call(&ask, self.soon()) {
             Ok(queue_lookup::Answer::Deliver { opening: Ok(opening) }) => opening,
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Temporary { why }) }) => {
-                return later(3, 0, why);
+                // It may name files and tables: for the log alone.
+                log::warn!("local", qid = Show(&job.qid), msg = "put off", why = why.as_str());
+                return later(3, 0, "the mailbox cannot be looked up now".into());
             }
             Ok(queue_lookup::Answer::Deliver { opening: Err(NoOpening::Permanent { why }) }) => {
                 // It may name formats and tables: for the log alone.
@@ -222,7 +224,10 @@ impl Shared {
             });
             let said = match done {
                 Ok(said) => said,
-                Err(why) => return later(3, 0, why),
+                Err(why) => {
+                    log::warn!("local", qid = Show(&job.qid), msg = "not fed", why = why.as_str());
+                    return later(3, 0, "the program did not get the message".into());
+                }
             };
             return match ended.wait(deadline) {
                 Ok(ended) => over(by_status(number, ended, said)),

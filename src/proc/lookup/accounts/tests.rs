@@ -222,7 +222,7 @@ fn an_alias_that_changed_runs_nothing() {
     });
     let changed = CONFIG.replace("|/bin/run 'a b'", "|/bin/other");
     let opened = with(&changed, |x| x.deliver(&to[0], "", "run@v.example", false, Deadline::NEVER));
-    assert!(matches!(opened, Err(NoOpening::Permanent { why }) if why.contains("changed")));
+    assert!(matches!(opened, Err(NoOpening::Temporary { why }) if why.contains("put it back")));
 }
 
 #[test]
