@@ -120,3 +120,33 @@ pub fn log_level(env: &Env) -> Outcome {
     );
     Outcome::Passed
 }
+
+/// What reads a foreign message, or a password, is in a sandbox by then.
+pub fn confined(env: &Env) -> Outcome {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    if !std::path::Path::new("/proc/self/status").exists() {
+        return Outcome::Skipped("/proc tells who has a filter".into());
+    }
+    for args in [vec!["encrypt"], vec!["auth", "check", "-"], vec!["sieve", "check", "-"]] {
+        let mut child = Command::new(env.rmailctl())
+            .args(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("rmailctl");
+        let status = format!("/proc/{}/status", child.id());
+        // It waits for its input: 2 is a filter that it has installed.
+        let filtered = || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            text.lines().any(|l| l == "Seccomp:\t2")
+        };
+        let is = eventually(SOON, filtered);
+        let _ = child.stdin.take().expect("a pipe").write_all(b"keep;\n");
+        let ended = child.wait().expect("wait");
+        assert!(is, "{args:?} reads without a sandbox");
+        assert!(ended.code().is_some(), "{args:?}: {ended}");
+    }
+    Outcome::Passed
+}

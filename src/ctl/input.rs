@@ -6,7 +6,6 @@
 //! be checked.
 
 use crate::base::exits::sysexits;
-use crate::proto::limits;
 use crate::sys::errno::reason;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -16,6 +15,8 @@ pub type Wrong = (String, u8);
 
 /// Octets read at a time.
 const PIECE: usize = 64 << 10;
+/// Octets of a header: a file need not have come through a server of ours.
+const HEADER: usize = 1 << 20;
 
 /// Opens a file; `-` is standard input.
 fn open(path: &str) -> Result<Box<dyn Read>, Wrong> {
@@ -76,7 +77,7 @@ impl Message {
     }
 
     fn read_header(&mut self) -> Result<(), Wrong> {
-        let most = limits::QUEUED_HEADER;
+        let most = HEADER;
         let mut line = Vec::new();
         let mut first = true;
         loop {

@@ -17,9 +17,12 @@ mod show;
 mod sieve;
 
 use crate::base::exits::sysexits;
-use crate::sys::errno::reason;
+use crate::sys;
+use crate::sys::errno::{reason, SysError};
+use crate::sys::sandbox::{self, Promise, Unveil};
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// What the command line says before the command.
@@ -33,12 +36,50 @@ pub struct Options {
     pub config: std::path::PathBuf,
 }
 
+/// What a sub-command may do; all else ends it.  Messages and reports are read
+/// as whoever asks, who may be root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum May {
+    /// Reckon with what it was given.
+    Reckon,
+    /// Read files, whichever it is told.
+    Read,
+    /// Read files and ask name servers.
+    Ask,
+    /// Talk to the daemon.
+    Talk,
+    /// It confines itself: what comes before is more than a sandbox has, such
+    /// as to run the daemon's program or to limit its own time.
+    Itself,
+}
+
+impl May {
+    /// Enters the sandbox, before any input is read.
+    fn enter(self, options: &Options) -> Result<(), SysError> {
+        use Promise::{Inet, Rpath, Stdio, Unix};
+        let of = |path: &Path, perms| vec![Unveil { path: path.to_path_buf(), perms }];
+        let all = || of(Path::new("/"), "r");
+        // Local times are shown: the zone is read by now.
+        sys::time::tzset();
+        let entered = match self {
+            May::Reckon => sandbox::enter(&[Stdio], &[]),
+            May::Read => sandbox::enter(&[Stdio, Rpath], &all()),
+            May::Ask => sandbox::enter(&[Stdio, Rpath, Inet], &all()),
+            // unveil(2): connect(2) needs w.
+            May::Talk => sandbox::enter(&[Stdio, Unix], &of(&options.socket, "w")),
+            May::Itself => return Ok(()),
+        };
+        entered.map(drop)
+    }
+}
+
 /// One sub-command.
 pub struct Command {
     /// Its words, as typed: `["auth", "check"]`.
     pub words: &'static [&'static str],
     /// Its arguments, in the manner of a synopsis.
     pub synopsis: &'static str,
+    may: May,
     /// Runs it with the arguments after its words.
     pub run: fn(&Options, &[OsString]) -> ExitCode,
 }
@@ -46,9 +87,10 @@ pub struct Command {
 const fn command(
     words: &'static [&'static str],
     synopsis: &'static str,
+    may: May,
     run: fn(&Options, &[OsString]) -> ExitCode,
 ) -> Command {
-    Command { words, synopsis, run }
+    Command { words, synopsis, may, run }
 }
 
 /// Every sub-command, in alphabetical order.
@@ -56,37 +98,39 @@ pub const COMMANDS: &[Command] = &[
     command(
         &["auth", "check"],
         "[-j] [-c address] [-h helo] [-m sender] [--resolver address | --zone file] file",
+        May::Ask,
         auth::check,
     ),
-    command(&["check"], "", daemon::check),
-    command(&["dmarc"], "[-j] file ...", dmarc::run),
-    command(&["encrypt"], "[password]", encrypt::run),
-    command(&["hold"], "qid | envelope | all", queue::hold),
-    command(&["log", "brief"], "", daemon::brief),
-    command(&["log", "verbose"], "", daemon::verbose),
-    command(&["pause"], "mda | mta | smtp", queue::pause),
-    command(&["release"], "qid | envelope | all", queue::release),
-    command(&["reload"], "", daemon::reload),
-    command(&["remove"], "qid | envelope | all", queue::remove),
-    command(&["resume"], "mda | mta | smtp", queue::resume),
-    command(&["schedule"], "qid | envelope | all", queue::schedule),
-    command(&["show", "envelope"], "envelope", queue::envelope),
-    command(&["show", "limits"], "", show::limits),
-    command(&["show", "listeners"], "", show::listeners),
-    command(&["show", "message"], "qid", queue::message),
-    command(&["show", "procs"], "", show::procs),
-    command(&["show", "queue"], "", queue::show),
-    command(&["show", "stats"], "", show::stats),
-    command(&["sieve", "check"], "[-p] [-g directory] script", sieve::check),
+    command(&["check"], "", May::Itself, daemon::check),
+    command(&["dmarc"], "[-j] file ...", May::Itself, dmarc::run),
+    command(&["encrypt"], "[password]", May::Reckon, encrypt::run),
+    command(&["hold"], "qid | envelope | all", May::Talk, queue::hold),
+    command(&["log", "brief"], "", May::Talk, daemon::brief),
+    command(&["log", "verbose"], "", May::Talk, daemon::verbose),
+    command(&["pause"], "mda | mta | smtp", May::Talk, queue::pause),
+    command(&["release"], "qid | envelope | all", May::Talk, queue::release),
+    command(&["reload"], "", May::Talk, daemon::reload),
+    command(&["remove"], "qid | envelope | all", May::Talk, queue::remove),
+    command(&["resume"], "mda | mta | smtp", May::Talk, queue::resume),
+    command(&["schedule"], "qid | envelope | all", May::Talk, queue::schedule),
+    command(&["show", "envelope"], "envelope", May::Talk, queue::envelope),
+    command(&["show", "limits"], "", May::Talk, show::limits),
+    command(&["show", "listeners"], "", May::Talk, show::listeners),
+    command(&["show", "message"], "qid", May::Talk, queue::message),
+    command(&["show", "procs"], "", May::Talk, show::procs),
+    command(&["show", "queue"], "", May::Talk, queue::show),
+    command(&["show", "stats"], "", May::Talk, show::stats),
+    command(&["sieve", "check"], "[-p] [-g directory] script", May::Read, sieve::check),
     command(
         &["sieve", "test"],
         "[-v] [-f sender] [-t recipient] [-o recipient] [-u address] [-m mailbox] [-g directory] \
          script message",
+        May::Read,
         sieve::test,
     ),
-    command(&["stop"], "", daemon::stop),
-    command(&["update", "table"], "name", daemon::update_table),
-    command(&["wait"], "idle | delivered qid | queue-empty [seconds]", daemon::wait),
+    command(&["stop"], "", May::Talk, daemon::stop),
+    command(&["update", "table"], "name", May::Talk, daemon::update_table),
+    command(&["wait"], "idle | delivered qid | queue-empty [seconds]", May::Talk, daemon::wait),
 ];
 
 /// The program's main function.
@@ -152,6 +196,9 @@ pub fn main() -> ExitCode {
 impl Command {
     /// Runs it.  `-j` may stand behind a command that has no options of its own.
     fn call(&self, options: &mut Options, args: &[OsString]) -> ExitCode {
+        if let Err(e) = self.may.enter(options) {
+            return fail(&format!("the sandbox: {e}"), sysexits::OSERR);
+        }
         if matches!(self.words, ["auth" | "dmarc" | "sieve", ..]) {
             return (self.run)(options, args);
         }

@@ -205,7 +205,12 @@ mod tests {
         assert!(!check(&[b'a'; 600], A).unwrap());
         assert!(!check(b"U*U\0", A).unwrap());
         assert_eq!(check(b"x", "$99$nonsense$").unwrap_err().errno, libc::ENOSYS);
-        assert_eq!(check(b"x", "$2b$04$short").unwrap_err().errno, libc::ENOSYS);
+        let damaged = check(b"x", "$2b$04$short");
+        // crypt_checkpass(3) has one answer for a wrong password and a wrong hash.
+        match cfg!(target_os = "openbsd") {
+            true => assert!(!damaged.unwrap()),
+            false => assert_eq!(damaged.unwrap_err().errno, libc::ENOSYS),
+        }
     }
 
     #[test]
