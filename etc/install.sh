@@ -35,6 +35,13 @@ own() {
 	[ "$(id -u)" = 0 ] && id "$1" >/dev/null 2>&1 && chown "$1" "$2" || true
 }
 
+# A program that runs is never there in part: processes of the daemon are
+# started from it at any time.
+program() {
+	$INSTALL -m 755 "$1" "$2.new"
+	mv "$2.new" "$2"
+}
+
 case $what in
 users)
 	users
@@ -44,9 +51,9 @@ install)
 	mkdir -p "$DESTDIR$SBINDIR" "$DESTDIR$libexec" "$DESTDIR$EXAMPLESDIR" \
 	    "$DESTDIR$SYSCONFDIR/rmail" "$DESTDIR$SYSCONFDIR/mail"
 	for p in $programs; do
-		$INSTALL -m 755 "$BIN/$p" "$DESTDIR$SBINDIR/$p"
+		program "$BIN/$p" "$DESTDIR$SBINDIR/$p"
 	done
-	$INSTALL -m 755 "$BIN/sendmail" "$DESTDIR$libexec/sendmail"
+	program "$BIN/sendmail" "$DESTDIR$libexec/sendmail"
 	for n in $names; do
 		[ "$n" = sendmail ] || ln -sf sendmail "$DESTDIR$libexec/$n"
 	done

@@ -302,7 +302,6 @@ pub fn getpid() -> Pid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     fn c(text: &str) -> CString {
         CString::new(text).unwrap()
@@ -330,6 +329,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")] // /proc tells what a descriptor is
     fn descriptors_swap_places_and_others_are_closed() {
+        use std::io::Read;
         let (out, w) = super::super::fdpass::pipe().unwrap();
         let (a, b) = super::super::fdpass::pipe().unwrap();
         // A descriptor that already has its target's number, and two that
@@ -358,6 +358,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")] // /proc tells what is blocked and ignored
     fn signals_start_at_their_defaults() {
+        use std::io::Read;
         let (out, w) = super::super::fdpass::pipe().unwrap();
         waitpid(sh("grep -e SigBlk -e SigIgn /proc/self/status", vec![(w, 1)])).unwrap();
         let mut text = String::new();
