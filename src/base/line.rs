@@ -524,7 +524,7 @@ fn lines(stream: &[u8], step: Option<usize>, max: usize) -> (Vec<Vec<u8>>, LineE
     let mut write = |piece: Option<&[u8]>| match piece {
         Some(piece) => {
             let sent = theirs.as_mut().map(|t| std::io::Write::write_all(t, piece));
-            assert!(matches!(sent, Some(Ok(()))), "a fresh channel takes a piece");
+            assert!(matches!(sent, Some(Ok(()))), "a fresh channel takes a piece: {sent:?}");
         }
         None => theirs = None,
     };
