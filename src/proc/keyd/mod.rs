@@ -32,8 +32,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-/// Requests that may wait for a thread; more are answered `Busy`, and a
-/// handshake fails.
+/// Requests of one neighbour that may wait for a thread; more are answered
+/// `Busy`, and a handshake fails.
 const WAITING: usize = 256;
 
 /// The kinds of processes that have keys signed with.
@@ -122,7 +122,6 @@ fn certificates_of(config: &Config, kind: Kind) -> HashSet<&str> {
 /// What all threads share.
 struct Shared {
     ring: RwLock<Arc<Ring>>,
-    pool: Pool,
     signed: AtomicU64,
     refused: AtomicU64,
 }
@@ -157,6 +156,8 @@ impl Shared {
 /// One neighbour: whoever is at the other end of its channel.
 struct Edge {
     kind: Kind,
+    /// Its own: a flood of handshakes on port 25 keeps nobody from his mail.
+    pool: Pool,
     shared: Arc<Shared>,
 }
 
@@ -169,7 +170,7 @@ impl Serve for Edge {
         };
         let (kind, shared) = (self.kind, Arc::clone(&self.shared));
         // A full pool drops the job and with it `back`: the peer is told.
-        self.shared.pool.submit(move || back.reply(&shared.sign(kind, &ask), None));
+        self.pool.submit(move || back.reply(&shared.sign(kind, &ask), None));
     }
 
     fn event(&self, _: Vec<u8>, _: Option<OwnedFd>) {}
@@ -217,18 +218,19 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let mut child = greeted.confine()?;
     let ring = Ring::load(&mut child.part).map_err(StartError::Other)?;
-    let pool = Pool::start("sign", cpus, WAITING).map_err(|e| StartError::Other(e.to_string()))?;
     let shared = Arc::new(Shared {
         ring: RwLock::new(Arc::new(ring)),
-        pool,
         signed: AtomicU64::new(0),
         refused: AtomicU64::new(0),
     });
     let edge = |kind: Kind| {
-        let serve = Arc::new(Edge { kind, shared: Arc::clone(&shared) });
-        (kind, Peer::new(table::process(kind).name, serve))
+        let name = table::process(kind).name;
+        let pool = Pool::start(name, cpus, WAITING)?;
+        let serve = Arc::new(Edge { kind, pool, shared: Arc::clone(&shared) });
+        Ok((kind, Peer::new(name, serve)))
     };
-    let edges = ASKERS.map(edge).into();
+    let edges: std::io::Result<Vec<_>> = ASKERS.into_iter().map(edge).collect();
+    let edges = edges.map_err(|e| StartError::Other(e.to_string()))?;
     Ok(child.serve(&Main { shared, edges }))
 }
 

@@ -70,14 +70,14 @@ fn each_peer_has_its_own_keys_signed_with_and_no_other() {
     assert!(part.files.iter().all(|f| f.bytes.iter().all(|b| *b == 0)), "the bytes are wiped");
     let shared = Arc::new(Shared {
         ring: RwLock::new(Arc::new(ring)),
-        pool: Pool::start("t", 2, 4).unwrap(),
         signed: AtomicU64::new(0),
         refused: AtomicU64::new(0),
     });
     let connect = |kind| {
         let (ours, theirs) = fdpass::socketpair().unwrap();
+        let pool = Pool::start("t", 2, 4).unwrap();
         let edge: Peer<(), ()> =
-            Peer::new("asker", Arc::new(Edge { kind, shared: Arc::clone(&shared) }));
+            Peer::new("asker", Arc::new(Edge { kind, pool, shared: Arc::clone(&shared) }));
         edge.attach(ours).unwrap();
         let keyd: Keyd = Peer::new("keyd", Arc::new(NoRequests));
         keyd.attach(theirs).unwrap();
@@ -112,12 +112,12 @@ fn each_peer_has_its_own_keys_signed_with_and_no_other() {
 fn a_malformed_request_is_answered_and_costs_nothing() {
     let shared = Arc::new(Shared {
         ring: RwLock::default(),
-        pool: Pool::start("t", 1, 1).unwrap(),
         signed: AtomicU64::new(0),
         refused: AtomicU64::new(0),
     });
     let (ours, theirs) = fdpass::socketpair().unwrap();
-    let edge: Peer<(), ()> = Peer::new("asker", Arc::new(Edge { kind: Kind::Smtp, shared }));
+    let pool = Pool::start("t", 1, 1).unwrap();
+    let edge: Peer<(), ()> = Peer::new("asker", Arc::new(Edge { kind: Kind::Smtp, pool, shared }));
     edge.attach(ours).unwrap();
     let keyd: Peer<Vec<u8>, Answer> = Peer::new("keyd", Arc::new(NoRequests));
     keyd.attach(theirs).unwrap();
@@ -133,4 +133,37 @@ fn a_broken_key_is_an_error_and_is_named() {
     let mut part = Part { generation: 1, text: Vec::new(), files };
     let error = Ring::load(&mut part).err().unwrap();
     assert!(error.starts_with("/etc/rmail/x.key: "), "{error}");
+}
+
+#[test]
+fn a_neighbour_that_asks_too_much_keeps_no_other_from_signing() {
+    let shared = Arc::new(Shared {
+        ring: RwLock::default(),
+        signed: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+    });
+    let connect = |kind| {
+        let (ours, theirs) = fdpass::socketpair().unwrap();
+        let pool = Pool::start("t", 1, 1).unwrap();
+        let edge = Arc::new(Edge { kind, pool, shared: Arc::clone(&shared) });
+        let peer: Peer<(), ()> = Peer::new("asker", edge.clone());
+        peer.attach(ours).unwrap();
+        let keyd: Keyd = Peer::new("keyd", Arc::new(NoRequests));
+        keyd.attach(theirs).unwrap();
+        (keyd, edge, peer)
+    };
+    let (smtp, edge, _smtp) = connect(Kind::Smtp);
+    let (imap, _edge, _imap) = connect(Kind::Imap);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, busy) = std::sync::mpsc::channel();
+    edge.pool.submit(move || {
+        begun.send(()).unwrap();
+        let _ = wait.recv();
+    });
+    busy.recv().unwrap();
+    edge.pool.submit(|| ());
+    let ask = || Ask::Sign { key: [7; 32], way: Way::RsaPkcs1, input: digest_info(b"x") };
+    assert!(matches!(smtp.call(&ask(), soon()), Err(CallError::Busy)));
+    assert!(matches!(imap.call(&ask(), soon()), Ok(Answer::Signed { signature: None })));
+    drop(go);
 }
