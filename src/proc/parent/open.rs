@@ -8,6 +8,7 @@
 use super::children::Asker;
 use super::{Phase, Supervisor};
 use crate::base::log;
+use crate::conf::ast::MdaLimit;
 use crate::ipc::parent::{Account, Down, Program, Refusal, Role, Target};
 use crate::proc::table::{self, Kind};
 use crate::proto::limits;
@@ -48,7 +49,7 @@ impl Supervisor {
             // What is begun while others end would have the stop wait for it.
             _ if self.phase == Phase::Stopping => Err(Refusal::Busy),
             Target::Store { account, role } => self.open_store(account, role, asker, sid),
-            Target::Program { program } => self.open_program(program, asker, request),
+            Target::Program { program } => self.open_program(program, Asker::Kind(asker), request),
             Target::Mbox { .. } => self.open_job(Kind::Mbox, target),
             Target::Socket { path } => connect(&path),
         });
@@ -160,7 +161,7 @@ impl Supervisor {
     fn open_program(
         &mut self,
         program: Program,
-        asker: Kind,
+        asker: Asker,
         request: u64,
     ) -> Result<OwnedFd, Refusal> {
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
@@ -168,7 +169,7 @@ impl Supervisor {
         let id = self.spawn(table::process(Kind::Exec), Some(job)).map_err(failed)?;
         let time = self.loaded.config.limit_time(&limits::PROGRAM_TIME);
         if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
-            child.requester = Some((Asker::Kind(asker), request));
+            child.requester = Some((asker, request));
             // Whoever waits for it has given up by then, and has it run again
             // later: two at a time, then three, would be the machine's end.
             child.kill_at = Some(Instant::now() + time + PROGRAM_GRACE);
@@ -182,17 +183,17 @@ impl Supervisor {
         let own = account.is_some_and(|a| {
             a.system && a.uid == program.uid && a.gid == program.gid && a.home == program.home
         });
-        let opened = if own {
-            let opened = self.open_program(program, Kind::Store, request);
-            // One of many stores: its end is told to this one.
-            for child in &mut self.children {
-                if child.requester == Some((Asker::Kind(Kind::Store), request)) {
-                    child.requester = Some((Asker::Child(store), request));
-                }
-            }
-            opened
-        } else {
+        // Each of its deliveries runs one at a time; a store that was broken into
+        // would have as many as the machine has room for.
+        let asker = Asker::Child(store);
+        let running = self.children.iter().filter(|c| c.requester.is_some_and(|r| r.0 == asker));
+        let most = self.loaded.config.mda_limit(MdaLimit::MaxSessionPerUser);
+        let opened = if !own {
             Err(Refusal::Forbidden { why: "a store runs programs for its own account only".into() })
+        } else if running.count() >= usize::try_from(most).unwrap_or(usize::MAX) {
+            Err(Refusal::Busy)
+        } else {
+            self.open_program(program, asker, request)
         };
         let (result, fd) = match opened {
             Ok(fd) => (Ok(()), Some(fd)),
