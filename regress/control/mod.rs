@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "log-verbose-and-brief", run: commands::log_level },
     Test { name: "a-second-daemon-leaves-the-socket-alone", run: a_second_daemon },
     Test { name: "found-in-path-and-begun-again", run: found_in_path },
+    Test { name: "a-new-program-that-would-not-run-is-not-begun", run: not_begun_again },
     Test { name: "a-stopped-child-does-not-stop-show", run: a_stopped_child_does_not_stop_show },
 ];
 
@@ -207,19 +208,10 @@ fn a_pause_outlives_the_process(env: &Env) -> Outcome {
         now.len() == 1 && now != before
     };
     assert!(eventually(Duration::from_secs(20), anew), "{}", daemon.log());
-    // The word may reach the process a little later than the client does.
-    let silent = || {
-        let client = TcpStream::connect(daemon.address("smtp", 0)).expect("connect");
-        client.set_read_timeout(Some(Duration::from_millis(500))).expect("time-out");
-        (&client).read(&mut [0; 1]).is_err().then_some(client)
-    };
-    let mut client = None;
-    assert!(eventually(Duration::from_secs(20), || {
-        client = silent();
-        client.is_some()
-    }));
+    let client = TcpStream::connect(daemon.address("smtp", 0)).expect("connect");
+    client.set_read_timeout(Some(Duration::from_millis(500))).expect("time-out");
+    assert!((&client).read(&mut [0; 1]).is_err(), "somebody greets: {}", daemon.log());
     daemon.ctl_ok(&["resume", "smtp"]);
-    let client = client.expect("a connection");
     client.set_read_timeout(Some(Duration::from_secs(20))).expect("time-out");
     let mut line = String::new();
     BufReader::new(client).read_line(&mut line).expect("a greeting");
@@ -365,6 +357,40 @@ fn found_in_path(env: &Env) -> Outcome {
     let works = || daemon.ctl(&["show", "listeners"]).stdout.starts_with(b"smtp ");
     assert!(eventually(Duration::from_secs(30), works), "{}", daemon.log());
     assert!(daemon.stop().success());
+    Outcome::Passed
+}
+
+/// `make install` beside a configuration that the new program would refuse.
+fn not_begun_again(env: &Env) -> Outcome {
+    let program = env.dir.join("bin/rmaild");
+    let install = || {
+        let new = env.dir.join("bin/new");
+        std::fs::create_dir_all(env.dir.join("bin")).expect("mkdir");
+        std::fs::copy(env.rmaild(), &new).expect("copy");
+        std::fs::rename(&new, &program).expect("rename");
+    };
+    install();
+    Daemon::configure(&env.dir, &crate::deliver::post::config(env, "", ""));
+    let daemon = Daemon::launch_as(env, &env.dir, Command::new(&program));
+    let file = env.dir.join("rmail.conf");
+    let good = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, format!("{good}nonsense\n")).expect("write");
+    install();
+    crate::deliver::post::post(&daemon, "joe@example.com", "Subject: x\r\n\r\n");
+    let refused = || daemon.log().contains("would not run");
+    assert!(eventually(Duration::from_secs(30), refused), "{}", daemon.log());
+    // Mail is taken, and the administrator answered.
+    crate::deliver::post::post(&daemon, "joe@example.com", "Subject: y\r\n\r\n");
+    assert!(daemon.ctl_ok(&["show", "queue"]).contains("joe@example.com"));
+    assert_eq!(daemon.log().matches("recovered messages=").count(), 1, "{}", daemon.log());
+    std::fs::write(&file, good).expect("write");
+    let delivered = || {
+        // Between the two nobody answers.
+        daemon.ctl(&["schedule", "all"]);
+        crate::deliver::post::files(&env.dir.join("mail/joe")).len() == 2
+    };
+    assert!(eventually(Duration::from_secs(60), delivered), "{}", daemon.log());
+    assert_eq!(daemon.log().matches("recovered messages=").count(), 2, "{}", daemon.log());
     Outcome::Passed
 }
 

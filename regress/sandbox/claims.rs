@@ -359,6 +359,7 @@ impl Store {
                 hostname: "mx.example.org".into(),
                 spool: env.dir.join("spool"),
                 socket: env.dir.join("run"),
+                paused: Vec::new(),
             },
             None,
         );

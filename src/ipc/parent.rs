@@ -142,6 +142,8 @@ crate::wire! {
             hostname: String,
             spool: PathBuf,
             socket: PathBuf,
+            /// What the administrator has paused: `mda`, `mta`, `smtp`.
+            paused: Vec<String>,
         },
         /// The configuration, at start and at each reload.
         Config { part: Part },

@@ -82,6 +82,7 @@ pub struct Greeted {
     control: Arc<Sender>,
     inbox: Receiver,
     dirs: Directories,
+    paused: Vec<String>,
 }
 
 /// What a process that is not always running is for.
@@ -143,7 +144,8 @@ pub fn greet(process: &'static Process) -> Result<Greeted, StartError> {
     let mut inbox = Receiver::reserving(MESSAGE);
     let mut next = |deadline| next(&control, &mut inbox, deadline);
     let deadline = Deadline::after(GREETING);
-    let Down::Hello { build, verbose, log: dest, hostname, spool, socket } = next(deadline)?.0
+    let Down::Hello { build, verbose, log: dest, hostname, spool, socket, paused } =
+        next(deadline)?.0
     else {
         return Err(StartError::Other("parent did not say hello".into()));
     };
@@ -179,6 +181,7 @@ pub fn greet(process: &'static Process) -> Result<Greeted, StartError> {
         control,
         inbox,
         dirs: Directories { spool, socket },
+        paused,
     })
 }
 
@@ -218,6 +221,8 @@ pub struct Child {
     pub parent: Parent,
     /// Where the queue directory is, as this process sees it.
     pub spool: PathBuf,
+    /// What the administrator has paused, by the names of `rmailctl pause`.
+    pub paused: Vec<String>,
     /// A store's mail root that is not there and cannot be made: why.
     pub no_mail_root: Option<SysError>,
     inbox: Receiver,
@@ -250,7 +255,7 @@ impl Greeted {
     /// Without root there is no change of user and no chroot; unveil and
     /// pledge, or what the platform has for them, are in force all the same.
     pub fn confine(self) -> Result<Child, StartError> {
-        let Greeted { process, part, hostname, job, control, inbox, dirs } = self;
+        let Greeted { process, part, hostname, job, control, inbox, dirs, paused } = self;
         sys::time::tzset();
         crate::base::tls::init();
         // On Linux it reads a file of /proc: before chroot.
@@ -296,7 +301,18 @@ impl Greeted {
         }
         let unenforced = sandbox::enter(process.promises, &unveiled)?;
         let parent = Parent { control };
-        Ok(Child { process, part, hostname, job, parent, spool, no_mail_root, inbox, unenforced })
+        Ok(Child {
+            process,
+            part,
+            hostname,
+            job,
+            parent,
+            spool,
+            paused,
+            no_mail_root,
+            inbox,
+            unenforced,
+        })
     }
 
     /// For exec, which is not confined but becomes another program.

@@ -4,8 +4,8 @@
 //! the peer's ids; an administrative connection is served here, if the peer is
 //! root or a member of the group `_rmaild` (without root: who started the
 //! daemon): requests about the queue go to queue, all others to parent.  Input is
-//! hostile: any user can connect.  Shared state: `listener`, `paused` and the
-//! seats, of which no two are locked at once.
+//! hostile: any user can connect.  Shared state: `listener` and the seats,
+//! of which no two are locked at once.
 
 mod seats;
 mod session;
@@ -24,7 +24,6 @@ use crate::proc::start::{Child, Events, Greeted, Parent, StartError};
 use crate::proc::table::{self, Kind};
 use crate::sys::poll;
 use crate::sys::user::{self, Group, User};
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
@@ -46,8 +45,6 @@ pub struct Shared {
     answers: Slots<Vec<u8>>,
     admins: Admins,
     seats: Arc<Seats>,
-    /// What the administrator has paused, for a process that is started anew.
-    paused: Mutex<BTreeSet<String>>,
     /// Requests whose answers have not been sent.
     answering: AtomicUsize,
     requests: AtomicU64,
@@ -91,7 +88,6 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         answers: Slots::default(),
         admins,
         seats: Arc::default(),
-        paused: Mutex::default(),
         answering: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
         sessions: AtomicU64::new(0),
@@ -118,9 +114,6 @@ impl Events for Main {
         };
         if let Err(e) = attached {
             log::fatal("control", &e.to_string());
-        }
-        if let Kind::Queue | Kind::Smtp = kind {
-            self.pause_again(kind);
         }
     }
 
@@ -195,24 +188,6 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
                 session::serve(&shared, fd, uid, gid);
                 drop(seat);
             });
-    }
-}
-
-impl Main {
-    /// A process that is started anew does not know what is paused.
-    fn pause_again(&self, kind: Kind) {
-        let shared = Arc::clone(&self.0);
-        // Nothing waits for it, and the answer cannot be had on this thread.
-        let spawned =
-            std::thread::Builder::new().name("pause".into()).stack_size(STACK).spawn(move || {
-                let paused = lock::lock(&shared.paused).clone();
-                for what in paused.into_iter().filter(|w| (w == "smtp") == (kind == Kind::Smtp)) {
-                    session::pause(&shared, &Request::Pause { what });
-                }
-            });
-        if let Err(e) = spawned {
-            log::fatal("control", &e.to_string());
-        }
     }
 }
 

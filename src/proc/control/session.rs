@@ -2,7 +2,6 @@
 
 use super::Shared;
 use crate::base::clock::Deadline;
-use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::ipc::control_smtp::ToSmtp;
 use crate::ipc::ctl::{Reply, Request, ADMIN, MAIL};
@@ -90,31 +89,35 @@ fn administrate(shared: &Shared, fd: OwnedFd, uid: u32) -> Result<(), Broken> {
     }
 }
 
-/// Has something paused, or resumed, and keeps that in mind.
-pub fn pause(shared: &Shared, request: &Request) -> Reply {
+/// Has something paused, or resumed.  Parent is told first: the process that does
+/// it may be started anew at any time, and begins as parent has it.
+fn pause(shared: &Shared, request: &Request) -> Reply {
     let (Request::Pause { what } | Request::Resume { what }) = request else {
         return Reply::Error { text: "not a pause".into() };
     };
-    let paused = matches!(request, Request::Pause { .. });
+    let on = matches!(request, Request::Pause { .. });
+    let kept = ask_parent(shared, request);
+    if !matches!(kept, Reply::Ok { .. }) {
+        return kept;
+    }
+    let error = |text: String| Reply::Error { text };
     let reply = match what.as_str() {
         "smtp" => {
-            match shared.smtp.tell(&ToSmtp::Pause { paused }, None, Deadline::after(ANSWER)) {
+            match shared.smtp.tell(&ToSmtp::Pause { paused: on }, None, Deadline::after(ANSWER)) {
                 Ok(()) => Reply::Ok { text: String::new() },
-                Err(e) => Reply::Error { text: e.to_string() },
+                Err(e) => error(e.to_string()),
             }
         }
         _ => match shared.queue.call(request, Deadline::after(ANSWER)) {
             Ok(reply) => reply,
-            Err(e) => Reply::Error { text: e.to_string() },
+            Err(e) => error(e.to_string()),
         },
     };
-    if let Reply::Ok { .. } = reply {
-        let mut all = lock::lock(&shared.paused);
-        if paused {
-            all.insert(what.clone());
-        } else {
-            all.remove(what);
-        }
+    if !matches!(reply, Reply::Ok { .. }) {
+        // Who asked is told that it is as it was.
+        let what = what.clone();
+        let back = if on { Request::Resume { what } } else { Request::Pause { what } };
+        ask_parent(shared, &back);
     }
     reply
 }

@@ -69,9 +69,24 @@ impl Supervisor {
                     Err(lines) => self.refused(lines),
                 },
             },
+            Ok(Request::Pause { what }) => self.pause(what, true),
+            Ok(Request::Resume { what }) => self.pause(what, false),
             Ok(_) => Reply::Error { text: "not a request for parent".into() },
         };
         self.answer(request, &reply);
+    }
+
+    /// Keeps in mind what a process that is started anew must not begin with.
+    fn pause(&mut self, what: String, on: bool) -> Reply {
+        if !["mda", "mta", "smtp"].contains(&what.as_str()) {
+            return Reply::Error { text: format!("{what}: mta, mda or smtp can be paused") };
+        }
+        if on {
+            self.paused.insert(what);
+        } else {
+            self.paused.remove(&what);
+        }
+        Reply::Ok { text: String::new() }
     }
 
     /// What is wrong with a configuration that was to be read anew, and what

@@ -182,6 +182,7 @@ impl Supervisor {
             hostname: self.hostname.clone(),
             spool: self.loaded.directories().spool,
             socket: self.loaded.directories().socket,
+            paused: self.paused.iter().cloned().collect(),
         };
         self.tell_id(id, &hello, None);
         let part = self.loaded.part(process.kind);
@@ -214,6 +215,9 @@ impl Supervisor {
     /// Reaps what has ended.
     pub fn reap(&mut self) {
         while let Some((pid, exit)) = spawn::waitpid_nohang() {
+            if self.tried(pid, exit) {
+                continue;
+            }
             let Some(at) = self.children.iter().position(|c| c.pid == pid) else { continue };
             let child = self.children.swap_remove(at);
             self.ended(child, exit);
@@ -284,6 +288,7 @@ impl Supervisor {
         self.mend_due(now);
         self.offline_timers(now);
         self.listeners_due(now);
+        self.upgrade_timers(now);
         for child in &mut self.children {
             if child.deadline.is_some_and(|at| at <= now) {
                 child.deadline = None;
@@ -311,7 +316,13 @@ impl Supervisor {
     pub fn next_timer(&self) -> Option<Instant> {
         let slots = self.slots.iter().filter_map(|s| s.restart_at);
         let kills = self.children.iter().flat_map(|c| [c.kill_at, c.deadline]).flatten();
-        let own = [self.next_mend(), self.next_admin(), self.next_offline(), self.next_listeners()];
+        let own = [
+            self.next_mend(),
+            self.next_admin(),
+            self.next_offline(),
+            self.next_listeners(),
+            self.upgrade.next(),
+        ];
         slots.chain(kills).chain(own.into_iter().flatten()).min()
     }
 

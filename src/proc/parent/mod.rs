@@ -20,6 +20,7 @@ mod offline;
 pub use load::check;
 mod open;
 mod pipe;
+mod upgrade;
 
 use crate::base::log::{self, Show};
 use crate::ipc::parent::{Down, SystemUser, Up};
@@ -34,20 +35,14 @@ use crate::sys::{self, sandbox};
 use children::{kill, Running, Slot, KILL};
 use load::Loaded;
 use open::{AccountKey, StoreDeaths};
-use std::collections::HashMap;
-use std::ffi::{CString, OsString};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Where make install puts the program.
-const INSTALLED: &str = match option_env!("RMAILD") {
-    Some(path) => path,
-    None => "/usr/local/sbin/rmaild",
-};
 
 /// How long sessions may go on after a stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -88,7 +83,6 @@ pub struct Supervisor {
     verbose: u8,
     phase: Phase,
     failed_start: Option<String>,
-    again: bool,
     stop_wave: usize,
     next_id: u64,
     children: Vec<Running>,
@@ -98,22 +92,14 @@ pub struct Supervisor {
     idle_stores: Vec<u64>,
     listeners: listeners::Listeners,
     admin: admin::Pending,
+    paused: BTreeSet<String>,
     offline: offline::Offline,
     unenforced: Vec<String>,
     since: Instant,
     bounds: bounds::Bounds,
-    again_as: Again,
+    upgrade: upgrade::Upgrade,
     /// The queue directory is ours while this is open.
     _lock: std::fs::File,
-}
-
-/// How the program on disk is executed in place of this one.
-struct Again {
-    program: CString,
-    /// As the command line had them.
-    arguments: Vec<OsString>,
-    /// Where it was started: the arguments may be relative to it.
-    directory: PathBuf,
 }
 
 /// The kinds that are told to leave together: first those that take work.  Queue
@@ -129,7 +115,7 @@ const STOP_ORDER: &[&[Kind]] = &[
 /// Runs the daemon until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
     match begin(options).and_then(|(supervisor, signals)| supervisor.supervise(signals)) {
-        Ok(Some(program)) => again(program),
+        Ok(Some(program)) => program.execute(environment()),
         Ok(None) => ExitCode::SUCCESS,
         Err(why) => {
             log::crit!("rmaild", error = why.as_str());
@@ -144,7 +130,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     log::set_verbose(options.verbose > 0);
     let words = |e: SysError| e.to_string();
     sys::limits::no_cores().map_err(words)?;
-    let program = program_path()?;
+    let program = upgrade::program_path()?;
     let mut options = options;
     options.config = std::path::absolute(&options.config).unwrap_or(options.config);
     let bounds = bounds::Bounds::of_machine();
@@ -171,7 +157,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         // It holds no file system busy, and leaves nothing where a shell was.
         sys::user::chdir(Path::new("/")).map_err(words)?;
     }
-    // rc.d(8) knows it by this; the arguments of `again` are read here.
+    // rc.d(8) knows it by this; the arguments of an upgrade are read here.
     let arguments = std::env::args_os().skip(1).collect();
     sys::title::set("rmaild", "parent");
     let signals = Signals::install().map_err(words)?;
@@ -186,7 +172,6 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         hostname,
         phase: Phase::Starting,
         failed_start: None,
-        again: false,
         stop_wave: 0,
         next_id: 1,
         children: Vec::new(),
@@ -196,13 +181,14 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         idle_stores: Vec::new(),
         listeners,
         admin: admin::Pending::default(),
+        paused: BTreeSet::new(),
         offline: offline::Offline::default(),
         unenforced: Vec::new(),
         since: Instant::now(),
         bounds,
         _lock: lock,
         loaded: Arc::new(loaded),
-        again_as: Again { program: program.clone(), arguments, directory },
+        upgrade: upgrade::Upgrade::new(program.clone(), arguments, directory),
         program,
         options,
     };
@@ -219,34 +205,6 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
     }
     supervisor.confine()?;
     Ok((supervisor, signals))
-}
-
-/// The program's absolute path: what is executed for each child.  A name
-/// without a slash came through PATH, where it is looked for again; not found
-/// there, it is the installed program.
-fn program_path() -> Result<CString, String> {
-    use std::os::unix::ffi::OsStrExt;
-    let arg0 = std::env::args_os().next().unwrap_or_default();
-    let path = if arg0.as_bytes().contains(&b'/') {
-        std::path::absolute(&arg0).map_err(|e| format!("{}: {e}", Path::new(&arg0).display()))?
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let named = std::env::split_paths(&path).map(|dir| dir.join(&arg0));
-        let found = named.filter(|p| p.is_absolute()).find(|p| is_executable(p));
-        found.unwrap_or_else(|| PathBuf::from(INSTALLED))
-    };
-    if !is_executable(&path) {
-        let path = path.display();
-        return Err(format!(
-            "{path}: no program: start rmaild by the path that it is installed in"
-        ));
-    }
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| "NUL in the program's path".into())
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// What children inherit: nothing but the time zone.
@@ -299,31 +257,6 @@ fn raise_descriptors() {
     }
 }
 
-/// Executes the program on disk in place of this one: after `make install`.
-fn again(anew: Again) -> ExitCode {
-    // Its name is its path, whatever it was found by: what was looked for in
-    // PATH would not be found in that of the new environment.
-    let Again { program: path, arguments, directory } = anew;
-    let mut argv = vec![path.clone()];
-    argv.extend(arguments.into_iter().filter_map(|a| {
-        use std::os::unix::ffi::OsStringExt;
-        CString::new(a.into_vec()).ok()
-    }));
-    if let Err(e) = sys::user::chdir(&directory) {
-        log::warn!("rmaild", error = Show(&e));
-    }
-    let mut env = environment();
-    // Whoever watches it still does: systemd.exec(5), sd_notify(3).
-    for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET"] {
-        if let Ok(value) = std::env::var(name) {
-            env.extend(CString::new(format!("{name}={value}")));
-        }
-    }
-    let exec = sys::spawn::Exec { path, argv, env, fds: Vec::new() };
-    log::crit!("rmaild", error = Show(&sys::spawn::exec_now(exec)));
-    ExitCode::FAILURE
-}
-
 impl Supervisor {
     /// Parent's own row.  On Linux it gets no filter, which its children would
     /// inherit through exec.
@@ -350,7 +283,7 @@ impl Supervisor {
 
     /// The event loop.  Ends with the program to execute anew, if it was
     /// replaced on disk.
-    fn supervise(mut self, mut signals: Signals) -> Result<Option<Again>, String> {
+    fn supervise(mut self, mut signals: Signals) -> Result<Option<upgrade::Again>, String> {
         let started = Instant::now();
         loop {
             let now = Instant::now();
@@ -359,7 +292,7 @@ impl Supervisor {
             self.advance(started)?;
             if self.phase == Phase::Stopping && self.children.is_empty() {
                 self.listeners.remove_sockets();
-                return Ok(self.again.then_some(self.again_as));
+                return Ok(self.upgrade.agreed());
             }
             let mut timeout = self.next_timer().map(|at| at.saturating_duration_since(now));
             if self.phase == Phase::Starting {
@@ -466,7 +399,7 @@ impl Supervisor {
                 }
             }
             // Whoever notices it first; but no child alone can have the daemon begin again.
-            (_, Up::OtherBuild) if program_id(&self.program) != self.build => self.upgrade(),
+            (_, Up::OtherBuild) if program_id(&self.program) != self.build => self.other_build(),
             (Kind::Lookup, Up::Open { target, kind, request, sid }) => {
                 if let Some(asker) = table::kind(kind) {
                     self.open(target, asker, request, sid);
@@ -570,18 +503,6 @@ impl Supervisor {
             let _ = sys::spawn::waitpid(child.pid); // reaped by init otherwise
         }
         self.listeners.remove_sockets();
-    }
-
-    /// The program on disk is another build: let running work end, then run it.
-    fn upgrade(&mut self) {
-        if !self.again {
-            log::info!(
-                "rmaild",
-                msg = "the program on disk is another build: it is started when work has ended"
-            );
-            self.again = true;
-            self.stop();
-        }
     }
 
     /// What is to be said behind the errors of a reload.

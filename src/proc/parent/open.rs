@@ -10,6 +10,7 @@ use super::{Phase, Supervisor};
 use crate::base::log;
 use crate::conf::ast::MdaLimit;
 use crate::ipc::parent::{Account, Down, Program, Refusal, Role, Target};
+use crate::proc::start::program_id;
 use crate::proc::table::{self, Kind};
 use crate::proto::limits;
 use crate::sys::fdpass;
@@ -86,6 +87,16 @@ impl Supervisor {
         Ok(ours)
     }
 
+    /// Starts a process for a job.  One of another build would leave at once, and
+    /// that would count as a death of the message that it was for.
+    fn begin(&mut self, kind: Kind, job: (Target, Option<OwnedFd>)) -> Result<u64, Refusal> {
+        if program_id(&self.program) != self.build {
+            self.other_build();
+            return Err(Refusal::Busy);
+        }
+        self.spawn(table::process(kind), Some(job)).map_err(failed)
+    }
+
     /// Starts the store of an account if the limits allow it.
     fn start_store(&mut self, account: &Account, role: Role) -> Result<u64, Refusal> {
         if self.store_deaths.get(&key(account)).is_some_and(|d| d.not_before > Instant::now()) {
@@ -104,7 +115,7 @@ impl Supervisor {
             return Err(Refusal::Busy);
         }
         let job = Target::Store { account: account.clone(), role };
-        self.spawn(table::process(Kind::Store), Some((job, None))).map_err(failed)
+        self.begin(Kind::Store, (job, None))
     }
 
     /// Ends the longest idle store, so that a slot is free at the next try.
@@ -148,7 +159,7 @@ impl Supervisor {
     /// A process that lives for one job.
     fn open_job(&mut self, kind: Kind, target: Target) -> Result<OwnedFd, Refusal> {
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
-        let id = self.spawn(table::process(kind), Some((target, Some(theirs)))).map_err(failed)?;
+        let id = self.begin(kind, (target, Some(theirs)))?;
         let time = self.loaded.config.limit_time(&limits::DELIVERY_TIME);
         if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
             // queue has given up by then and asks for the next, which would
@@ -165,8 +176,7 @@ impl Supervisor {
         request: u64,
     ) -> Result<OwnedFd, Refusal> {
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
-        let job = (Target::Program { program }, Some(theirs));
-        let id = self.spawn(table::process(Kind::Exec), Some(job)).map_err(failed)?;
+        let id = self.begin(Kind::Exec, (Target::Program { program }, Some(theirs)))?;
         let time = self.loaded.config.limit_time(&limits::PROGRAM_TIME);
         if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
             child.requester = Some((asker, request));

@@ -84,6 +84,15 @@ fn error(text: impl Into<String>) -> Reply {
     Reply::Error { text: text.into() }
 }
 
+/// What the names of `rmailctl pause` are of queue's.
+pub fn class(what: &str) -> Option<Class> {
+    match what {
+        "mta" => Some(Class::Remote),
+        "mda" => Some(Class::Local),
+        _ => None,
+    }
+}
+
 impl Shared {
     fn administer(&self, request: &Request) -> Reply {
         match request {
@@ -117,10 +126,8 @@ impl Shared {
     }
 
     fn pause(&self, what: &str, on: bool) -> Reply {
-        let class = match what {
-            "mta" => Class::Remote,
-            "mda" => Class::Local,
-            _ => return error(format!("{what}: mta, mda or smtp can be paused")),
+        let Some(class) = class(what) else {
+            return error(format!("{what}: mta, mda or smtp can be paused"));
         };
         let mut queue = self.queue();
         if on {

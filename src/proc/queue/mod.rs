@@ -146,7 +146,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
             sched,
             resumed: false,
             loaded: false,
-            paused: HashSet::new(),
+            paused: child.paused.iter().filter_map(|what| admin::class(what)).collect(),
             untold: BTreeSet::new(),
             unpublished: BTreeSet::new(),
             catching_up: None,

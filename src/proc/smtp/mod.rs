@@ -267,6 +267,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let snapshot = Snapshot::build(&greeted.part, &greeted.hostname).map_err(StartError::Other)?;
     let shared = Shared::new(snapshot, greeted.hostname.clone())?;
     let child = greeted.confine()?;
+    shared.paused.store(child.paused.iter().any(|what| what == "smtp"), Ordering::Release);
     let accept = Arc::clone(&shared);
     let thread = std::thread::Builder::new().name("accept".into());
     thread.spawn(move || accept.accept()).map_err(|e| StartError::Other(e.to_string()))?;
