@@ -368,7 +368,9 @@ fn kill(pids: &[u32]) -> bool {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(*pid).expect("a pid"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok()
     };
-    pids.iter().fold(true, |all, pid| killed(pid) && all)
+    // Each, whatever becomes of the others.
+    let gone = pids.iter().filter(|pid| !killed(pid)).count();
+    gone == 0
 }
 
 /// Lets the queue run empty; what a death put off or held is tried at once.
