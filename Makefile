@@ -41,7 +41,11 @@ demo:
 	${CARGO} build ${CARGOFLAGS}
 	@sh etc/demo.sh
 
-test: deps-build
+# As root the tests need the users that the daemon changes to; else this is none.
+users:
+	@sh etc/install.sh users
+
+test: deps-build users
 	${CARGO} test ${CARGOFLAGS} --lib
 
 regress: deps test
@@ -68,4 +72,4 @@ openbsd:
 clean:
 	${CARGO} clean
 
-.PHONY: all install uninstall deps deps-build demo test regress soak bench fuzz lint openbsd clean
+.PHONY: all install uninstall deps deps-build users demo test regress soak bench fuzz lint openbsd clean

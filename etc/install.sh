@@ -18,7 +18,7 @@ section() {
 
 users() {
 	[ -z "$DESTDIR" ] && [ "$(id -u)" = 0 ] || return 0
-	for user in _rmaild _rmailk _rmailq; do
+	for user in _rmaild _rmailk _rmailq _rmaila; do
 		id "$user" >/dev/null 2>&1 && continue
 		if [ "$(uname)" = OpenBSD ]; then
 			groupadd "$user"

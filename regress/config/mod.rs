@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "check-tells-bad-table-lines", run: bad_table },
     Test { name: "check-tells-bad-aliases-with-their-lines", run: bad_aliases },
     Test { name: "check-tells-logins-without-mailbox", run: logins },
+    Test { name: "check-and-start-tell-a-user-that-is-missing", run: missing_user },
     Test { name: "check-tells-what-a-process-could-not-use", run: unusable },
     Test { name: "every-feature-has-its-file", run: features },
     Test { name: "howto-after-the-sed-script", run: howto },
@@ -502,6 +503,39 @@ fn bad_table(env: &Env) -> Outcome {
         return Outcome::Passed;
     }
     Outcome::Failed(said)
+}
+
+/// As root nothing starts without all of rmail's own users: after an upgrade one
+/// may be missing, and who is to be made is said.
+fn missing_user(env: &Env) -> Outcome {
+    if !rmail::sys::user::is_root() {
+        return Outcome::Skipped("without root there is one user".into());
+    }
+    let conf = env.dir.join("rmail.conf");
+    let text = "socket \"@/run/rmaild.sock\"\nqueue directory \"@/spool\"\n\
+                action \"a\" maildir\nmatch action \"a\"\n";
+    crate::daemon::write(&conf, text.replace('@', &env.dir.display().to_string()));
+    let passwd = std::fs::read_to_string("/etc/passwd").expect("passwd");
+    for absent in rmail::proc::table::USERS {
+        let kept = passwd.lines().filter(|l| !l.starts_with(&format!("{absent}:")));
+        let kept: String = kept.map(|l| format!("{l}\n")).collect();
+        assert!(kept.len() < passwd.len(), "{absent}");
+        let file = env.dir.join("passwd");
+        std::fs::write(&file, kept).expect("write");
+        for check in ["-n", "-d"] {
+            let script = "mount --bind \"$1\" /etc/passwd && exec \"$2\" \"$3\" -f \"$4\"";
+            let out = Command::new("unshare")
+                .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+                .args([&file, env.rmaild(), Path::new(check), &conf])
+                .output()
+                .expect("unshare");
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            let told = format!("user {absent} does not exist: make install makes it");
+            assert!(!out.status.success() && said.contains(&told), "{absent} {check}: {said}");
+            assert_eq!(said.matches("does not exist").count(), 1, "{said}");
+        }
+    }
+    Outcome::Passed
 }
 
 /// An alias that could not be used is no part of a configuration, and every one is told.

@@ -8,7 +8,7 @@ use super::post::{self, config, daemon, files, post, Client};
 use crate::daemon::{eventually, Daemon};
 use crate::{Env, Outcome};
 
-const TEXT: &str = "From: a@sender.example\r\nReturn-Path: <old@x>\r\nSubject: hello\r\n\r\n\
+pub const TEXT: &str = "From: a@sender.example\r\nReturn-Path: <old@x>\r\nSubject: hello\r\n\r\n\
                     line\r\n..dot\r\n";
 
 pub fn maildir(env: &Env) -> Outcome {

@@ -2,6 +2,7 @@
 
 use crate::Test;
 
+mod alias;
 mod forward;
 mod local;
 mod options;
@@ -21,6 +22,9 @@ pub const TESTS: &[Test] = &[
     Test { name: "full-disk-holds-the-message", run: local::full_disk },
     Test { name: "locked-account-holds-the-message", run: local::locked },
     Test { name: "file-of-an-alias-is-appended-to", run: local::mbox },
+    Test { name: "command-of-an-alias-has-a-user-of-its-own", run: alias::ids },
+    Test { name: "command-of-an-alias-signals-none-of-rmails", run: alias::signals_nothing },
+    Test { name: "file-of-an-alias-is-the-users-for-those", run: alias::file },
     Test { name: "dev-null-of-an-alias-takes-the-message", run: local::nowhere },
     Test { name: "alias-that-is-edited-holds-its-message", run: local::alias_edited },
     Test { name: "mbox-interrupted-has-the-message-once", run: local::mbox_interrupted },

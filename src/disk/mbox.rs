@@ -64,7 +64,7 @@ impl<'a> Mbox<'a> {
     /// Opens and locks a mailbox, making it if it does not exist.
     ///
     /// Blocks up to 30 s for each lock, then [`Error::Locked`].
-    /// [`Error::Suspect`]: a link, another owner's, no regular file.
+    /// [`Error::Suspect`]: a link, no regular file; [`Error::Foreign`]: another owner's.
     pub fn open(path: &'a Path, whose: Whose, owner: &Owner) -> Result<Mbox<'a>> {
         let lock = Dotlock::acquire(path, LOCK, owner, 0o600)?;
         let (file, made) = match open_update(path) {
@@ -78,8 +78,11 @@ impl<'a> Mbox<'a> {
             fchown(&file, whose.uid, whose.gid)?;
             meta = file.metadata().at("fstat", path)?;
         }
-        if !meta.is_file() || meta.nlink() != 1 || meta.uid() != whose.uid {
-            return Err(Error::Suspect(path.into(), "not the user's own regular file"));
+        if !meta.is_file() || meta.nlink() != 1 {
+            return Err(Error::Suspect(path.into(), "not a regular file with one name"));
+        }
+        if meta.uid() != whose.uid {
+            return Err(Error::Foreign { path: path.into(), is: meta.uid(), wants: whose.uid });
         }
         let begun = Since::now();
         while !try_lock(&file, Lock::Exclusive)? {
@@ -445,7 +448,11 @@ mod tests {
         let foreign = Whose { uid: whose().uid + 1, gid: 0 };
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "mail\n\n").unwrap();
-        assert!(matches!(Mbox::open(&path, foreign, &owner()), Err(Error::Suspect(..))));
+        let refused = Mbox::open(&path, foreign, &owner()).unwrap_err();
+        let (is, wants) = (whose().uid, foreign.uid);
+        assert_eq!(refused, Error::Foreign { path: path.clone(), is, wants });
+        // Who reads the log sees what to do.
+        assert!(refused.to_string().ends_with(&format!("chown {wants} {}", path.display())));
         assert_eq!(std::fs::read(&other).unwrap(), b"");
     }
 }

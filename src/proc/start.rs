@@ -273,9 +273,10 @@ impl Greeted {
             Root::Real | Root::Job => None,
         };
         let user = match process.user {
-            RunAs::User(name) if root => Some(User::by_name(name)?.ok_or_else(|| {
-                StartError::Other(format!("user {name} does not exist: make install creates it"))
-            })?),
+            RunAs::User(name) if root => {
+                let found = User::by_name(name)?;
+                Some(found.ok_or_else(|| StartError::Other(table::no_user(name)))?)
+            }
             _ => None,
         };
         if let (Some(new_root), true) = (new_root, root) {

@@ -111,6 +111,16 @@ pub const USER: &str = "_rmaild";
 pub const USER_KEYD: &str = "_rmailk";
 /// The user of queue.
 pub const USER_QUEUE: &str = "_rmailq";
+/// The user of files and commands that aliases name.  It has no process of
+/// rmail's: a command may signal and trace whatever has its uid.
+pub const USER_ALIAS: &str = "_rmaila";
+/// All of rmail's own users: they get no mail and have no login.
+pub const USERS: [&str; 4] = [USER, USER_KEYD, USER_QUEUE, USER_ALIAS];
+
+/// What is said of one of them that the system does not know.
+pub fn no_user(name: &str) -> String {
+    format!("user {name} does not exist: make install makes it, or sh etc/install.sh users")
+}
 
 /// The table.
 pub const PROCESSES: &[Process] = &[
@@ -304,6 +314,15 @@ mod tests {
             assert_eq!(process(p.kind).name, p.name);
             assert_eq!(named(p.name).map(|n| n.kind), Some(p.kind));
             assert_eq!(kind(p.kind as u8), Some(p.kind));
+        }
+    }
+
+    #[test]
+    fn every_user_of_a_process_is_one_of_rmails_own_and_none_runs_commands() {
+        for p in PROCESSES {
+            if let RunAs::User(name) = p.user {
+                assert!(USERS.contains(&name) && name != USER_ALIAS, "{}: {name}", p.name);
+            }
         }
     }
 

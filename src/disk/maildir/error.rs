@@ -32,6 +32,15 @@ pub enum Error {
     Locked(PathBuf),
     /// A file that is not what it should be: a link, of another owner, too big.  `NO [SERVERBUG]`.
     Suspect(PathBuf, &'static str),
+    /// A file that belongs to another user than the one whose mail it is to hold.
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// Its owner.
+        is: u32,
+        /// The owner that it should have.
+        wants: u32,
+    },
     /// A file of rmail's own that a later release wrote; it is not touched.
     Newer(PathBuf, u32),
 }
@@ -72,6 +81,13 @@ impl fmt::Display for Error {
             Error::Limit(what) => write!(f, "too many {what}"),
             Error::Locked(path) => write!(f, "{}: locked by another program", path.display()),
             Error::Suspect(path, why) => write!(f, "{}: {why}", path.display()),
+            Error::Foreign { path, is, wants } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "{path}: belongs to uid {is}, and not to uid {wants}: chown {wants} {path}"
+                )
+            }
             Error::Newer(path, version) => {
                 write!(f, "{}: version {version}, written by a later rmail", path.display())
             }

@@ -58,15 +58,17 @@ struct Admins {
 }
 
 impl Admins {
-    /// The members of the group, but not `_rmaild` itself, whose uid and gid the
-    /// commands of aliases have.
+    /// The members of the group, but none of rmail's own users: neither a process
+    /// that meets the network nor a command of an alias administrates, whatever
+    /// group(5) says.
     fn load() -> Result<Admins, StartError> {
         let mut uids = vec![0];
         if !user::is_root() {
             uids.push(user::uid());
         }
         let group = Group::by_name(table::USER)?;
-        for member in group.iter().flat_map(|g| &g.members) {
+        let others = |member: &&String| !table::USERS.contains(&member.as_str());
+        for member in group.iter().flat_map(|g| &g.members).filter(others) {
             uids.extend(User::by_name(member)?.map(|u| u.uid));
         }
         Ok(Admins { uids })

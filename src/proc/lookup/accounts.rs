@@ -176,7 +176,7 @@ impl Expander<'_> {
 
     /// Why parent opens no store for this user.
     fn without_store(&self, person: &Person) -> Option<String> {
-        self.guarded?;
+        self.own.guarded.as_ref()?;
         let Person { name, uid, gid, .. } = person;
         if u64::from(*uid) < self.rules.config.limit(&limits::STORE_MIN_UID) {
             return Some(format!("uid {uid} of \"{name}\" is below store-min-uid"));
@@ -189,7 +189,7 @@ impl Expander<'_> {
 
     /// Whether this is one of rmail's own users, who have no mail.
     fn is_own(&self, person: &Person) -> Option<String> {
-        let own = self.guarded?.contains(&person.uid);
+        let own = self.own.guarded.as_ref()?.contains(&person.uid);
         own.then(|| format!("\"{}\" is one of rmail's own users", person.name))
     }
 
@@ -271,7 +271,7 @@ impl Expander<'_> {
         })
     }
 
-    /// A file or command of an alias, as rmail's own user: found in the table
+    /// A file or command of an alias, as the user for those: found in the table
     /// again, since an envelope holds no command.
     fn deliver_item(
         &self,
@@ -311,7 +311,7 @@ impl Expander<'_> {
         if text == NOWHERE {
             return Err(NoOpening::Discard);
         }
-        let person = own_user();
+        let person = self.own.of_aliases.clone();
         match text.strip_prefix('|') {
             None => {
                 let Person { name, uid, gid, .. } = person;
@@ -483,14 +483,6 @@ impl Expander<'_> {
             None => Some(format!("{}/Maildir", d.values.home)),
         }
     }
-}
-
-/// Who files and commands of aliases run as: rmail's own user, which is this
-/// process's; without root, whoever started the daemon.
-fn own_user() -> Person {
-    let name = crate::proc::table::USER.to_string();
-    let (uid, gid) = (crate::sys::user::uid(), crate::sys::user::gid());
-    Person { name, uid, gid, home: "/".into(), shell: None }
 }
 
 /// An address as formats and tables have it: not quoted.

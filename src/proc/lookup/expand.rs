@@ -9,6 +9,7 @@
 //! Iterative over a list of work; whatever has been seen is not done again, so
 //! a circle ends.
 
+use super::own::Own;
 use super::rules::{Facts, Rules};
 use super::users::Users;
 use crate::base::clock::Deadline;
@@ -30,9 +31,8 @@ pub struct Expander<'a> {
     pub rules: Rules<'a>,
     /// The users.
     pub users: &'a dyn Users,
-    /// If the daemon was started by root, the uids of rmail's own users: parent
-    /// then opens nothing for them, nor for other users of the system.
-    pub guarded: Option<&'a [u32]>,
+    /// rmail's own.
+    pub own: &'a Own,
 }
 
 /// A piece of work.

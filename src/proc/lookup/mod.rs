@@ -19,6 +19,7 @@ mod dns;
 mod expand;
 pub mod format;
 mod hosts;
+mod own;
 mod route;
 mod rules;
 mod servers;
@@ -39,11 +40,11 @@ use crate::ipc::smtp_lookup::Verdict;
 use crate::ipc::wire::Wire;
 use crate::ipc::{imap_lookup, mta_lookup, queue_lookup, smtp_lookup};
 use crate::proc::start::{Events, Greeted, Parent, StartError};
-use crate::proc::table::{self, Kind};
+use crate::proc::table::Kind;
 use crate::proto::pattern;
-use crate::sys::user::{is_root, User};
 use dns::Dns;
 use expand::{address_of, Expander};
+use own::Own;
 use route::Router;
 use rules::Rules;
 use std::os::fd::OwnedFd;
@@ -105,8 +106,7 @@ impl Policy {
 struct Shared {
     policy: RwLock<Arc<Policy>>,
     hostname: String,
-    /// What [`Expander::guarded`] says.
-    guarded: Option<Vec<u32>>,
+    own: Own,
     users: System,
     parent: Parent,
     rules: Pool,
@@ -123,7 +123,7 @@ impl Shared {
     }
 
     fn expander<'a>(&'a self, policy: &'a Policy) -> Expander<'a> {
-        Expander { rules: policy.rules(), users: &self.users, guarded: self.guarded.as_deref() }
+        Expander { rules: policy.rules(), users: &self.users, own: &self.own }
     }
 
     /// Has parent open something for a process.
@@ -484,23 +484,14 @@ fn report_logins(shared: &Arc<Shared>) {
     }
 }
 
-/// The uids of rmail's own users, if this is root.  Asked once: a recipient's
-/// fate must not hang on the system's user database.
-fn guarded() -> Option<Vec<u32>> {
-    let own = [table::USER, table::USER_KEYD, table::USER_QUEUE];
-    let uid = |name: &&str| Some(User::by_name(name).ok()??.uid);
-    is_root().then(|| own.iter().filter_map(uid).collect())
-}
-
 /// For `rmaild -n`, which runs no process: local actions that lose sight of mail,
 /// and each login of a passwd table that opens no mailbox, or another than its
 /// mail goes to.
 pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
-    match Policy::build(part, hostname, None) {
-        Ok(policy) => {
-            let guarded = guarded();
-            let guarded = guarded.as_deref();
-            let x = Expander { rules: policy.rules(), users: &users::Direct, guarded };
+    let policy = Policy::build(part, hostname, None);
+    match policy.and_then(|policy| Ok((policy, Own::load()?))) {
+        Ok((policy, own)) => {
+            let x = Expander { rules: policy.rules(), users: &users::Direct, own: &own };
             let deadline = Deadline::after(ANSWER);
             [x.check_actions(deadline), x.check_logins(deadline)].concat()
         }
@@ -514,7 +505,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let policy =
         Policy::build(&greeted.part, &greeted.hostname, None).map_err(StartError::Other)?;
     // Here it is root still, if parent is.
-    let guarded = guarded();
+    let own = Own::load().map_err(StartError::Other)?;
     let child = greeted.confine()?;
     let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let pool = |name, threads, waiting| {
@@ -523,7 +514,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
     let shared = Arc::new(Shared {
         policy: RwLock::new(Arc::new(policy)),
         hostname: child.hostname.clone(),
-        guarded,
+        own,
         users: System::new(child.parent.clone()),
         parent: child.parent.clone(),
         rules: pool("rules", RULE_THREADS, WAITING)?,

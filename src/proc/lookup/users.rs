@@ -194,6 +194,18 @@ impl Users for Direct {
 pub mod tests {
     use super::*;
 
+    /// rmail's own among them.
+    pub fn own() -> super::super::own::Own {
+        let of_aliases = Person {
+            name: "_rmaila".into(),
+            uid: 901,
+            gid: 901,
+            home: "/var/empty".into(),
+            shell: None,
+        };
+        super::super::own::Own { guarded: Some(vec![900, 901]), of_aliases }
+    }
+
     /// A system of a few users.
     pub struct Few;
 
@@ -206,6 +218,7 @@ pub mod tests {
                 "vmail" => 2000,
                 "sys" => 499,
                 "_rmaild" => 900,
+                "_rmaila" => 901,
                 "down" => return Err(Unavailable("down".into())),
                 _ => return Ok(None),
             };

@@ -241,7 +241,7 @@ impl Grants {
         }
     }
 
-    /// A system mailbox, or a file of an alias, which is rmail's own user's.
+    /// A system mailbox, or a file of an alias, which is the user's for those.
     pub fn mbox(&self, name: &str, uid: u32, gid: u32, path: &Path) -> Verdict {
         if self.files.contains(path) && is_plain(path) {
             return match alias_user() {
@@ -343,12 +343,9 @@ fn of_entries(entries: &Entries) -> Static {
     }
 }
 
-/// One of the users that rmail's processes run as.
+/// One of rmail's own users.
 fn is_own(uid: u32) -> bool {
-    [table::USER, table::USER_KEYD, table::USER_QUEUE]
-        .iter()
-        .filter_map(|name| User::by_name(name).ok()?)
-        .any(|u| u.uid == uid)
+    table::USERS.iter().filter_map(|name| User::by_name(name).ok()?).any(|u| u.uid == uid)
 }
 
 /// Who files and commands of aliases are for.
@@ -356,7 +353,9 @@ fn alias_user() -> Option<(u32, u32)> {
     if !user::is_root() {
         return Some((user::uid(), user::gid()));
     }
-    User::by_name(table::USER).ok().flatten().map(|u| (u.uid, u.gid))
+    let user = User::by_name(table::USER_ALIAS).ok().flatten();
+    // Whatever the system calls it, root it is not.
+    user.filter(|u| u.uid != 0).map(|u| (u.uid, u.gid))
 }
 
 fn is_plain(path: &Path) -> bool {
@@ -442,7 +441,16 @@ mod tests {
     fn an_mbox_is_a_users_or_a_file_of_an_alias() {
         let g = grants();
         let (uid, gid) = alias_user().unwrap();
-        assert_eq!(g.mbox("_rmaild", uid, gid, Path::new("/srv/box")), Ok(()));
+        assert_eq!(g.mbox("_rmaila", uid, gid, Path::new("/srv/box")), Ok(()));
+        if user::is_root() {
+            for name in table::USERS {
+                let own = User::by_name(name).unwrap().unwrap();
+                let box_of = Path::new(MAIL_SPOOL).join(name);
+                assert!(g.mbox(name, own.uid, own.gid, &box_of).is_err(), "{name}");
+                let may = g.mbox(name, own.uid, own.gid, Path::new("/srv/box")).is_ok();
+                assert_eq!(may, name == table::USER_ALIAS, "{name}");
+            }
+        }
         assert!(g.mbox("joe", UID, UID, Path::new("/srv/box")).is_err());
         assert_eq!(g.mbox("joe", UID, UID, Path::new("/var/mail/joe")), Ok(()));
         for path in ["/etc/rc.local", "/var/mail/jim", "/var/mail/../joe", "/var/mail/x/joe"] {
@@ -467,6 +475,9 @@ mod tests {
         assert_eq!(g.program(&program((UID, UID), "id")), Ok(()));
         if user::is_root() {
             assert!(g.program(&program(own, "id")).is_err());
+            let daemons = User::by_name(table::USER).unwrap().unwrap();
+            let ids = (daemons.uid, daemons.gid);
+            assert!(g.program(&program(ids, "/usr/bin/list -x")).is_err());
             assert!(g.program(&program((0, 0), "/usr/bin/list -x")).is_err());
             assert!(g.program(&program((UID, 0), "id")).is_err());
             assert!(g.program(&program((UID, 42), "id")).is_err());

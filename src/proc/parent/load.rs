@@ -20,8 +20,9 @@ use crate::disk::aliases;
 use crate::disk::table::{self, Passwd, Static};
 use crate::ipc::parent::{File, Part, MESSAGE};
 use crate::proc::start::Directories;
-use crate::proc::table::Kind;
+use crate::proc::table::{no_user, Kind, PROCESSES, USERS};
 use crate::sys::errno::SysError;
+use crate::sys::user::{self, User};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -63,7 +64,7 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
             log::warn!("config", msg = warning.to_string().as_str());
         }
     }
-    let mut errors = Vec::new();
+    let mut errors = missing_users();
     if holds_secrets(&config) {
         errors.extend(too_open(&options.config).map(|e| format!("{path}: {e}")));
     }
@@ -95,7 +96,7 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     grants.mail_prefixes = mail_prefixes;
     let loaded = Loaded { generation, grants, config, files };
     // Such a process could be started, and given its part, never again.
-    let heavy = crate::proc::table::PROCESSES.iter().filter_map(|process| {
+    let heavy = PROCESSES.iter().filter_map(|process| {
         let sizes = loaded.files_of(process.kind).map(|f| f.bytes.len());
         too_large(process.name, sizes)
     });
@@ -146,7 +147,7 @@ fn read_text(path: &Path) -> Result<Vec<u8>, String> {
 fn too_open(path: &Path) -> Option<String> {
     let meta = std::fs::metadata(path).ok()?;
     let mode = meta.permissions().mode() & 0o777;
-    let owner_ok = meta.uid() == 0 || meta.uid() == crate::sys::user::uid();
+    let owner_ok = meta.uid() == 0 || meta.uid() == user::uid();
     if mode & 0o007 != 0 {
         Some(format!(
             "holds secrets and others may read it (mode {mode:03o}): chmod o= {}",
@@ -354,6 +355,15 @@ fn check_alias(key: &str, value: &str) -> Result<(), String> {
     }
 }
 
+/// Those of rmail's own users who are not there, if they are needed: nothing
+/// starts without them, and a daemon that runs would refuse every command of an
+/// alias.  That the system cannot say is told by the process that is to start.
+fn missing_users() -> Vec<String> {
+    let missing = |name: &&&str| matches!(User::by_name(name), Ok(None));
+    let own = USERS.iter().filter(|_| user::is_root());
+    own.filter(missing).map(|name| no_user(name)).collect()
+}
+
 /// Actions that deliver as a user of the system who is not there.  Their mail
 /// waits, so this is no error: users may come from somewhere that is down.
 fn unknown_users(config: &Config) -> Vec<String> {
@@ -361,7 +371,7 @@ fn unknown_users(config: &Config) -> Vec<String> {
         let Stmt::Action(action) = &s.stmt else { return None };
         let Method::Local(local) = &action.method else { return None };
         let user = local.user.as_ref().filter(|_| local.userbase.is_none())?;
-        let unknown = matches!(crate::sys::user::User::by_name(user), Ok(None));
+        let unknown = matches!(User::by_name(user), Ok(None));
         let said =
             || format!("{}: no user \"{user}\": mail for action {} waits", s.at, action.name);
         unknown.then(said)

@@ -333,7 +333,8 @@ impl Session {
 
     /// The problem that an error is for the client.
     pub fn problem(&self, e: &Error) -> Problem {
-        if matches!(e, Error::Sys(_) | Error::Suspect(..) | Error::Newer(..) | Error::Locked(_)) {
+        let told = matches!(e, Error::Sys(_) | Error::Newer(..) | Error::Locked(_));
+        if told || matches!(e, Error::Suspect(..) | Error::Foreign { .. }) {
             log::warn!("imap", sid = Sid(self.sid), error = Show(e));
         }
         match e {
@@ -350,7 +351,7 @@ impl Session {
             Error::Gone => Problem::Expunged,
             Error::Limit(_) => Problem::Limit,
             Error::Locked(_) => Problem::InUse,
-            Error::Suspect(..) => Problem::Bug,
+            Error::Suspect(..) | Error::Foreign { .. } => Problem::Bug,
             Error::Newer(..) => Problem::Corrupt,
         }
     }

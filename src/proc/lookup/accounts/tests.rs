@@ -1,6 +1,7 @@
+use super::super::own::Own;
 use super::super::rules::Rules;
 use super::super::tables::Tables;
-use super::super::users::tests::Few;
+use super::super::users::tests::{own, Few};
 use super::*;
 use crate::conf;
 use crate::ipc::parent::File;
@@ -8,7 +9,8 @@ use crate::ipc::parent::File;
 const CONFIG: &str = r#"
 table passwd passwd:/passwd
 table virtuals { "joe@v.example" = vmail, "me@v.example" = "joe@v.example", "kim@v.example" = vmail,
-    "team@v.example" = "joe@v.example, kim@v.example", "run@v.example" = "|/bin/run 'a b'" }
+    "team@v.example" = "joe@v.example, kim@v.example", "run@v.example" = "|/bin/run 'a b'",
+    "file@v.example" = "/srv/box" }
 table base { "eve" = "3000:mail:/home/eve", "sam" = "vmail:8:/home/sam", "low" = "499:8:/l",
     "group" = "3000:0:/g", "own" = "_rmaild:8:/o", "zero" = "0:8:/z" }
 pki mx.example cert "/c" key "/k"
@@ -40,7 +42,7 @@ fn with<T>(config: &str, f: impl FnOnce(&Expander<'_>) -> T) -> T {
     let file = File { path: "/passwd".into(), bytes: PASSWD.to_vec() };
     let tables = Tables::build(&config, &[file]).unwrap();
     let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
-    f(&Expander { rules, users: &Few, guarded: Some(&[900]) })
+    f(&Expander { rules, users: &Few, own: &own() })
 }
 
 fn deliver(rcpt: &str) -> Result<(Opening, Target), NoOpening> {
@@ -110,7 +112,8 @@ fn users_of_the_system_of_a_table_and_one_for_all() {
 fn verdict(config: &str, root: bool, rcpt: &str) -> (Verdict, Option<String>) {
     let address = address_of(rcpt, "mx.example").unwrap();
     with(config, |x| {
-        let x = Expander { guarded: x.guarded.filter(|_| root), ..*x };
+        let own = Own { guarded: own().guarded.filter(|_| root), ..own() };
+        let x = Expander { own: &own, ..*x };
         x.expand_or_why(&Origin::default(), false, "s@x", &address, Deadline::NEVER)
     })
 }
@@ -121,6 +124,8 @@ fn who_gets_no_mail_is_refused_in_the_dialogue() {
         ("sys@h.example", "below store-min-uid"),
         ("_rmaild@h.example", "rmail's own"),
         ("_rmaild@box.example", "rmail's own"),
+        ("_rmaila@h.example", "rmail's own"),
+        ("_rmaila@box.example", "rmail's own"),
         ("low@b.example", "below store-min-uid"),
         ("group@b.example", "the group"),
         ("own@b.example", "rmail's own"),
@@ -209,6 +214,23 @@ fn what_is_gone_waits_and_who_is_gone_does_not() {
         assert!(matches!(deliver(&to("home", "down")), Err(NoOpening::Temporary { .. })));
         assert!(matches!(deliver(&to("home", "root")), Err(NoOpening::Permanent { .. })));
     });
+}
+
+#[test]
+fn commands_and_files_of_aliases_are_for_a_user_of_their_own() {
+    let Ok((Opening::Program, Target::Program { program })) = deliver("run@v.example") else {
+        panic!()
+    };
+    assert_eq!((program.user.as_str(), program.uid, program.gid), ("_rmaila", 901, 901));
+    let env = |line: &str| program.env.iter().any(|e| e == line.as_bytes());
+    assert!(env("USER=_rmaila") && env("HOME=/var/empty") && env("SHELL=/bin/sh"));
+    let Ok((Opening::File { user }, Target::Mbox { uid, gid, path, .. })) =
+        deliver("file@v.example")
+    else {
+        panic!()
+    };
+    assert_eq!((user.as_str(), uid, gid), ("_rmaila", 901, 901));
+    assert_eq!(path, Path::new("/srv/box"));
 }
 
 #[test]

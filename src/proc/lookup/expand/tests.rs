@@ -1,5 +1,5 @@
 use super::super::tables::Tables;
-use super::super::users::tests::Few;
+use super::super::users::tests::{own, Few};
 use super::*;
 use crate::conf;
 
@@ -46,7 +46,7 @@ fn expand_with(config: &str, rcpt: &str) -> Verdict {
     let tables = Tables::build(&config, &files).unwrap();
     let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
     let users = Few;
-    let x = Expander { rules, users: &users, guarded: Some(&[900]) };
+    let x = Expander { rules, users: &users, own: &own() };
     let origin = Origin { addr: Some("192.0.2.1".parse().unwrap()), ..Origin::default() };
     let rcpt = address_of(rcpt, "mx.example").unwrap();
     x.expand(&origin, false, "s@x.example", &rcpt, Deadline::NEVER)
