@@ -85,8 +85,47 @@ pub fn wait_delivered(env: &Env) -> Outcome {
         daemon.ctl_ok(&["wait", "delivered", &qid, "20"]);
         assert_eq!(files(&env.dir.join("mail/joe")).len(), n, "{said}: {}", daemon.log());
     }
-    assert!(!daemon.ctl(&["wait", "delivered", "not-an-id", "1"]).status.success());
+    assert_eq!(daemon.ctl(&["wait", "delivered", "not-an-id", "1"]).status.code(), Some(64));
     Outcome::Passed
+}
+
+/// Who waits for a delivery is not told that it has come when the message was
+/// removed, or came back.
+pub fn wait_undelivered(env: &Env) -> Outcome {
+    let more = "action \"out\" relay host smtp://127.0.0.1:1\n\
+                match from any for domain \"far.example\" action \"out\"\n\
+                table prog { \"no@prog.example\" = \"|exit 67\" }\n\
+                action \"prog\" maildir \"@DIR@/mail/%{dest.user}\" virtual <prog> userbase <users> \
+                user USER\n\
+                match from any for domain \"prog.example\" action \"prog\"\n";
+    let daemon = post::daemon(env, "", &more.replace("USER", &user_name()));
+    let id = |to: &str| {
+        let said = say(&daemon, to);
+        said.split(' ').nth(2).unwrap_or_else(|| panic!("{said}")).to_string()
+    };
+    let waits = |qid: &str, secs: &str| {
+        let out = daemon.ctl(&["wait", "delivered", qid, secs]);
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let removed = id("x@far.example");
+    assert_eq!(waits(&removed, "0").0, Some(75), "it is still there");
+    daemon.ctl_ok(&["remove", &removed]);
+    let (code, said) = waits(&removed, "20");
+    assert_eq!(code, Some(1), "{said}");
+    let line = format!("{removed}.1: x@far.example: removed by an administrator\n");
+    assert!(said.contains(&line), "{said}");
+    let failed = id("no@prog.example");
+    let (code, said) = waits(&failed, "20");
+    assert_eq!(code, Some(1), "{said}: {}", daemon.log());
+    assert!(said.contains(&format!("{failed}.1: no@prog.example: not delivered\n")), "{said}");
+    Outcome::Passed
+}
+
+/// The user who runs what tables name.
+fn user_name() -> String {
+    let root = rmail::sys::user::is_root();
+    let out = std::process::Command::new("id").arg("-un").args(root.then_some("nobody")).output();
+    String::from_utf8_lossy(&out.expect("id").stdout).trim().to_string()
 }
 
 /// Lines for following the work come when they are asked for, and go again.

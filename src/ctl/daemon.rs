@@ -4,7 +4,8 @@ use super::client::command;
 use super::json::Json;
 use super::{fail, print, usage_of, Options};
 use crate::base::exits::sysexits;
-use crate::ipc::ctl::{Event, Request};
+use crate::disk::spool::qid::Qid;
+use crate::ipc::ctl::{Event, Reply, Request};
 use crate::sys::errno::reason;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -66,13 +67,15 @@ pub fn update_table(options: &Options, args: &[OsString]) -> ExitCode {
 }
 
 /// `wait idle|delivered QID|queue-empty [SECONDS]`: exits with 75 when the time
-/// is over before the event.
+/// is over before the event, and with 1 when the message left undelivered.
 pub fn wait(options: &Options, args: &[OsString]) -> ExitCode {
     let words: Vec<&str> = args.iter().filter_map(|a| a.to_str()).collect();
     let (event, rest) = match words.as_slice() {
         ["idle", rest @ ..] => (Event::Idle, rest),
         ["queue-empty", rest @ ..] => (Event::QueueEmpty, rest),
-        ["delivered", qid, rest @ ..] => (Event::Delivered { qid: (*qid).to_string() }, rest),
+        ["delivered", qid, rest @ ..] if Qid::parse(qid.as_bytes()).is_some() => {
+            (Event::Delivered { qid: (*qid).to_string() }, rest)
+        }
         _ => return usage_of(&["wait"]),
     };
     let secs = match rest {
@@ -84,9 +87,18 @@ pub fn wait(options: &Options, args: &[OsString]) -> ExitCode {
         _ => return usage_of(&["wait"]),
     };
     let millis = u64::saturating_mul(secs, 1000);
-    match super::client::ask(options, &Request::Wait { event, millis }) {
+    let asked = super::client::Client::connect(options)
+        .and_then(|mut client| client.ask(&Request::Wait { event, millis }));
+    match asked {
+        Ok(Reply::Error { text }) => fail(&text, sysexits::TEMPFAIL),
+        // It has come to an end, and not to the one that was waited for.
+        Ok(Reply::Errors { lines }) => {
+            for line in &lines {
+                fail(line, 1);
+            }
+            ExitCode::FAILURE
+        }
         Ok(_) => ExitCode::SUCCESS,
-        Err(code) if code == ExitCode::FAILURE => ExitCode::from(sysexits::TEMPFAIL),
-        Err(code) => code,
+        Err(e) => fail(&e, sysexits::UNAVAILABLE),
     }
 }

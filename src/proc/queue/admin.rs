@@ -382,6 +382,9 @@ impl Shared {
                 }
             };
             if ready && come {
+                if let Some(lines) = qid.and_then(|qid| queue.undelivered.of(qid)) {
+                    return Reply::Errors { lines: lines.to_vec() };
+                }
                 return Reply::Ok { text: String::new() };
             }
             if deadline.expired() {

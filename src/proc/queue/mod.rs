@@ -12,6 +12,7 @@
 
 mod admin;
 mod bounce;
+mod ended;
 mod fair;
 mod intake;
 mod local;
@@ -85,6 +86,8 @@ pub struct Shared {
 pub struct Queue {
     /// Every committed message that is not finished.
     messages: BTreeMap<Qid, Kept>,
+    /// Those of the last that have left otherwise than delivered.
+    undelivered: ended::Undelivered,
     sched: Sched,
     /// smtp has asked what became of its open commits, or has had its time.
     resumed: bool,
@@ -143,6 +146,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         committed: Condvar::new(),
         queue: Mutex::new(Queue {
             messages: BTreeMap::new(),
+            undelivered: ended::Undelivered::default(),
             sched,
             resumed: false,
             loaded: false,

@@ -387,7 +387,8 @@ impl Shared {
         let mut queue = self.queue();
         queue.untold.remove(&qid);
         queue.unpublished.remove(&qid);
-        let known = queue.messages.remove(&qid).is_some();
+        let known = queue.messages.remove(&qid);
+        let known = known.map(|kept| queue.undelivered.note(qid, &kept.state)).is_some();
         drop(queue);
         if known {
             log::info!("done", qid = Show(&qid));
