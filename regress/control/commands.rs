@@ -128,6 +128,40 @@ fn user_name() -> String {
     String::from_utf8_lossy(&out.expect("id").stdout).trim().to_string()
 }
 
+/// The log says of every refused recipient why; the client learns no more than
+/// that there is none.
+pub fn refusal_reasons(env: &Env) -> Outcome {
+    let more = "table ring { \"a\" = \"b\", \"b\" = \"a\" }\n\
+                table few { \"joe@v.example\" = \"joe\" }\n\
+                action \"ring\" maildir \"@DIR@/mail/%{dest.user}\" userbase <users> alias <ring>\n\
+                action \"few\" maildir \"@DIR@/mail/%{dest.user}\" userbase <users> virtual <few>\n\
+                match from any for domain \"ring.example\" action \"ring\"\n\
+                match from any for domain \"v.example\" action \"few\"\n";
+    let daemon = post::daemon(env, "", more);
+    for (to, why) in [
+        ("nobody@example.com", "no user \\\"nobody\\\""),
+        ("nobody@v.example", "not in <few>"),
+        ("a@ring.example", "aliases lead in a circle"),
+        ("c@ring.example", "not in <ring>, no user \\\"c\\\""),
+    ] {
+        let out = std::process::Command::new(env.sendmail())
+            .arg("-S")
+            .arg(&daemon.socket)
+            .arg(to)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("sendmail");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(69), "{said}");
+        assert!(said.contains(": 550 5.1.1 No such recipient here\n"), "{said}");
+        let log = daemon.log();
+        let line = log.lines().find(|l| l.contains(&format!("to={to} ")) && l.contains("550"));
+        let line = line.unwrap_or_else(|| panic!("{to}: {log}"));
+        assert!(line.ends_with(&format!("why=\"{why}\"")), "{line}");
+    }
+    Outcome::Passed
+}
+
 /// Lines for following the work come when they are asked for, and go again.
 pub fn log_level(env: &Env) -> Outcome {
     let daemon = post::daemon(env, "", "");

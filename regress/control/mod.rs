@@ -31,6 +31,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "wait-delivered-means-in-the-mailbox", run: commands::wait_delivered },
     Test { name: "rmailctl-reads-its-input-confined", run: commands::confined },
     Test { name: "wait-delivered-tells-what-was-not", run: commands::wait_undelivered },
+    Test { name: "log-says-why-a-recipient-is-refused", run: commands::refusal_reasons },
     Test { name: "log-verbose-and-brief", run: commands::log_level },
     Test { name: "a-second-daemon-leaves-the-socket-alone", run: a_second_daemon },
     Test { name: "found-in-path-and-begun-again", run: found_in_path },

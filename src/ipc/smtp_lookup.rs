@@ -99,8 +99,9 @@ crate::wire! {
         Accepted { to: Vec<Destination> },
         /// No rule, or a rule with `reject`: 550 5.7.1.
         Denied { why: String },
-        /// There is no such user here: 550 5.1.1.
-        NoSuchUser,
+        /// There is no such user here: 550 5.1.1.  Why is for the log alone: the
+        /// sender learns neither tables nor users.
+        NoSuchUser { why: String },
         /// An alias with `error:`: this code and text.
         Refused { code: u16, text: String },
         /// Aliases lead in a circle, too deep or to too many: 550 5.4.6.

@@ -391,13 +391,12 @@ impl Expander<'_> {
             return Ok(Err("the name is not an address".to_string()));
         };
         let origin = Origin::default();
-        let (verdict, hidden) = self.expand_or_why(&origin, true, "", &address, deadline);
+        let verdict = self.expand(&origin, true, "", &address, deadline);
         let to = match verdict {
             Verdict::Accepted { to } => to,
             Verdict::Unavailable { why } => return Err(Unavailable(why)),
-            Verdict::Denied { why } | Verdict::Loop { why } => return Ok(Err(why)),
-            Verdict::NoSuchUser => {
-                return Ok(Err(hidden.unwrap_or_else(|| "nobody has this address".to_string())));
+            Verdict::Denied { why } | Verdict::Loop { why } | Verdict::NoSuchUser { why } => {
+                return Ok(Err(why));
             }
             Verdict::Refused { text, .. } => return Ok(Err(text)),
         };

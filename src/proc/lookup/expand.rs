@@ -14,7 +14,6 @@ use super::rules::{Facts, Rules};
 use super::users::Users;
 use crate::base::clock::Deadline;
 use crate::base::crypto::sha256;
-use crate::base::log;
 use crate::conf::ast::{Action, Aliases, Deliver, Local, Method, TableRef};
 use crate::disk::aliases::{self, Item};
 use crate::disk::table::{Service, Unavailable, Value};
@@ -52,6 +51,22 @@ enum What<'a> {
 /// Why expansion ends early: the whole recipient's fate.
 type Ended = Verdict;
 
+/// What the log says of aliases that lead to nobody but each other.
+const CIRCLE: &str = "aliases lead in a circle";
+
+/// Nobody has this address, and why: for the log.
+fn nobody(why: impl Into<String>) -> Ended {
+    Verdict::NoSuchUser { why: why.into() }
+}
+
+/// A table of aliases as the log names it.
+fn named(table: &TableRef) -> String {
+    match table {
+        TableRef::Named(name) => format!("not in <{name}>"),
+        TableRef::Inline(_) => "not in the table of its action".to_string(),
+    }
+}
+
 fn unavailable(e: Unavailable) -> Ended {
     Verdict::Unavailable { why: e.0 }
 }
@@ -67,33 +82,11 @@ impl<'a> Expander<'a> {
         rcpt: &Mailbox,
         deadline: Deadline,
     ) -> Verdict {
-        let (verdict, why) = self.expand_or_why(origin, internal, sender, rcpt, deadline);
-        if let Some(why) = why {
-            log::info!(
-                "rcpt",
-                to = rcpt.to_string().as_str(),
-                msg = "no mailbox",
-                why = why.as_str()
-            );
-        }
-        verdict
-    }
-
-    /// The same, with what is for the log alone: why a user gets no mail.
-    pub fn expand_or_why(
-        &self,
-        origin: &Origin,
-        internal: bool,
-        sender: &str,
-        rcpt: &Mailbox,
-        deadline: Deadline,
-    ) -> (Verdict, Option<String>) {
         let mut run = Run {
             x: *self,
             origin,
             sender,
             rcpt: rcpt.to_string(),
-            why: None,
             deadline,
             work: VecDeque::new(),
             seen: HashSet::new(),
@@ -101,14 +94,11 @@ impl<'a> Expander<'a> {
         };
         let what = What::Address { address: rcpt.clone(), internal, must_leave: false };
         run.work.push_back(Node { what, depth: 0 });
-        let verdict = match run.all() {
-            Ok(()) if run.to.is_empty() => {
-                Verdict::Loop { why: "aliases lead in a circle".to_string() }
-            }
+        match run.all() {
+            Ok(()) if run.to.is_empty() => Verdict::Loop { why: CIRCLE.to_string() },
             Ok(()) => Verdict::Accepted { to: run.to },
             Err(ended) => ended,
-        };
-        (verdict, run.why)
+        }
     }
 
     /// The items of an alias of this action, and its key.
@@ -156,7 +146,6 @@ struct Run<'a, 'f> {
     sender: &'f str,
     /// As envelopes have it.
     rcpt: String,
-    why: Option<String>,
     deadline: Deadline,
     work: VecDeque<Node<'a>>,
     seen: HashSet<String>,
@@ -224,7 +213,7 @@ impl<'a> Run<'a, '_> {
         };
         let keys = virtual_keys(&address, self.x.rules.config.sub_addr_delim());
         match self.x.alias(table, &keys, self.deadline).map_err(unavailable)? {
-            None => Err(Verdict::NoSuchUser),
+            None => Err(nobody(named(table))),
             Some((key, items)) => self.items(&key, items, action, local, &address, &[], depth),
         }
     }
@@ -242,7 +231,7 @@ impl<'a> Run<'a, '_> {
         if name.contains('@') {
             // A quoted local part is nobody's name; in a table it could be the
             // address of another domain.
-            return Err(Verdict::NoSuchUser);
+            return Err(nobody("a quoted local part with \"@\" is nobody's name"));
         }
         let name = name.to_ascii_lowercase();
         let (user, detail) = split_detail(&name, delim);
@@ -268,7 +257,16 @@ impl<'a> Run<'a, '_> {
             _ => {}
         }
         let found = self.x.users.of_action(self.x.rules.tables, local, &user, self.deadline);
-        let Some(found) = found.map_err(unavailable)? else { return Err(Verdict::NoSuchUser) };
+        let Some(found) = found.map_err(unavailable)? else {
+            // `joe: joe` is a user who is not there; with others between, a ring.
+            return Err(match &local.aliases {
+                Some(Aliases::Alias(_)) if from.len() > 1 && from.contains(&user) => nobody(CIRCLE),
+                Some(Aliases::Alias(table)) if from.is_empty() => {
+                    nobody(format!("{}, no user \"{}\"", named(table), user.escape_debug()))
+                }
+                _ => nobody(format!("no user \"{}\"", user.escape_debug())),
+            });
+        };
         if found.uid == 0 && local.user.is_none() {
             return Err(refused("nothing is delivered to root: it needs an alias"));
         }
@@ -334,7 +332,8 @@ impl<'a> Run<'a, '_> {
         let Some(detail) = split_detail(name, delim).1 else { return Ok(dest.clone()) };
         let local = format!("{}{delim}{detail}", split_detail(dest.local(), delim).0);
         // Behind a catch-all an address may leave no room: nobody has it.
-        Mailbox::new(&local, dest.domain().clone()).map_err(|_| Verdict::NoSuchUser)
+        Mailbox::new(&local, dest.domain().clone())
+            .map_err(|_| nobody("the sub-address of its alias leaves no room"))
     }
 
     fn item(
@@ -356,8 +355,7 @@ impl<'a> Run<'a, '_> {
             Ok(_) | Err(NoOpening::Mta | NoOpening::Discard) => self.accept(to),
             Err(NoOpening::Temporary { why }) => return Err(Verdict::Unavailable { why }),
             Err(NoOpening::Permanent { why }) => {
-                self.why = Some(why);
-                return Err(Verdict::NoSuchUser);
+                return Err(nobody(why));
             }
         }
         Ok(())

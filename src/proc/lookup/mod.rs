@@ -242,7 +242,7 @@ impl Edge for FromSmtp {
                         let x = shared.expander(&policy);
                         x.expand(&origin, false, &sender, &rcpt, deadline)
                     }
-                    None => Verdict::NoSuchUser,
+                    None => no_address(),
                 };
                 if let Verdict::Unavailable { why } = &verdict {
                     log::warn!("rcpt", to = rcpt.as_str(), msg = why.as_str());
@@ -255,6 +255,11 @@ impl Edge for FromSmtp {
             }
         }
     }
+}
+
+/// What a session took for an address and this process does not.
+fn no_address() -> Verdict {
+    Verdict::NoSuchUser { why: "not an address".to_string() }
 }
 
 fn hostname(
@@ -320,8 +325,11 @@ impl Edge for FromQueue {
                         let origin = smtp_lookup::Origin::default();
                         x.expand(&origin, true, &sender, &rcpt, deadline)
                     }
-                    None => Verdict::NoSuchUser,
+                    None => no_address(),
                 };
+                if let Verdict::NoSuchUser { why } = &verdict {
+                    log::info!("rcpt", to = rcpt.as_str(), msg = "no mailbox", why = why.as_str());
+                }
                 Answer::Route { verdict }
             }
         }

@@ -326,7 +326,7 @@ impl Shared {
             Answer::Route { verdict } => match verdict {
                 Verdict::Accepted { .. } => Err("lookup named no destination".to_owned()),
                 Verdict::Denied { why } | Verdict::Loop { why } => Ok(Routed::Nowhere(why)),
-                Verdict::NoSuchUser => Ok(Routed::Nowhere("no such user".to_owned())),
+                Verdict::NoSuchUser { .. } => Ok(Routed::Nowhere("no such user".to_owned())),
                 Verdict::Refused { code, text } if code < 500 => Err(format!("{code} {text}")),
                 Verdict::Refused { code, text } => Ok(Routed::Nowhere(format!("{code} {text}"))),
                 Verdict::Unavailable { why } => Err(why),

@@ -325,7 +325,7 @@ impl<'a> Session<'a> {
                 return self.server.rcpt_ok();
             }
             Verdict::Denied { why } => (table::RECIPIENT_REFUSED, why),
-            Verdict::NoSuchUser => (table::NO_SUCH_USER, String::new()),
+            Verdict::NoSuchUser { why } => (table::NO_SUCH_USER, why),
             Verdict::Refused { code, text } => (Reply::refusal(code, &text), text),
             Verdict::Loop { why } => (table::LOOP, why),
             Verdict::Unavailable { why } => (table::UNAVAILABLE, why),

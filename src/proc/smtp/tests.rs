@@ -44,7 +44,7 @@ impl Serving for Lookup {
             Ask::Rcpt { rcpt, origin, .. } => {
                 let local = rcpt.split('@').next().unwrap_or_default();
                 let verdict = match local {
-                    "nobody" => Verdict::NoSuchUser,
+                    "nobody" => Verdict::NoSuchUser { why: "no such user".into() },
                     "denied" => Verdict::Denied { why: "no rule".into() },
                     "later" => Verdict::Unavailable { why: "dns".into() },
                     "gone" => Verdict::Refused { code: 550, text: "moved\r\n250 away".into() },
