@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "a-starttls-session-meets-no-delayed-ack", run: no_delay },
     Test { name: "old-versions-and-unmatched-protocols-are-refused", run: refused },
     Test { name: "a-client-certificate-may-be-demanded", run: client_certificate },
+    Test { name: "dhe-none-negotiates-no-finite-field", run: no_dhe },
 ];
 
 const RULES: &str =
@@ -256,6 +257,34 @@ fn refused(env: &Env) -> Outcome {
     };
     assert!(offer("imap"), "imap is ours");
     assert!(!offer("http/1.1"), "http is not");
+    Outcome::Passed
+}
+
+/// RFC 5246 has suites with finite-field Diffie-Hellman: a client that knows no
+/// other gets no session, even where the list of ciphers would have them.
+fn no_dhe(env: &Env) -> Outcome {
+    certificate(&env.dir, "mx.example.com", &["mx.example.com"]);
+    let config = format!(
+        "{}pki mx.example.com dhe none\n{RULES}\
+         listen on 127.0.0.1 port 0 smtps pki mx.example.com ciphers \"kDHE:kECDHE\"\n",
+        pki("mx.example.com")
+    );
+    let daemon = Daemon::start(env, &config);
+    let addr = daemon.address("smtps", 0).to_string();
+    let offer = |suites: &str| {
+        let out = Command::new("openssl")
+            .args(["s_client", "-connect", &addr, "-tls1_2", "-cipher", suites, "-brief"])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("openssl");
+        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        (out.status.success(), said)
+    };
+    let (done, said) = offer("kECDHE");
+    assert!(done && said.contains("Ciphersuite: ECDHE-RSA-"), "{said}");
+    // Refused by the server, and not for want of suites in the client.
+    let (done, said) = offer("kDHE");
+    assert!(!done && said.contains("alert handshake failure"), "{said}");
     Outcome::Passed
 }
 
