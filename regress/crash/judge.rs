@@ -5,7 +5,7 @@
 //! program and a mailbox in one file get at least once what was taken, and
 //! nothing that was refused.  What is there is there whole.
 
-use super::kill::Figures;
+use super::kill::{Figures, Victim};
 use super::plan::{self, Letter, ACCOUNTS, BOX, RUN, SENDER};
 use super::post::Said;
 use crate::sink::Sink;
@@ -35,7 +35,16 @@ fn messages(text: &str) -> Vec<String> {
 }
 
 /// Compares what was said with what is there.
-pub fn judge(dir: &Path, sink: &Sink, sent: &[(Letter, Said)], figures: &mut Figures) {
+///
+/// Where the whole daemon dies, nobody is left to end a program that it runs: the
+/// program finds its input at an end and cannot know.  Such copies do not count.
+pub fn judge(
+    dir: &Path,
+    sink: &Sink,
+    sent: &[(Letter, Said)],
+    victim: Victim,
+    figures: &mut Figures,
+) {
     // Copies by message and place; the relay's place is its address.
     let mut copies: BTreeMap<(String, String), usize> = BTreeMap::new();
     let by_id: BTreeMap<&str, &Letter> = sent.iter().map(|(l, _)| (l.id.as_str(), l)).collect();
@@ -60,12 +69,16 @@ pub fn judge(dir: &Path, sink: &Sink, sent: &[(Letter, Said)], figures: &mut Fig
     }
     for (place, file, text) in found {
         let id = text.lines().find_map(|l| l.strip_prefix("X-Id: ")).unwrap_or_default();
-        let Some(letter) = by_id.get(id) else {
+        let body = text.split_once("\n\n").map_or("", |(_, body)| body);
+        let whole = by_id.get(id).is_some_and(|letter| body == letter.body());
+        if place == RUN && victim == Victim::Daemon && !whole {
+            continue;
+        }
+        if !by_id.contains_key(id) {
             figures.wrong.push(format!("{}: nobody sent this", file.display()));
             continue;
-        };
-        let body = text.split_once("\n\n").map_or("", |(_, body)| body);
-        if body != letter.body() {
+        }
+        if !whole {
             figures.wrong.push(format!("{}: not the body that was sent: {id}", file.display()));
         }
         *copies.entry((id.to_owned(), place.to_owned())).or_default() += 1;

@@ -122,7 +122,7 @@ pub fn run(env: &Env, dir: &Path, seed: u64, victim: Victim) -> Figures {
         if let Err(left) = drained {
             figures.wrong.push(format!("the queue does not run empty: {left}"));
         }
-        judge(dir, &sink, &all, &mut figures);
+        judge(dir, &sink, &all, victim, &mut figures);
     });
     if let Some(daemon) = daemon.into_inner().unwrap() {
         daemon.stop();

@@ -1,6 +1,6 @@
 //! Deliveries on this machine.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::Duration;
 
@@ -246,6 +246,46 @@ pub fn mda(env: &Env) -> Outcome {
     let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
     assert!(text.contains("Subject: hello\n\nline\n.dot\n"), "{text}");
     assert_eq!(std::fs::metadata(&file).unwrap().uid(), id);
+    Outcome::Passed
+}
+
+/// A program knows the end of a message by the end of its input, so there is none
+/// when the process that feeds it dies.
+pub fn half_fed(env: &Env) -> Outcome {
+    let program = env.dir.join("take");
+    let home = env.dir.join("home");
+    let place = home.display();
+    // It leaves the message in its input until it may go on.
+    let script = format!(
+        "#!/bin/sh\nset -e\ntouch {place}/begun\n\
+         until test -e {place}/go; do sleep 0.05; done\n\
+         cat > {place}/$$.part\nmv {place}/$$.part {place}/$$.whole\n"
+    );
+    crate::daemon::write(&program, script);
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let rules = "action \"mda\" mda \"@DIR@/take\" userbase <users>\n\
+                 match from any for domain \"mda.example\" action \"mda\"\n";
+    let daemon = daemon(env, "", rules);
+    let lines = "a line of a long message\r\n".repeat(200_000);
+    post(&daemon, "joe@mda.example", &format!("{TEXT}{lines}"));
+    assert!(eventually(Duration::from_secs(20), || home.join("begun").exists()));
+    for pid in daemon.pids("queue") {
+        let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+    }
+    let recovered = || daemon.log().contains("recovered messages=1");
+    assert!(eventually(Duration::from_secs(20), recovered), "{}", daemon.log());
+    std::fs::write(home.join("go"), "").unwrap();
+    let empty = || {
+        daemon.ctl(&["schedule", "all"]);
+        daemon.ctl(&["wait", "queue-empty", "1"]).status.success()
+    };
+    assert!(eventually(Duration::from_secs(60), empty), "{}", daemon.log());
+    let all: Vec<_> = std::fs::read_dir(&home).unwrap().map(|e| e.unwrap().path()).collect();
+    let whole: Vec<_> =
+        all.iter().filter(|p| p.extension().is_some_and(|e| e == "whole")).collect();
+    assert_eq!(whole.len(), 1, "{all:?}: {}", daemon.log());
+    let text = std::fs::read_to_string(whole[0]).unwrap();
+    assert_eq!(text.matches("a line of a long message\n").count(), 200_000);
     Outcome::Passed
 }
 

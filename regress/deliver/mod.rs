@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "mbox-interrupted-has-the-message-once", run: local::mbox_interrupted },
     Test { name: "mda-gets-the-message-and-its-status-counts", run: local::mda },
     Test { name: "mda-without-end-is-killed", run: local::killed_mda },
+    Test { name: "mda-whose-queue-dies-gets-no-half-message", run: local::half_fed },
     Test { name: "stop-begins-no-delivery", run: local::stop_begins_nothing },
     Test { name: "mda-that-is-not-there-is-told", run: local::missing_mda },
     Test { name: "failures-of-a-message-come-back-in-one-report", run: local::told_once },

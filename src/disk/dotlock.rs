@@ -100,33 +100,14 @@ impl Dotlock {
         let path = PathBuf::from(path);
         let begun = Since::now();
         let mut pause = Duration::from_millis(20);
-        let mut left = None;
         loop {
-            let made =
-                OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path);
-            match made {
-                Ok(file) => {
-                    let touched = Since::now();
-                    let target = target.to_path_buf();
-                    let committed = false;
-                    let mut lock = Dotlock { path, target, file, mode, committed, touched, left };
-                    if rule.flocked {
-                        try_lock(&lock.file, Lock::Exclusive)?;
-                        lock.note(&format!("{FLOCKED}{}:{}\n", owner.pid, owner.host))?;
-                        // Until it is seen to, it is owed by this one as well.
-                        let owed = lock.left.clone().unwrap_or_default();
-                        lock.note(&owed)?;
-                    }
-                    return Ok(lock);
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e).at("open", &path),
-            }
-            if rule.flocked {
-                if let Some(notes) = take_from_dead(&path)? {
-                    left = Some(notes);
-                    continue;
-                }
+            let made = match rule.flocked {
+                true => whole(&path, owner, mode)?,
+                false => create(&path, mode)?.map(|file| (file, None)),
+            };
+            if let Some((file, left)) = made {
+                let (touched, target) = (Since::now(), target.to_path_buf());
+                return Ok(Dotlock { path, target, file, mode, committed: false, touched, left });
             }
             if is_stale(&path, target, rule, owner) {
                 // Two programs can find the same lock stale; the pause lets the
@@ -205,9 +186,7 @@ impl Drop for Dotlock {
             return;
         }
         // Somebody who found this lock stale may have made another: only our own goes.
-        let ours = self.file.metadata().map(|m| (m.dev(), m.ino()));
-        let there = std::fs::symlink_metadata(&self.path).map(|m| (m.dev(), m.ino()));
-        if matches!((ours, there), (Ok(a), Ok(b)) if a == b) {
+        if matches!(is_at(&self.path, &self.file), Ok(true)) {
             // A lock that cannot be removed goes stale by itself.
             let _ = remove(&self.path);
         }
@@ -228,22 +207,79 @@ fn system(t: WallTime) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Removes a flocked lock of this user's that nobody holds; gives what it said.
-/// Whoever removes it holds it meanwhile, so that no newer one can be meant.
-fn take_from_dead(lock: &Path) -> Result<Option<String>> {
+/// Makes a file that must not exist; `None` if it does.
+fn create(path: &Path, mode: u32) -> Result<Option<File>> {
+    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path);
+    match made {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+        Err(e) => Err(e).at("open", path),
+    }
+}
+
+/// Makes a flocked lock, which says whose it is from its first moment: one that
+/// a death left empty could be another program's, and would keep everybody out
+/// until it is stale.  With it comes what a holder that died had noted; until
+/// that is seen to, it is owed by the new one as well.
+///
+/// `None`: somebody else holds the lock, or is making it.
+fn whole(lock: &Path, owner: &Owner, mode: u32) -> Result<Option<(File, Option<String>)>> {
+    let mut draft = lock.as_os_str().to_owned();
+    draft.push(".rmail");
+    let draft = PathBuf::from(draft);
+    let name = format!("{FLOCKED}{}:{}\n", owner.pid, owner.host);
+    let Some(file) = drafted(&draft, &name, mode)? else { return Ok(None) };
+    let linked = std::fs::hard_link(&draft, lock);
+    remove(&draft)?;
+    match linked {
+        Ok(()) => return Ok(Some((file, None))),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(e).at("link", lock),
+    }
+    let Some((_held, owed)) = of_dead(lock)? else { return Ok(None) };
+    let Some(file) = drafted(&draft, &format!("{name}{owed}"), mode)? else { return Ok(None) };
+    atomic::rename(&draft, lock)?;
+    Ok(Some((file, Some(owed))))
+}
+
+/// Makes a flocked file with this text.  One that a death left is removed for
+/// the next try, by whoever has it locked: so no newer one can be meant.
+fn drafted(path: &Path, text: &str, mode: u32) -> Result<Option<File>> {
+    let Some(mut file) = create(path, mode)? else {
+        if let Ok(left) = open_owned(path, uid()) {
+            if try_lock(&left, Lock::Exclusive)? && is_at(path, &left)? {
+                remove(path)?;
+            }
+        }
+        return Ok(None);
+    };
+    if !try_lock(&file, Lock::Exclusive)? || !is_at(path, &file)? {
+        return Ok(None);
+    }
+    file.write_all(text.as_bytes()).at("write", path)?;
+    Ok(Some(file))
+}
+
+/// Whether this is the file of that name.
+fn is_at(path: &Path, file: &File) -> Result<bool> {
+    let there = std::fs::symlink_metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    let meta = file.metadata().at("fstat", path)?;
+    Ok(there == Some((meta.dev(), meta.ino())))
+}
+
+/// A flocked lock of this user's that nobody holds, and what it said.  It is held
+/// as long as the file is open.
+fn of_dead(lock: &Path) -> Result<Option<(File, String)>> {
     let Ok(file) = open_owned(lock, uid()) else { return Ok(None) };
     let mut text = Vec::new();
     (&file).take(NOTES).read_to_end(&mut text).at("read", lock)?;
-    if !text.starts_with(FLOCKED.as_bytes()) || !try_lock(&file, Lock::Exclusive)? {
+    let flocked = text.starts_with(FLOCKED.as_bytes());
+    if !flocked || !try_lock(&file, Lock::Exclusive)? || !is_at(lock, &file)? {
         return Ok(None);
     }
-    let there = std::fs::symlink_metadata(lock).map(|m| m.ino()).ok();
-    if there != Some(file.metadata().at("fstat", lock)?.ino()) {
-        return Ok(None);
-    }
-    remove(lock)?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    Ok(Some(text.split_once('\n').map_or("", |(_, notes)| notes).to_owned()))
+    let text = String::from_utf8_lossy(&text);
+    let owed = text.split_once('\n').map_or("", |(_, notes)| notes).to_owned();
+    Ok(Some((file, owed)))
 }
 
 /// True when nobody can be holding the lock any more.
@@ -360,5 +396,74 @@ mod tests {
         assert!(after.modified().unwrap() >= before + Duration::from_secs(1));
         assert_eq!(after.mode() & 0o777, 0o640);
         assert!(!dir.path().join("x.lock").exists());
+    }
+
+    const FLOCKS: Rule = Rule { flocked: true, stale: Duration::from_secs(300), ..QUICK };
+
+    #[test]
+    fn a_flocked_lock_is_never_there_without_its_holder() {
+        let dir = TestDir::new();
+        let target = dir.path().join("x");
+        let (path, draft) = (dir.path().join("x.lock"), dir.path().join("x.lock.rmail"));
+        // What a death while it was made can leave: a draft, empty or whole.
+        for left in ["", "rmail:1:h\n"] {
+            std::fs::write(&draft, left).unwrap();
+            let mut lock = Dotlock::acquire(&target, FLOCKS, &owner(), 0o600).unwrap();
+            assert!(!draft.exists());
+            assert_eq!(lock.left(), None);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text, format!("rmail:{}:h\n", std::process::id()));
+            lock.note("17\n").unwrap();
+            let second = Dotlock::acquire(&target, FLOCKS, &owner(), 0o600);
+            assert_eq!(second.err(), Some(Error::Locked(path.clone())));
+            assert!(!draft.exists());
+        }
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_holder_had_noted_is_owed_by_the_next() {
+        let dir = TestDir::new();
+        let target = dir.path().join("x");
+        let (path, draft) = (dir.path().join("x.lock"), dir.path().join("x.lock.rmail"));
+        std::fs::write(&path, "rmail:1:h\n17\n").unwrap();
+        std::fs::write(&draft, "rmail:2:h\n").unwrap();
+        let lock = Dotlock::acquire(&target, FLOCKS, &owner(), 0o600).unwrap();
+        assert_eq!(lock.left(), Some("17\n"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("rmail:{}:h\n17\n", std::process::id()));
+        // Another program's is no dead one's, flocked or not.
+        drop(lock);
+        std::fs::write(&path, "").unwrap();
+        assert!(Dotlock::acquire(&target, FLOCKS, &owner(), 0o600).is_err());
+    }
+
+    #[test]
+    fn of_many_that_want_a_flocked_lock_one_has_it_at_a_time() {
+        let dir = TestDir::new();
+        let target = dir.path().join("x");
+        let inside = std::sync::atomic::AtomicUsize::new(0);
+        let patient = Rule { wait: Duration::from_secs(60), ..FLOCKS };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..10 {
+                        let lock = Dotlock::acquire(&target, patient, &owner(), 0o600).unwrap();
+                        let before = inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        assert_eq!(before, 0, "two hold it");
+                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        if n % 3 == 0 {
+                            // As if it had died: the file stays, the flock goes.
+                            let copy = std::fs::read(&lock.path).unwrap();
+                            drop(lock);
+                            let kept = dir.path().join("x.lock");
+                            if let Some(mut file) = create(&kept, 0o600).unwrap() {
+                                file.write_all(&copy).unwrap();
+                            }
+                        }
+                    }
+                });
+            }
+        });
     }
 }

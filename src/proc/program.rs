@@ -20,7 +20,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// octets, and takes what it says meanwhile and after; gives its first line.
 ///
 /// Blocks up to `deadline`.  An error: it has not been given the message,
-/// whatever its exit status will be.  One that closes its input is content with
+/// whatever its exit status will be; its input has no end, since parent keeps it
+/// open until it has killed the program.  One that closes its input is content with
 /// what it has, and one that keeps its output open (a child of it may) has had
 /// the message all the same: its exit status tells.
 pub fn feed(

@@ -52,6 +52,9 @@ pub struct Running {
     pub attached: u64,
     /// Who waits for the end of this program, and its request.
     pub requester: Option<(Asker, u64)>,
+    /// The asker's end of a program's channel: as long as it is open here, the
+    /// program's input ends when the asker says so, and not when it dies.
+    pub input: Option<OwnedFd>,
     /// When its one job must have ended: it hangs, and nobody waits for it.
     pub deadline: Option<Instant>,
     /// When it is killed if it has not gone by then.
@@ -168,6 +171,7 @@ impl Supervisor {
             account: None,
             attached: 0,
             requester: None,
+            input: None,
             deadline: None,
             kill_at: None,
         };
@@ -240,6 +244,7 @@ impl Supervisor {
                 Asker::Child(id) => self.tell_id(id, &exited, None),
             }
         }
+        self.end_programs_of(&child);
         if !clean && !expected && child.process.kind != Kind::Exec {
             log::crit!(
                 "child",
@@ -257,6 +262,25 @@ impl Supervisor {
                 self.failed_start.get_or_insert(format!("{name} did not start: {}", words(exit)));
             } else if self.phase == Phase::Running {
                 self.died(child.process.kind, lived);
+            }
+        }
+    }
+
+    /// A process that has ended waits for no program: it would take what it has of
+    /// a message for all of it, and is run again.
+    fn end_programs_of(&mut self, asker: &Running) {
+        for child in &mut self.children {
+            let is = match child.requester {
+                Some((Asker::Kind(kind), _)) => asker.process.kind == kind,
+                Some((Asker::Child(id), _)) => asker.id == id,
+                None => false,
+            };
+            if is {
+                child.requester = None;
+                child.kill_at = Some(Instant::now() + Duration::from_secs(5));
+                kill(child.pid, KILL);
+                // It leads a session, with all that it has started.
+                let _ = spawn::kill_group(child.pid, KILL);
             }
         }
     }

@@ -176,10 +176,12 @@ impl Supervisor {
         request: u64,
     ) -> Result<OwnedFd, Refusal> {
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
+        let input = ours.try_clone().map_err(failed)?;
         let id = self.begin(Kind::Exec, (Target::Program { program }, Some(theirs)))?;
         let time = self.loaded.config.limit_time(&limits::PROGRAM_TIME);
         if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {
             child.requester = Some((asker, request));
+            child.input = Some(input);
             // Whoever waits for it has given up by then, and has it run again
             // later: two at a time, then three, would be the machine's end.
             child.kill_at = Some(Instant::now() + time + PROGRAM_GRACE);
