@@ -5,6 +5,7 @@
 //! it in `NAME.expect`; `howto/` has the how-to's smtpd.conf and the sed script
 //! that makes it ours.
 
+mod certificates;
 mod manual;
 mod secrets;
 
@@ -23,6 +24,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "check-tells-logins-without-mailbox", run: logins },
     Test { name: "check-and-start-tell-a-user-that-is-missing", run: missing_user },
     Test { name: "check-tells-what-a-process-could-not-use", run: unusable },
+    Test { name: "certificates-out-of-time-are-told", run: certificates::out_of_time },
     Test { name: "every-feature-has-its-file", run: features },
     Test { name: "howto-after-the-sed-script", run: howto },
     Test { name: "howto-unchanged", run: howto_unchanged },

@@ -12,6 +12,7 @@
 //! RFC 8446, RFC 5246; RFC 6066 3 (SNI); RFC 6125 6.4 (names); RFC 7301 (ALPN).
 
 use crate::base::crypto;
+use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::{
@@ -114,6 +115,31 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<X509>, TlsError> {
         return Err(TlsError("no certificate in it".to_owned()));
     }
     Ok(chain)
+}
+
+/// How long before its end a certificate is told of.
+const SOON_DAYS: u32 = 14;
+
+/// What is to be told of a certificate's time: that it has ended, that it has
+/// not begun, or that it ends within 14 days.  `None`: nothing.
+pub fn time_left(certificate: &X509Ref) -> Result<Option<String>, TlsError> {
+    let wrong = failed("certificate");
+    let (begin, end) = (certificate.not_before(), certificate.not_after());
+    let now = Asn1Time::days_from_now(0).map_err(&wrong)?;
+    let soon = Asn1Time::days_from_now(SOON_DAYS).map_err(&wrong)?;
+    // The library's order of times fails for those that it cannot read.
+    let before = |a: &openssl::asn1::Asn1TimeRef, b: &openssl::asn1::Asn1TimeRef| {
+        a.compare(b).map(|order| order.is_lt()).map_err(&wrong)
+    };
+    Ok(if before(end, &now)? {
+        Some(format!("expired on {end}"))
+    } else if before(&now, begin)? {
+        Some(format!("is not valid before {begin}"))
+    } else if before(end, &soon)? {
+        Some(format!("expires on {end}"))
+    } else {
+        None
+    })
 }
 
 /// Whether a private key as PEM has a passphrase.

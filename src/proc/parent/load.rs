@@ -89,7 +89,8 @@ pub fn load(options: &Options, generation: u64) -> Result<Loaded, Vec<String>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    for line in unknown_users(&config).into_iter().chain(without_hash(&config, &files)) {
+    let warnings = unknown_users(&config).into_iter().chain(without_hash(&config, &files));
+    for line in warnings.chain(out_of_time(&config, &files)) {
         log::warn!("config", msg = line.as_str());
     }
     let mut grants = Grants::of(&config, files.iter().map(|(_, f)| f));
@@ -390,6 +391,29 @@ fn without_hash(config: &Config, files: &[(FileUse, File)]) -> Vec<String> {
         all.extend(table.without_hash().map(said));
     }
     all.sort();
+    all
+}
+
+/// Certificates of a pki that are not valid now or not for long.  No error: a
+/// server with an old certificate is better than none, and most of its clients
+/// do not look.
+fn out_of_time(config: &Config, files: &[(FileUse, File)]) -> Vec<String> {
+    let mut all = Vec::new();
+    for s in &config.statements {
+        let Stmt::Pki(p) = &s.stmt else { continue };
+        let Some(Ok(chain)) = contents(files, &p.cert).map(tls::certificates) else { continue };
+        let at = |said: String| format!("{}: pki {}: {}: {said}", s.at, p.name, p.cert);
+        for (number, cert) in (1..).zip(&chain) {
+            let said = match tls::time_left(cert) {
+                Ok(None) => continue,
+                Ok(Some(said)) => said,
+                Err(e) => format!("has a time that cannot be read: {e}"),
+            };
+            // The first is the server's own.
+            let which = if number == 1 { String::new() } else { format!(" {number} of its chain") };
+            all.push(at(format!("certificate{which} {said}")));
+        }
+    }
     all
 }
 
