@@ -4,7 +4,6 @@ use crate::Test;
 
 mod howto;
 mod sendmail;
-mod stops;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
@@ -35,8 +34,6 @@ pub const TESTS: &[Test] = &[
         name: "sendmail-offline-mail-names-what-is-no-address",
         run: sendmail::offline_no_address,
     },
-    Test { name: "sendmail-keeps-mail-when-the-daemon-stops", run: stops::is_no_daemon },
-    Test { name: "sendmail-keeps-mail-that-is-put-off", run: stops::put_off },
     Test { name: "sendmail-unknown-offline-mail-stays", run: sendmail::offline_unknown },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "newaliases-reads-every-table", run: sendmail::new_aliases },

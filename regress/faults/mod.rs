@@ -10,7 +10,7 @@ mod deaths;
 mod descriptors;
 mod reload;
 mod site;
-pub mod space;
+mod space;
 mod stopped;
 
 use crate::Test;

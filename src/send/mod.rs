@@ -118,11 +118,7 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
     };
     match session::submit(&options.socket, &mail) {
         Ok(()) => ExitCode::SUCCESS,
-        // Who runs this (cron, say) seldom asks again at 75, and would lose it.
-        Err(Stopped {
-            failed: Failed::NoDaemon(why) | Failed::Temporary(why) | Failed::Enough(why),
-            sent: 0,
-        }) => match offline::keep(&mail) {
+        Err(Stopped { failed: Failed::NoDaemon(why), sent: 0 }) => match offline::keep(&mail) {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => {
                 // When the daemon runs it may well take more.
@@ -133,10 +129,7 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
                 fail(&format!("{why}; and offline: {e}: it is not sent"), status)
             }
         },
-        // Neither is a full disk filled further, nor kept what is refused.
-        Err(Stopped { failed: failed @ (Failed::NoSpace(_) | Failed::Refused(_)), sent: 0 }) => {
-            outcome(Err(failed))
-        }
+        Err(Stopped { failed, sent: 0 }) => outcome(Err(failed)),
         Err(Stopped { failed, sent }) => keep_rest(mail, sent, &failed),
     }
 }

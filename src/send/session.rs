@@ -39,11 +39,8 @@ pub struct Mail {
 
 /// Why it was not sent.
 pub enum Failed {
-    /// Nobody listens, or does any more: the daemon said 421 or ended the session
-    /// before it answered for the message.
+    /// Nobody listens: it may be kept.
     NoDaemon(String),
-    /// There is no room on the disk, which is the offline directory's as well.
-    NoSpace(String),
     /// Try again.
     Temporary(String),
     /// This transaction takes no more recipients: another does.  RFC 5321
@@ -58,7 +55,6 @@ impl Failed {
     pub fn why(&self) -> &str {
         match self {
             Failed::NoDaemon(why)
-            | Failed::NoSpace(why)
             | Failed::Temporary(why)
             | Failed::Enough(why)
             | Failed::Refused(why) => why,
@@ -70,7 +66,6 @@ impl Failed {
         let named = |why: String| format!("{recipient}: {why}");
         match self {
             Failed::NoDaemon(why) => Failed::NoDaemon(why),
-            Failed::NoSpace(why) => Failed::NoSpace(named(why)),
             Failed::Temporary(why) => Failed::Temporary(named(why)),
             Failed::Enough(why) => Failed::Enough(named(why)),
             Failed::Refused(why) => Failed::Refused(named(why)),
@@ -149,7 +144,7 @@ pub fn submit_some(socket: &Path, mail: &Mail) -> Result<Sent, Failed> {
         match reply {
             Ok(()) => taken.push(recipient.to_string()),
             Err(Failed::Refused(why)) => sent.refused.push((recipient.to_string(), why)),
-            Err(Failed::Temporary(why) | Failed::NoSpace(why) | Failed::Enough(why)) => {
+            Err(Failed::Temporary(why) | Failed::Enough(why)) => {
                 sent.later.push((recipient.to_string(), why));
             }
             Err(failed @ Failed::NoDaemon(_)) => return Err(failed),
@@ -237,8 +232,6 @@ impl Session {
         }
         stuffer.feed(&mail.message, &mut body);
         stuffer.finish(&mut body);
-        // After the final dot no answer leaves open whether the daemon has it.
-        // It counts as not sent: twice is better than not at all.  RFC 1047.
         self.expect(&body, 250)?;
         // It is on disk; how the farewell goes changes nothing.
         self.leave();
@@ -312,16 +305,12 @@ impl Session {
     fn expect(&mut self, bytes: &[u8], code: u16) -> Result<String, Failed> {
         let deadline = Deadline::after(PATIENCE);
         self.lines.put(bytes);
-        if self.lines.flush(deadline).is_err() {
-            // It has ended the session, perhaps with a word why.
-            self.lines.discard_unflushed();
-        }
         let mut reader = ReplyReader::new();
         let mut line = Vec::new();
         let reply: RemoteReply = loop {
             self.lines
                 .read_line(&mut line, LINE, deadline)
-                .map_err(|e| Failed::NoDaemon(format!("rmaild: {e}")))?;
+                .map_err(|e| Failed::Temporary(format!("rmaild: {e}")))?;
             match reader.line(&line) {
                 Ok(Some(reply)) => break reply,
                 Ok(None) => {}
@@ -334,10 +323,7 @@ impl Session {
         };
         match reply.code {
             c if c == code => Ok(reply.text()),
-            // RFC 5321 3.8: the service ends, whatever was asked.
-            421 => Err(Failed::NoDaemon(said())),
             452 if reply.status == Some(Enhanced::new(4, 5, 3)) => Err(Failed::Enough(said())),
-            452 if reply.status == Some(Enhanced::new(4, 3, 1)) => Err(Failed::NoSpace(said())),
             400..=499 => Err(Failed::Temporary(said())),
             _ => Err(Failed::Refused(said())),
         }
