@@ -3,6 +3,7 @@
 use crate::Test;
 
 mod howto;
+mod kept;
 mod sendmail;
 
 /// The tests of this kind.
@@ -35,6 +36,9 @@ pub const TESTS: &[Test] = &[
         run: sendmail::offline_no_address,
     },
     Test { name: "sendmail-unknown-offline-mail-stays", run: sendmail::offline_unknown },
+    Test { name: "sendmail-keeps-what-the-daemon-leaves", run: kept::who_leaves },
+    Test { name: "sendmail-keeps-what-is-refused-for-now", run: kept::refusals },
+    Test { name: "sendmail-keeps-mail-of-a-daemon-that-ends", run: kept::daemon_ends },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "newaliases-reads-every-table", run: sendmail::new_aliases },
     Test { name: "demo-ends-with-success", run: howto::demo },

@@ -22,7 +22,7 @@ fn owner() -> (u32, u32) {
 /// Whose mail is one user's.
 const BOXES: [&str; 5] = ["joe", "ann", "bob", "eve", "kim"];
 
-fn start(env: &Env) -> Daemon {
+pub fn start(env: &Env) -> Daemon {
     start_with(env, "")
 }
 
@@ -71,7 +71,7 @@ pub fn messages(maildir: &Path) -> Vec<String> {
     all
 }
 
-fn mailbox(daemon: &Daemon, user: &str) -> PathBuf {
+pub fn mailbox(daemon: &Daemon, user: &str) -> PathBuf {
     daemon.dir.join("mail").join(user)
 }
 

@@ -1,8 +1,9 @@
 //! The sendmail, mailq and newaliases front ends.
 //!
 //! One program; its name decides.  It needs no privilege: a message goes over
-//! the control socket as a mail session, and where no daemon listens into the
-//! offline directory, where the daemon finds it.  Input from the user is local
+//! the control socket as a mail session, and what the daemon neither takes nor
+//! refuses for good into the offline directory, where the daemon finds it.  Who
+//! sends mail from cron(8) or a program has no queue of his own.  Input from the user is local
 //! but not trusted: line ends are made CRLF, a line with a single dot is data
 //! unless it ends the message (`-i`, `-oi`), and what becomes an address is
 //! checked.
@@ -118,28 +119,36 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
     };
     match session::submit(&options.socket, &mail) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Stopped { failed: Failed::NoDaemon(why), sent: 0 }) => match offline::keep(&mail) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => {
-                // When the daemon runs it may well take more.
-                let status = match e {
-                    NotKept::Size => sysexits::DATAERR,
-                    NotKept::Recipients | NotKept::System(_) => sysexits::TEMPFAIL,
-                };
-                fail(&format!("{why}; and offline: {e}: it is not sent"), status)
-            }
-        },
-        Err(Stopped { failed, sent: 0 }) => outcome(Err(failed)),
-        Err(Stopped { failed, sent }) => keep_rest(mail, sent, &failed),
+        Err(Stopped { failed: failed @ (Failed::Refused(_) | Failed::Full(_)), sent: 0 }) => {
+            outcome(Err(failed))
+        }
+        Err(Stopped { failed, sent: 0 }) => keep(&options, &mail, &failed),
+        Err(Stopped { failed, sent }) => keep_rest(&options, mail, sent, &failed),
+    }
+}
+
+/// Keeps a message that the daemon was not there for, could not take now, or
+/// whose end it did not answer: it has it twice rather than not at all.
+fn keep(options: &Options, mail: &session::Mail, failed: &Failed) -> ExitCode {
+    match offline::keep(&options.offline_directory(), mail) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            // When the daemon runs it may well take more.
+            let status = match e {
+                NotKept::Size => sysexits::DATAERR,
+                NotKept::Recipients | NotKept::System(_) => sysexits::TEMPFAIL,
+            };
+            fail(&format!("{}; and offline: {e}: it is not sent", failed.why()), status)
+        }
     }
 }
 
 /// Keeps a message for those whom the last transactions would have reached: who
 /// asks for it again would send it twice to the others.
-fn keep_rest(mut mail: session::Mail, sent: usize, failed: &Failed) -> ExitCode {
+fn keep_rest(options: &Options, mut mail: session::Mail, sent: usize, failed: &Failed) -> ExitCode {
     let total = mail.recipients.len();
     mail.recipients.drain(..sent);
-    match offline::keep(&mail) {
+    match offline::keep(&options.offline_directory(), &mail) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             let next = mail.recipients.first().map_or("", String::as_str);

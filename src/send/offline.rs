@@ -1,4 +1,5 @@
-//! Mail that is sent while no daemon runs: a file in the offline directory.
+//! Mail that the daemon was not there for, or could not take: a file in the
+//! offline directory.
 //!
 //! The directory can be written by all and listed by none but root.  A file
 //! belongs to who sent it and is readable by him alone; the daemon, when it
@@ -17,9 +18,6 @@ use crate::proto::smtp::command::Ret;
 use crate::proto::smtp::reply::Enhanced;
 use crate::sys::errno::SysError;
 use std::path::Path;
-
-/// Where they are kept.
-pub const DIRECTORY: &str = "/var/spool/rmail/offline";
 
 /// Why a kept message is not sent.
 pub enum Unsent {
@@ -50,13 +48,13 @@ impl From<NotKept> for Unsent {
     }
 }
 
-/// Keeps a message until the daemon runs; it is synced when this returns.
-pub fn keep(mail: &Mail) -> Result<(), NotKept> {
+/// Keeps a message until the daemon takes it; it is synced when this returns.
+pub fn keep(directory: &Path, mail: &Mail) -> Result<(), NotKept> {
     // A From field that is made has its name from the command line.
     let mut message = session::made_from(mail, &mail.sender).unwrap_or_default().into_bytes();
     message.extend_from_slice(&mail.message);
     let kept = Kept { message, ..kept_for(mail, mail.recipients.clone()) };
-    offline::write(Path::new(DIRECTORY), &kept).map(drop)
+    offline::write(directory, &kept).map(drop)
 }
 
 /// The message for these recipients.

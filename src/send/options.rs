@@ -41,6 +41,8 @@ pub struct Options {
     pub envid: Option<String>,
     /// The control socket.
     pub socket: PathBuf,
+    /// `-Q`: the queue directory, in which `offline` is.
+    queue: PathBuf,
     /// The file of `-Z`.
     pub offline: PathBuf,
     recipients: Vec<String>,
@@ -60,6 +62,7 @@ impl Options {
             ret: None,
             envid: None,
             socket: crate::conf::view::SOCKET.into(),
+            queue: crate::conf::view::QUEUE_DIRECTORY.into(),
             offline: PathBuf::new(),
             recipients: Vec::new(),
         };
@@ -85,6 +88,7 @@ impl Options {
                 "N" => o.notify = Some(notify(&value()?)?),
                 "R" => o.ret = Some(ret(&value()?)?),
                 "V" => o.envid = Some(value()?),
+                "Q" => o.queue = value()?.into(),
                 "S" => o.socket = value()?.into(),
                 "Z" => {
                     o.offline = value()?.into();
@@ -111,6 +115,11 @@ impl Options {
             }
         }
         Ok(o)
+    }
+
+    /// Where mail is kept that the daemon does not take now.
+    pub fn offline_directory(&self) -> PathBuf {
+        self.queue.join("offline")
     }
 
     /// The envelope sender: as given, or the user's name, which the daemon

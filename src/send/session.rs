@@ -1,7 +1,7 @@
 //! A mail session over the control socket: the client's side of SMTP.
 
 use crate::base::clock::Deadline;
-use crate::base::line::LineReader;
+use crate::base::line::{LineError, LineReader};
 use crate::base::stream::Stream;
 use crate::ipc::ctl::MAIL;
 use crate::proto::smtp::client::{RemoteReply, ReplyReader, Stuffer};
@@ -39,10 +39,14 @@ pub struct Mail {
 
 /// Why it was not sent.
 pub enum Failed {
-    /// Nobody listens: it may be kept.
+    /// Nobody listens, or the daemon has left (421, or the connection ended):
+    /// who left after the end of the message may have it on disk or not.
     NoDaemon(String),
     /// Try again.
     Temporary(String),
+    /// The daemon's disk is full, and with it the offline directory's.  RFC 3463
+    /// X.3.1.
+    Full(String),
     /// This transaction takes no more recipients: another does.  RFC 5321
     /// 4.5.3.1.10.
     Enough(String),
@@ -56,6 +60,7 @@ impl Failed {
         match self {
             Failed::NoDaemon(why)
             | Failed::Temporary(why)
+            | Failed::Full(why)
             | Failed::Enough(why)
             | Failed::Refused(why) => why,
         }
@@ -67,6 +72,7 @@ impl Failed {
         match self {
             Failed::NoDaemon(why) => Failed::NoDaemon(why),
             Failed::Temporary(why) => Failed::Temporary(named(why)),
+            Failed::Full(why) => Failed::Full(named(why)),
             Failed::Enough(why) => Failed::Enough(named(why)),
             Failed::Refused(why) => Failed::Refused(named(why)),
         }
@@ -144,7 +150,7 @@ pub fn submit_some(socket: &Path, mail: &Mail) -> Result<Sent, Failed> {
         match reply {
             Ok(()) => taken.push(recipient.to_string()),
             Err(Failed::Refused(why)) => sent.refused.push((recipient.to_string(), why)),
-            Err(Failed::Temporary(why) | Failed::Enough(why)) => {
+            Err(Failed::Temporary(why) | Failed::Full(why) | Failed::Enough(why)) => {
                 sent.later.push((recipient.to_string(), why));
             }
             Err(failed @ Failed::NoDaemon(_)) => return Err(failed),
@@ -308,9 +314,12 @@ impl Session {
         let mut reader = ReplyReader::new();
         let mut line = Vec::new();
         let reply: RemoteReply = loop {
-            self.lines
-                .read_line(&mut line, LINE, deadline)
-                .map_err(|e| Failed::Temporary(format!("rmaild: {e}")))?;
+            self.lines.read_line(&mut line, LINE, deadline).map_err(|e| match e {
+                LineError::Eof(_) | LineError::Stream(_) => {
+                    Failed::NoDaemon(format!("rmaild has left: {e}"))
+                }
+                e => Failed::Temporary(format!("rmaild: {e}")),
+            })?;
             match reader.line(&line) {
                 Ok(Some(reply)) => break reply,
                 Ok(None) => {}
@@ -323,6 +332,9 @@ impl Session {
         };
         match reply.code {
             c if c == code => Ok(reply.text()),
+            // It closes, whatever it was asked.  RFC 5321 3.8, 4.2.1.
+            421 => Err(Failed::NoDaemon(said())),
+            452 if reply.status == Some(Enhanced::new(4, 3, 1)) => Err(Failed::Full(said())),
             452 if reply.status == Some(Enhanced::new(4, 5, 3)) => Err(Failed::Enough(said())),
             400..=499 => Err(Failed::Temporary(said())),
             _ => Err(Failed::Refused(said())),
