@@ -1,6 +1,7 @@
 //! sendmail's command line, and what it makes of a message.
 
 use crate::proto::addr::list;
+use crate::proto::limits::HEADER_ADDRESSES;
 use crate::proto::mime::field::Fields;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -204,6 +205,11 @@ fn addresses(list: &[u8]) -> Result<Vec<String>, String> {
         let local = quoted(&local);
         Ok(if domain.is_empty() { local } else { format!("{local}@{domain}") })
     };
+    // No more are read, and who is left out would not be told.
+    if list::parse(list).len() >= HEADER_ADDRESSES.size() {
+        let most = HEADER_ADDRESSES.size();
+        return Err(format!("{most} addresses or more in one field: make several of it"));
+    }
     list::mailboxes(list).map(one).collect()
 }
 
@@ -314,6 +320,14 @@ mod tests {
         let o = parse(&["-t"]).unwrap();
         assert_eq!(o.all_recipients(m).unwrap(), ["a@x", "b@x", "c@x", "d@x"]);
         assert_eq!(without_bcc(m), b"To: A <a@x>, b@x\r\nSubject: s\r\n\r\nbody\r\n");
+    }
+
+    #[test]
+    fn a_field_with_more_addresses_than_are_read_is_refused() {
+        let to = |n: usize| format!("To: {}\n", vec!["a@b.example"; n].join(", "));
+        let all = |n| parse(&["-t"]).unwrap().all_recipients(to(n).as_bytes());
+        assert!(all(HEADER_ADDRESSES.size() - 1).is_ok());
+        assert!(all(HEADER_ADDRESSES.size() + 1).unwrap_err().contains("make several of it"));
     }
 
     #[test]
