@@ -186,3 +186,55 @@ pub fn daemon_ends(env: &Env) -> Outcome {
     assert!(messages(&joe)[0].contains("\nSubject: late\n"));
     Outcome::Passed
 }
+
+/// What reads a message is in a sandbox by then.
+pub fn confined(env: &Env) -> Outcome {
+    if !Path::new("/proc/self/status").exists() {
+        return Outcome::Skipped("/proc tells who has a filter".into());
+    }
+    for args in [&["-t"][..], &["-bs"]] {
+        let socket = env.dir.join(format!("{}.sock", args[0]));
+        // Nobody is served, but it can connect.
+        let listener = UnixListener::bind(&socket).expect("bind");
+        let mut child = spawn(env, &socket, &queue(env, "none"), args);
+        let status = format!("/proc/{}/status", child.id());
+        // It waits for its input: 2 is a filter that it has installed.
+        let filtered = || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            text.lines().any(|l| l == "Seccomp:\t2")
+        };
+        let is = eventually(LIMIT, filtered);
+        drop((listener, child.stdin.take()));
+        let ended = child.wait().expect("wait");
+        assert!(is, "{args:?} reads without a sandbox");
+        assert!(ended.code().is_some(), "{args:?}: {ended}");
+    }
+    Outcome::Passed
+}
+
+/// The sandbox has room for what is large: to the daemon, and to the offline
+/// directory.
+pub fn large(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let text = "some text, and more of it\n".repeat(20 << 20 >> 5) + &"x\n".repeat(2 << 20);
+    let all = ["joe@example.com", "ann@example.com"];
+    let message = format!("To: {}\nSubject: large\n\n{text}", all.join(", "));
+    let place = queue(env, "none");
+    let out = send(env, &daemon.socket, &place, &["-t"], message.as_bytes());
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    daemon.drained();
+    for user in ["joe", "ann"] {
+        let got = messages(&mailbox(&daemon, user));
+        assert!(got.len() == 1 && got[0].ends_with(&text), "{user}: {}", daemon.log());
+    }
+    let many: Vec<String> = (0..9000).map(|n| format!("user-{n}@example.com")).collect();
+    let fields: String =
+        many.chunks(3000).map(|some| format!("Bcc: {}\n", some.join(",\n "))).collect();
+    let message = format!("{fields}Subject: many\n\n{text}");
+    let out = send(env, &env.dir.join("no.sock"), &place, &["-t"], message.as_bytes());
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let kept = kept_in(&place);
+    assert!(kept.len() == 1 && kept[0].recipients == many);
+    assert_eq!(kept[0].message.len(), 17 + text.len() + text.matches('\n').count());
+    Outcome::Passed
+}

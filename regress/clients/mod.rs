@@ -39,6 +39,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "sendmail-keeps-what-the-daemon-leaves", run: kept::who_leaves },
     Test { name: "sendmail-keeps-what-is-refused-for-now", run: kept::refusals },
     Test { name: "sendmail-keeps-mail-of-a-daemon-that-ends", run: kept::daemon_ends },
+    Test { name: "sendmail-reads-its-input-confined", run: kept::confined },
+    Test { name: "sendmail-confined-sends-what-is-large", run: kept::large },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },
     Test { name: "newaliases-reads-every-table", run: sendmail::new_aliases },
     Test { name: "demo-ends-with-success", run: howto::demo },

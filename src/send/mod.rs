@@ -15,8 +15,9 @@ mod session;
 use crate::base::exits::sysexits;
 use crate::disk::offline::{NotKept, HALF, UNKNOWN};
 use crate::proto::mime::field::Fields;
-use crate::sys::errno::reason;
-use options::Options;
+use crate::sys::errno::{reason, SysError};
+use crate::sys::sandbox::{self, Promise, Unveil};
+use options::{Mode, Options};
 use session::{Failed, Stopped};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -85,12 +86,42 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
         Err(why) => return fail(&why, sysexits::USAGE),
     };
     match options.mode {
-        options::Mode::Deliver => {}
-        options::Mode::Queue => return mailq(&options.socket),
-        options::Mode::Aliases => return newaliases(&options.socket),
-        options::Mode::Session => return session::relay_stdin(&options.socket),
-        options::Mode::Offline => return send_kept(&options),
+        // They run another program.
+        Mode::Queue => return mailq(&options.socket),
+        Mode::Aliases => return newaliases(&options.socket),
+        Mode::Deliver | Mode::Session | Mode::Offline => {}
     }
+    // Before the sandbox: the name of whoever sends is in passwd(5).
+    let sender = options.sender();
+    if let Err(e) = confine(&options) {
+        return fail(&format!("the sandbox: {e}"), sysexits::OSERR);
+    }
+    match options.mode {
+        Mode::Session => session::relay_stdin(&options.socket),
+        Mode::Offline => send_kept(&options),
+        _ => deliver(&options, sender),
+    }
+}
+
+/// Enters the sandbox, before any input is read: what is left is the daemon and
+/// the directory of the files that are written or sent.
+fn confine(options: &Options) -> Result<(), SysError> {
+    use Promise::{Cpath, Flock, Rpath, Stdio, Unix, Wpath};
+    let unveil = |path: &Path, perms| Unveil { path: path.to_path_buf(), perms };
+    // unveil(2): connect(2) needs w.
+    let socket = unveil(&options.socket, "w");
+    let directory = match options.mode {
+        Mode::Session => return sandbox::enter(&[Stdio, Unix], &[socket]).map(drop),
+        Mode::Offline => options.offline.parent().map(Path::to_path_buf).unwrap_or_default(),
+        _ => options.offline_directory(),
+    };
+    let here = directory.as_os_str().is_empty();
+    let directory = unveil(if here { Path::new(".") } else { &directory }, "rwc");
+    sandbox::enter(&[Stdio, Rpath, Wpath, Cpath, Flock, Unix], &[socket, directory]).map(drop)
+}
+
+/// Sends the message on standard input.
+fn deliver(options: &Options, sender: String) -> ExitCode {
     let mut message = Vec::new();
     let stdin = std::io::stdin().lock();
     // One octet more tells a message of this size from the head of a larger one.
@@ -109,7 +140,7 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
     };
     let message = if options.from_header { options::without_bcc(&message) } else { message };
     let mail = session::Mail {
-        sender: options.sender(),
+        sender,
         full_name: options.full_name.clone(),
         notify: options.notify.clone(),
         ret: options.ret.clone(),
@@ -122,8 +153,8 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
         Err(Stopped { failed: failed @ (Failed::Refused(_) | Failed::Full(_)), sent: 0 }) => {
             outcome(Err(failed))
         }
-        Err(Stopped { failed, sent: 0 }) => keep(&options, &mail, &failed),
-        Err(Stopped { failed, sent }) => keep_rest(&options, mail, sent, &failed),
+        Err(Stopped { failed, sent: 0 }) => keep(options, &mail, &failed),
+        Err(Stopped { failed, sent }) => keep_rest(options, mail, sent, &failed),
     }
 }
 
