@@ -5,6 +5,7 @@ use crate::Test;
 mod howto;
 mod kept;
 mod sendmail;
+mod stops;
 
 /// The tests of this kind.
 pub const TESTS: &[Test] = &[
@@ -39,6 +40,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "sendmail-keeps-what-the-daemon-leaves", run: kept::who_leaves },
     Test { name: "sendmail-keeps-what-is-refused-for-now", run: kept::refusals },
     Test { name: "sendmail-keeps-mail-of-a-daemon-that-ends", run: kept::daemon_ends },
+    Test { name: "sendmail-keeps-mail-when-the-daemon-stops", run: stops::is_no_daemon },
+    Test { name: "sendmail-keeps-mail-that-is-put-off", run: stops::put_off },
     Test { name: "sendmail-reads-its-input-confined", run: kept::confined },
     Test { name: "sendmail-confined-sends-what-is-large", run: kept::large },
     Test { name: "sendmail-prints-the-queue-of-its-daemon", run: sendmail::other_names },

@@ -48,6 +48,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "relays-by-domain-in-turn-and-encrypted", run: options::relays },
     Test { name: "backup-mx-sends-to-better-hosts-only", run: options::backup },
     Test { name: "limits-of-deliveries-and-of-the-queue", run: options::limits },
+    Test { name: "limit-of-a-users-deliveries", run: options::limits_of_a_user },
     Test { name: "host-that-answers-again-gets-what-waits", run: options::max_deferred },
     Test { name: "smarthost-gets-the-message-whole", run: remote::smarthost },
     Test { name: "notifications-are-as-they-were-asked-for", run: remote::notify },

@@ -225,6 +225,48 @@ pub fn limits(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// Deliveries of one user at a time, while another's go on.
+pub fn limits_of_a_user(env: &Env) -> Outcome {
+    let id = post::user();
+    let dir = env.dir.join("home");
+    std::fs::create_dir_all(&dir).unwrap();
+    let script = env.dir.join("once");
+    // It says that it has begun, and ends when it may.
+    write(
+        &script,
+        format!(
+            "#!/bin/sh\ncat >/dev/null\ncd {}\necho x >>begun-$1\n\
+             until test -e go-$1; do sleep 0.05; done\necho x >>done-$1\n",
+            dir.display()
+        ),
+    );
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let rules = format!(
+        "mda limit max-session-per-user 2\n\
+         table both {{ a = \"{id}:{id}:@DIR@/home\", b = \"{id}:{id}:@DIR@/home\" }}\n\
+         action \"run\" mda \"{} %{{user.username}}\" userbase <both>\n\
+         match from any for domain \"run.example\" action \"run\"\n",
+        script.display()
+    );
+    let daemon = post::daemon(env, "", &rules);
+    let count = |name| std::fs::read_to_string(dir.join(name)).map_or(0, |t| t.lines().count());
+    let soon = Duration::from_secs(20);
+    for _ in 0..4 {
+        post(&daemon, "a@run.example", TEXT);
+    }
+    assert!(eventually(soon, || count("begun-a") == 2), "{}", daemon.log());
+    // One who came later is not held up, nor does his going let a third of a's begin.
+    std::fs::write(dir.join("go-b"), "").unwrap();
+    post(&daemon, "b@run.example", TEXT);
+    assert!(eventually(soon, || count("done-b") == 1), "{}", daemon.log());
+    assert_eq!(count("begun-a"), 2, "{}", daemon.log());
+    std::fs::write(dir.join("go-a"), "").unwrap();
+    daemon.drained();
+    assert_eq!(count("done-a"), 4, "{}", daemon.log());
+    Outcome::Passed
+}
+
 /// When a host answers again, so many of what waits for it are tried at once.
 pub fn max_deferred(env: &Env) -> Outcome {
     let sink = Sink::start(Options {

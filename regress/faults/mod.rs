@@ -10,7 +10,7 @@ mod deaths;
 mod descriptors;
 mod reload;
 mod site;
-mod space;
+pub mod space;
 mod stopped;
 
 use crate::Test;

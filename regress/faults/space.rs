@@ -17,7 +17,7 @@ const PAGE: u64 = 4096;
 const NO_RESERVE: &str = "limit queue-free-octets 1\nlimit queue-free-files 1\n";
 
 /// Why these tests cannot run, if they cannot.
-fn cannot() -> Option<Outcome> {
+pub fn cannot() -> Option<Outcome> {
     if !rmail::sys::user::is_root() {
         return Some(Outcome::Skipped("only root can mount a small file system".into()));
     }

@@ -104,7 +104,7 @@ crate::wire! {
         NoSuchUser { why: String },
         /// An alias with `error:`: this code and text.
         Refused { code: u16, text: String },
-        /// Aliases lead in a circle, too deep or to too many: 550 5.4.6.
+        /// Aliases lead in a circle, too deep or to too many: 554 5.4.6.
         Loop { why: String },
         /// Not known now: 451.
         Unavailable { why: String },

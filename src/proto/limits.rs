@@ -481,10 +481,10 @@ pub const SPOOL_LOG: Limit =
 pub const ALIAS_ITEMS: Limit =
     limit("alias-items", 1000, Unit::Count, "memory", "the alias is not used: 451");
 /// Expansions within expansions of one recipient.
-pub const EXPANSION_DEPTH: Limit = limit("expansion-depth", 10, Unit::Count, "smtpd", "550 5.4.6");
+pub const EXPANSION_DEPTH: Limit = limit("expansion-depth", 10, Unit::Count, "smtpd", "554 5.4.6");
 /// Addresses that one recipient expands to.
 pub const EXPANSION_NODES: Limit =
-    limit("expansion-nodes", 1000, Unit::Count, "memory", "550 5.4.6");
+    limit("expansion-nodes", 1000, Unit::Count, "memory", "554 5.4.6");
 /// For one process of the daemon to answer another.  One that is stopped, or has
 /// too much to do, is a temporary failure of whatever needs it.
 pub const ANSWER_TIME: Limit = setting(
