@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use crate::base::clock::{Since, WallTime};
 use crate::disk::atomic;
 use crate::disk::maildir::error::{At, Error, Result};
+use crate::sys::errno;
 use crate::sys::file::{open_owned, try_lock, Lock};
 use crate::sys::user::uid;
 
@@ -229,12 +230,12 @@ fn whole(lock: &Path, owner: &Owner, mode: u32) -> Result<Option<(File, Option<S
     let draft = PathBuf::from(draft);
     let name = format!("{FLOCKED}{}:{}\n", owner.pid, owner.host);
     let Some(file) = drafted(&draft, &name, mode)? else { return Ok(None) };
-    let linked = std::fs::hard_link(&draft, lock);
+    let linked = atomic::link(&draft, lock);
     remove(&draft)?;
     match linked {
         Ok(()) => return Ok(Some((file, None))),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(e).at("link", lock),
+        Err(e) if e.errno == errno::EEXIST => {}
+        Err(e) => return Err(e.into()),
     }
     let Some((_held, owed)) = of_dead(lock)? else { return Ok(None) };
     let Some(file) = drafted(&draft, &format!("{name}{owed}"), mode)? else { return Ok(None) };

@@ -54,6 +54,9 @@ type Ended = Verdict;
 /// What the log says of aliases that lead to nobody but each other.
 const CIRCLE: &str = "aliases lead in a circle";
 
+/// So many circles are told of at once.
+const TOLD: usize = 20;
+
 /// Nobody has this address, and why: for the log.
 fn nobody(why: impl Into<String>) -> Ended {
     Verdict::NoSuchUser { why: why.into() }
@@ -82,22 +85,76 @@ impl<'a> Expander<'a> {
         rcpt: &Mailbox,
         deadline: Deadline,
     ) -> Verdict {
-        let mut run = Run {
-            x: *self,
-            origin,
-            sender,
-            rcpt: rcpt.to_string(),
-            deadline,
-            work: VecDeque::new(),
-            seen: HashSet::new(),
-            to: Vec::new(),
-        };
         let what = What::Address { address: rcpt.clone(), internal, must_leave: false };
-        run.work.push_back(Node { what, depth: 0 });
+        self.from(what, origin, sender, rcpt.to_string(), deadline)
+    }
+
+    /// Expands from here on.
+    fn from(
+        &self,
+        what: What<'a>,
+        origin: &Origin,
+        sender: &str,
+        rcpt: String,
+        deadline: Deadline,
+    ) -> Verdict {
+        let (seen, to) = (HashSet::new(), Vec::new());
+        let work = VecDeque::from([Node { what, depth: 0 }]);
+        let mut run = Run { x: *self, origin, sender, rcpt, deadline, work, seen, to };
         match run.all() {
             Ok(()) if run.to.is_empty() => Verdict::Loop { why: CIRCLE.to_string() },
             Ok(()) => Verdict::Accepted { to: run.to },
             Err(ended) => ended,
+        }
+    }
+
+    /// Each alias, or virtual address, whose mail reaches nobody since aliases lead
+    /// in a circle: a line for the administrator, of the first few.
+    pub fn check_aliases(&self, deadline: Deadline) -> Vec<String> {
+        let mut lines = Vec::new();
+        for action in self.rules.config.actions() {
+            let Method::Local(local) = &action.method else { continue };
+            let Some(Aliases::Alias(table) | Aliases::Virtual(table)) = &local.aliases else {
+                continue;
+            };
+            let keys = self.rules.tables.of(table, false).and_then(|t| t.fetch(deadline));
+            for key in keys.unwrap_or_default() {
+                let Some(why) = self.astray(action, local, &key, deadline) else { continue };
+                let line = match table {
+                    TableRef::Named(name) => format!("<{name}> {key}: {why}"),
+                    TableRef::Inline(_) => format!("action \"{}\": {key}: {why}", action.name),
+                };
+                // Two actions may have one table.
+                if lines.len() < TOLD && !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        lines
+    }
+
+    /// Why mail for an alias goes in a circle, if it does.
+    fn astray(
+        &self,
+        action: &'a Action,
+        local: &'a Local,
+        key: &str,
+        deadline: Deadline,
+    ) -> Option<String> {
+        let is_virtual = matches!(local.aliases, Some(Aliases::Virtual(_)));
+        // A domain, or what is left of one, is no address to begin with.
+        let address =
+            if is_virtual { key.to_string() } else { format!("{key}@{}", self.rules.server) };
+        let dest =
+            address_of(&address, self.rules.server).filter(|_| key.contains('@') == is_virtual)?;
+        let what = match is_virtual {
+            true => What::Address { address: dest, internal: true, must_leave: false },
+            false => What::Name { name: key.to_string(), action, local, dest, from: Vec::new() },
+        };
+        match self.from(what, &Origin::default(), "", address, deadline) {
+            Verdict::Loop { why } => Some(why),
+            Verdict::NoSuchUser { why } if why == CIRCLE => Some(why),
+            _ => None,
         }
     }
 
@@ -157,11 +214,12 @@ impl<'a> Run<'a, '_> {
         let mut nodes = 0u64;
         while let Some(Node { what, depth }) = self.work.pop_front() {
             nodes += 1;
-            if depth > limits::EXPANSION_DEPTH.default {
-                return Err(Verdict::Loop { why: format!("more than {depth} levels of aliases") });
+            let (levels, most) = (limits::EXPANSION_DEPTH.default, limits::EXPANSION_NODES.default);
+            if depth > levels {
+                return Err(Verdict::Loop { why: format!("more than {levels} levels of aliases") });
             }
-            if nodes > limits::EXPANSION_NODES.default {
-                return Err(Verdict::Loop { why: format!("more than {nodes} addresses") });
+            if nodes > most {
+                return Err(Verdict::Loop { why: format!("more than {most} addresses") });
             }
             match what {
                 What::Address { address, internal, must_leave } => {

@@ -485,6 +485,9 @@ fn report_logins(shared: &Arc<Shared>) {
         for line in x.check_actions(Deadline::after(ANSWER)) {
             log::warn!("action", msg = line.as_str());
         }
+        for line in x.check_aliases(Deadline::after(ANSWER)) {
+            log::warn!("alias", msg = line.as_str());
+        }
     };
     let spawned = std::thread::Builder::new().name("logins".into()).spawn(job);
     if let Err(e) = spawned {
@@ -493,15 +496,16 @@ fn report_logins(shared: &Arc<Shared>) {
 }
 
 /// For `rmaild -n`, which runs no process: local actions that lose sight of mail,
-/// and each login of a passwd table that opens no mailbox, or another than its
-/// mail goes to.
+/// aliases that lead in a circle, and each login of a passwd table that opens no
+/// mailbox, or another than its mail goes to.
 pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
     let policy = Policy::build(part, hostname, None);
     match policy.and_then(|policy| Ok((policy, Own::load()?))) {
         Ok((policy, own)) => {
             let x = Expander { rules: policy.rules(), users: &users::Direct, own: &own };
             let deadline = Deadline::after(ANSWER);
-            [x.check_actions(deadline), x.check_logins(deadline)].concat()
+            let aliases = x.check_aliases(deadline);
+            [x.check_actions(deadline), x.check_logins(deadline), aliases].concat()
         }
         Err(e) => vec![e],
     }

@@ -31,7 +31,7 @@ match from local for any action out
 match from auth for any action out
 "#;
 
-fn expand_with(config: &str, rcpt: &str) -> Verdict {
+fn with<T>(config: &str, f: impl FnOnce(&Expander<'_>) -> T) -> T {
     // `local` and `virtual` are keywords.
     let text = config
         .replace("action virtual maildir", "action \"virtual\" maildir")
@@ -47,9 +47,13 @@ fn expand_with(config: &str, rcpt: &str) -> Verdict {
     let rules = Rules { config: &config, tables: &tables, server: "mx.example" };
     let users = Few;
     let x = Expander { rules, users: &users, own: &own() };
+    f(&x)
+}
+
+fn expand_with(config: &str, rcpt: &str) -> Verdict {
     let origin = Origin { addr: Some("192.0.2.1".parse().unwrap()), ..Origin::default() };
     let rcpt = address_of(rcpt, "mx.example").unwrap();
-    x.expand(&origin, false, "s@x.example", &rcpt, Deadline::NEVER)
+    with(config, |x| x.expand(&origin, false, "s@x.example", &rcpt, Deadline::NEVER))
 }
 
 fn expand(rcpt: &str) -> Verdict {
@@ -83,6 +87,25 @@ fn virtual_users_and_aliases() {
     assert_eq!(to("two@v.example"), "out far@away.example -, virtual joe@v.example vmail");
     assert!(matches!(expand("none@v.example"), Verdict::NoSuchUser { .. }));
     assert!(matches!(expand("gone@v.example"), Verdict::NoSuchUser { .. }));
+}
+
+#[test]
+fn circles_of_aliases_are_told_and_what_reaches_somebody_is_not() {
+    let lines = with(CONFIG, |x| x.check_aliases(Deadline::NEVER));
+    let circle = |key: &str| format!("{key}: aliases lead in a circle");
+    let deep = |key: &str| format!("{key}: more than 10 levels of aliases");
+    let told = [
+        circle("<virtuals> ring@v.example"),
+        circle("<virtuals> gnir@v.example"),
+        deep("<aliases> a1"),
+        deep("<aliases> a2"),
+        circle("<aliases> ring"),
+        circle("<aliases> gnir"),
+    ];
+    assert_eq!(lines, told);
+    let many: String = (0..500).map(|n| format!("\"x{n}\" = y{n}, \"y{n}\" = x{n},")).collect();
+    let config = CONFIG.replace("\"ring\" = \"gnir\",", &many);
+    assert_eq!(with(&config, |x| x.check_aliases(Deadline::NEVER)).len(), TOLD);
 }
 
 #[test]
