@@ -119,6 +119,10 @@ impl<'a> Expander<'a> {
             };
             let keys = self.rules.tables.of(table, false).and_then(|t| t.fetch(deadline));
             for key in keys.unwrap_or_default() {
+                if deadline.expired() {
+                    lines.push(format!("{key} and others: aliases were not followed in time"));
+                    return lines;
+                }
                 let Some(why) = self.astray(action, local, &key, deadline) else { continue };
                 let line = match table {
                     TableRef::Named(name) => format!("<{name}> {key}: {why}"),

@@ -55,6 +55,8 @@ use std::time::Duration;
 use tables::Tables;
 use users::System;
 
+/// How long `rmaild -n` follows aliases.
+const ALIASES: Duration = Duration::from_secs(20);
 /// How long one question may take; who asks waits no less.
 const ANSWER: Duration = Duration::from_secs(45);
 /// Threads that evaluate rules; they wait for tables and users at the worst.
@@ -485,9 +487,6 @@ fn report_logins(shared: &Arc<Shared>) {
         for line in x.check_actions(Deadline::after(ANSWER)) {
             log::warn!("action", msg = line.as_str());
         }
-        for line in x.check_aliases(Deadline::after(ANSWER)) {
-            log::warn!("alias", msg = line.as_str());
-        }
     };
     let spawned = std::thread::Builder::new().name("logins".into()).spawn(job);
     if let Err(e) = spawned {
@@ -504,8 +503,9 @@ pub fn check_logins(part: &Part, hostname: &str) -> Vec<String> {
         Ok((policy, own)) => {
             let x = Expander { rules: policy.rules(), users: &users::Direct, own: &own };
             let deadline = Deadline::after(ANSWER);
-            let aliases = x.check_aliases(deadline);
-            [x.check_actions(deadline), x.check_logins(deadline), aliases].concat()
+            let lines = [x.check_actions(deadline), x.check_logins(deadline)].concat();
+            // Not at each start: a user of the system is asked for each alias.
+            [lines, x.check_aliases(Deadline::after(ALIASES))].concat()
         }
         Err(e) => vec![e],
     }
