@@ -34,6 +34,8 @@
 //! | when a message is tried again, and for how long | `proc::queue::sched`, `proc::queue::settle`; the defaults are in `conf::view` |
 //! | what a sender is told | `proc::queue::bounce` |
 //! | a process that dies; a message that processes die of | `proc::parent::children`, a store's `proc::parent::open`; `proc::queue::settle` holds the message, `proc::queue::local` delivers it plainly before |
+//! | `make install` while the daemon runs | `proc::parent::upgrade` |
+//! | as whom commands and files of aliases are run and written | `proc::lookup::own`; held against the configuration in `proc::parent::grants` |
 //! | a reload, and what it leaves alone | `proc::parent` (`reload`), `proc::parent::load`, `proc::start` |
 //! | whose mailbox a login or a recipient is | `proc::lookup::accounts` |
 //! | who may have a mailbox opened | `proc::parent::open`, `proc::parent::load` |
