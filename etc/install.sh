@@ -90,7 +90,7 @@ install)
 	;;
 uninstall)
 	for p in $programs; do
-		rm -f "$DESTDIR$SBINDIR/$p"
+		rm -f "$DESTDIR$SBINDIR/$p" "$DESTDIR$SBINDIR/$p.new"
 	done
 	rm -rf "$DESTDIR$libexec" "$DESTDIR$EXAMPLESDIR"
 	for m in $(ls man); do

@@ -350,6 +350,7 @@ fn found_in_path(env: &Env) -> Outcome {
     let mut command = Command::new("rmaild");
     command.env("PATH", format!("/nonexistent:{}:/usr/bin:/bin", bin.display())).current_dir("/");
     let daemon = Daemon::launch_as(env, &env.dir, command);
+    daemon.ctl_ok(&["pause", "smtp"]);
     std::fs::copy(env.rmaild(), bin.join("new")).expect("copy");
     std::fs::rename(bin.join("new"), bin.join("rmaild")).expect("rename");
     let keyd = daemon.pids("keyd")[0].to_string();
@@ -358,6 +359,13 @@ fn found_in_path(env: &Env) -> Outcome {
     assert!(eventually(Duration::from_secs(30), again), "{}", daemon.log());
     let works = || daemon.ctl(&["show", "listeners"]).stdout.starts_with(b"smtp ");
     assert!(eventually(Duration::from_secs(30), works), "{}", daemon.log());
+    // What was paused still is.
+    let client = TcpStream::connect(daemon.address("smtp", 0)).expect("connect");
+    client.set_read_timeout(Some(Duration::from_millis(500))).expect("time-out");
+    assert!((&client).read(&mut [0; 1]).is_err(), "somebody greets: {}", daemon.log());
+    daemon.ctl_ok(&["resume", "smtp"]);
+    client.set_read_timeout(Some(Duration::from_secs(20))).expect("time-out");
+    assert_eq!((&client).read(&mut [0; 1]).ok(), Some(1), "{}", daemon.log());
     assert!(daemon.stop().success());
     Outcome::Passed
 }

@@ -12,8 +12,10 @@
 //! Where all programs write into their locks at once, one that stays empty is of
 //! nobody, and goes stale sooner: its maker died between the two.
 
+mod flocked;
+
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -21,9 +23,6 @@ use std::time::{Duration, SystemTime};
 use crate::base::clock::{Since, WallTime};
 use crate::disk::atomic;
 use crate::disk::maildir::error::{At, Error, Result};
-use crate::sys::errno;
-use crate::sys::file::{open_owned, try_lock, Lock};
-use crate::sys::user::uid;
 
 /// Who makes locks, and whose locks are stale without a wait.
 #[derive(Clone, Debug)]
@@ -49,12 +48,6 @@ pub struct Rule {
     /// Our own locks are flocked as long as they are held.
     pub flocked: bool,
 }
-
-/// The first word of a lock that is flocked as long as it is held.
-const FLOCKED: &str = "rmail:";
-
-/// Octets of a flocked lock that are looked at.
-const NOTES: u64 = 4096;
 
 /// How long the lock of a program that writes into its locks may be empty.
 /// Dovecot takes one that its holder does not touch for so long for stale
@@ -102,15 +95,15 @@ impl Dotlock {
         let begun = Since::now();
         let mut pause = Duration::from_millis(20);
         loop {
-            let made = match rule.flocked {
-                true => whole(&path, owner, mode)?,
-                false => create(&path, mode)?.map(|file| (file, None)),
+            let taken = match rule.flocked {
+                true => flocked::take(&path, rule, owner, mode)?,
+                false => create(&path, mode)?.map_or(Taken::Held, |file| Taken::Ours(file, None)),
             };
-            if let Some((file, left)) = made {
+            if let Taken::Ours(file, left) = taken {
                 let (touched, target) = (Since::now(), target.to_path_buf());
                 return Ok(Dotlock { path, target, file, mode, committed: false, touched, left });
             }
-            if is_stale(&path, target, rule, owner) {
+            if matches!(taken, Taken::Held) && is_stale(&path, target, rule, owner) {
                 // Two programs can find the same lock stale; the pause lets the
                 // one that came first make its own before this one looks again.
                 remove(&path)?;
@@ -208,6 +201,16 @@ fn system(t: WallTime) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
+/// What came of a try.
+enum Taken {
+    /// The lock is ours; with what a holder that died had noted.
+    Ours(File, Option<String>),
+    /// It is another's, who may be dead: it can be stale.
+    Held,
+    /// It is another's, who lives, or was in somebody's way: only wait.
+    Busy,
+}
+
 /// Makes a file that must not exist; `None` if it does.
 fn create(path: &Path, mode: u32) -> Result<Option<File>> {
     let made = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path);
@@ -218,69 +221,11 @@ fn create(path: &Path, mode: u32) -> Result<Option<File>> {
     }
 }
 
-/// Makes a flocked lock, which says whose it is from its first moment: one that
-/// a death left empty could be another program's, and would keep everybody out
-/// until it is stale.  With it comes what a holder that died had noted; until
-/// that is seen to, it is owed by the new one as well.
-///
-/// `None`: somebody else holds the lock, or is making it.
-fn whole(lock: &Path, owner: &Owner, mode: u32) -> Result<Option<(File, Option<String>)>> {
-    let mut draft = lock.as_os_str().to_owned();
-    draft.push(".rmail");
-    let draft = PathBuf::from(draft);
-    let name = format!("{FLOCKED}{}:{}\n", owner.pid, owner.host);
-    let Some(file) = drafted(&draft, &name, mode)? else { return Ok(None) };
-    let linked = atomic::link(&draft, lock);
-    remove(&draft)?;
-    match linked {
-        Ok(()) => return Ok(Some((file, None))),
-        Err(e) if e.errno == errno::EEXIST => {}
-        Err(e) => return Err(e.into()),
-    }
-    let Some((_held, owed)) = of_dead(lock)? else { return Ok(None) };
-    let Some(file) = drafted(&draft, &format!("{name}{owed}"), mode)? else { return Ok(None) };
-    atomic::rename(&draft, lock)?;
-    Ok(Some((file, Some(owed))))
-}
-
-/// Makes a flocked file with this text.  One that a death left is removed for
-/// the next try, by whoever has it locked: so no newer one can be meant.
-fn drafted(path: &Path, text: &str, mode: u32) -> Result<Option<File>> {
-    let Some(mut file) = create(path, mode)? else {
-        if let Ok(left) = open_owned(path, uid()) {
-            if try_lock(&left, Lock::Exclusive)? && is_at(path, &left)? {
-                remove(path)?;
-            }
-        }
-        return Ok(None);
-    };
-    if !try_lock(&file, Lock::Exclusive)? || !is_at(path, &file)? {
-        return Ok(None);
-    }
-    file.write_all(text.as_bytes()).at("write", path)?;
-    Ok(Some(file))
-}
-
 /// Whether this is the file of that name.
 fn is_at(path: &Path, file: &File) -> Result<bool> {
     let there = std::fs::symlink_metadata(path).map(|m| (m.dev(), m.ino())).ok();
     let meta = file.metadata().at("fstat", path)?;
     Ok(there == Some((meta.dev(), meta.ino())))
-}
-
-/// A flocked lock of this user's that nobody holds, and what it said.  It is held
-/// as long as the file is open.
-fn of_dead(lock: &Path) -> Result<Option<(File, String)>> {
-    let Ok(file) = open_owned(lock, uid()) else { return Ok(None) };
-    let mut text = Vec::new();
-    (&file).take(NOTES).read_to_end(&mut text).at("read", lock)?;
-    let flocked = text.starts_with(FLOCKED.as_bytes());
-    if !flocked || !try_lock(&file, Lock::Exclusive)? || !is_at(lock, &file)? {
-        return Ok(None);
-    }
-    let text = String::from_utf8_lossy(&text);
-    let owed = text.split_once('\n').map_or("", |(_, notes)| notes).to_owned();
-    Ok(Some((file, owed)))
 }
 
 /// True when nobody can be holding the lock any more.
@@ -397,74 +342,5 @@ mod tests {
         assert!(after.modified().unwrap() >= before + Duration::from_secs(1));
         assert_eq!(after.mode() & 0o777, 0o640);
         assert!(!dir.path().join("x.lock").exists());
-    }
-
-    const FLOCKS: Rule = Rule { flocked: true, stale: Duration::from_secs(300), ..QUICK };
-
-    #[test]
-    fn a_flocked_lock_is_never_there_without_its_holder() {
-        let dir = TestDir::new();
-        let target = dir.path().join("x");
-        let (path, draft) = (dir.path().join("x.lock"), dir.path().join("x.lock.rmail"));
-        // What a death while it was made can leave: a draft, empty or whole.
-        for left in ["", "rmail:1:h\n"] {
-            std::fs::write(&draft, left).unwrap();
-            let mut lock = Dotlock::acquire(&target, FLOCKS, &owner(), 0o600).unwrap();
-            assert!(!draft.exists());
-            assert_eq!(lock.left(), None);
-            let text = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(text, format!("rmail:{}:h\n", std::process::id()));
-            lock.note("17\n").unwrap();
-            let second = Dotlock::acquire(&target, FLOCKS, &owner(), 0o600);
-            assert_eq!(second.err(), Some(Error::Locked(path.clone())));
-            assert!(!draft.exists());
-        }
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn what_a_dead_holder_had_noted_is_owed_by_the_next() {
-        let dir = TestDir::new();
-        let target = dir.path().join("x");
-        let (path, draft) = (dir.path().join("x.lock"), dir.path().join("x.lock.rmail"));
-        std::fs::write(&path, "rmail:1:h\n17\n").unwrap();
-        std::fs::write(&draft, "rmail:2:h\n").unwrap();
-        let lock = Dotlock::acquire(&target, FLOCKS, &owner(), 0o600).unwrap();
-        assert_eq!(lock.left(), Some("17\n"));
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text, format!("rmail:{}:h\n17\n", std::process::id()));
-        // Another program's is no dead one's, flocked or not.
-        drop(lock);
-        std::fs::write(&path, "").unwrap();
-        assert!(Dotlock::acquire(&target, FLOCKS, &owner(), 0o600).is_err());
-    }
-
-    #[test]
-    fn of_many_that_want_a_flocked_lock_one_has_it_at_a_time() {
-        let dir = TestDir::new();
-        let target = dir.path().join("x");
-        let inside = std::sync::atomic::AtomicUsize::new(0);
-        let patient = Rule { wait: Duration::from_secs(60), ..FLOCKS };
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for n in 0..10 {
-                        let lock = Dotlock::acquire(&target, patient, &owner(), 0o600).unwrap();
-                        let before = inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        assert_eq!(before, 0, "two hold it");
-                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                        if n % 3 == 0 {
-                            // As if it had died: the file stays, the flock goes.
-                            let copy = std::fs::read(&lock.path).unwrap();
-                            drop(lock);
-                            let kept = dir.path().join("x.lock");
-                            if let Some(mut file) = create(&kept, 0o600).unwrap() {
-                                file.write_all(&copy).unwrap();
-                            }
-                        }
-                    }
-                });
-            }
-        });
     }
 }

@@ -316,6 +316,18 @@ impl<Q: Wire, A: Wire> Peer<Q, A> {
         self.tell_if(|| true, event, fd, deadline)
     }
 
+    /// The same of a peer that may be dying: tells its successor, up to `deadline`.
+    /// For what may be told twice.
+    pub fn tell_again<E: Wire>(&self, event: &E, deadline: Deadline) -> Result<(), CallError> {
+        loop {
+            let tried = self.lock().clone();
+            match self.tell(event, None, deadline) {
+                Err(CallError::PeerGone) => self.wait_fresh(tried.as_ref(), deadline)?,
+                told => return told,
+            }
+        }
+    }
+
     /// The same, if `wanted` says so once the channel is chosen, of which
     /// [`Serve::attached`] has returned by then.
     pub fn tell_if<E: Wire>(

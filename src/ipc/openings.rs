@@ -73,13 +73,11 @@ impl<T> Slots<T> {
         Slot { request, from: self, slot }
     }
 
-    /// The answer arrived.  One that nobody waits for any more is dropped.
-    pub fn complete(&self, request: u64, answer: T) {
+    /// The answer arrived.  False: nobody waits for it any more, and it is dropped.
+    pub fn complete(&self, request: u64, answer: T) -> bool {
         let slot = lock::lock(&self.state).slots.remove(&request);
-        if let Some(slot) = slot {
-            // The waiter may give up this instant; a descriptor closes then.
-            let _ = slot.send(answer);
-        }
+        // The waiter may give up this instant; a descriptor closes then.
+        slot.is_some_and(|slot| slot.send(answer).is_ok())
     }
 }
 

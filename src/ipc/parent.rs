@@ -202,6 +202,9 @@ crate::wire! {
         Open { target: Target, kind: u8, request: u64, sid: u64 },
         /// Store alone: run a program for its own account (`.forward`).
         Run { program: Program, request: u64 },
+        /// Queue and store: the program that was opened under this request does not
+        /// get all of its input, and is to be killed.
+        Unfed { request: u64 },
         /// Lookup alone, where the system's user database needs a process.
         GetUser { name: String, request: u64 },
         /// The same by user id.

@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 ///
 /// Blocks up to `deadline`.  An error: it has not been given the message,
 /// whatever its exit status will be; its input has no end, since parent keeps it
-/// open until it has killed the program.  One that closes its input is content with
+/// open: parent is to be told, and kills it.  One that closes its input is content with
 /// what it has, and one that keeps its output open (a child of it may) has had
 /// the message all the same: its exit status tells.
 pub fn feed(

@@ -14,6 +14,9 @@ pub use libc::{
     ENOMEM, ENOSPC, ENOTDIR, ENOTEMPTY, EPERM, EPIPE, ETIMEDOUT, EXDEV,
 };
 
+/// What link(2) says on file systems that have no links.
+pub const NO_LINKS: [i32; 3] = [EPERM, libc::EOPNOTSUPP, libc::ENOSYS];
+
 /// What a system call or a C library function failed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SysError {

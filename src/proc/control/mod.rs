@@ -45,6 +45,8 @@ pub struct Shared {
     answers: Slots<Vec<u8>>,
     admins: Admins,
     seats: Arc<Seats>,
+    /// Held by whoever has something paused or resumed.
+    pausing: Mutex<()>,
     /// Requests whose answers have not been sent.
     answering: AtomicUsize,
     requests: AtomicU64,
@@ -90,6 +92,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         answers: Slots::default(),
         admins,
         seats: Arc::default(),
+        pausing: Mutex::default(),
         answering: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
         sessions: AtomicU64::new(0),

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use crate::base::clock::Deadline;
+use crate::base::lock;
 use crate::base::log::{self, Show};
 use crate::ipc::control_smtp::ToSmtp;
 use crate::ipc::ctl::{Reply, Request, ADMIN, MAIL};
@@ -89,37 +90,30 @@ fn administrate(shared: &Shared, fd: OwnedFd, uid: u32) -> Result<(), Broken> {
     }
 }
 
-/// Has something paused, or resumed.  Parent is told first: the process that does
-/// it may be started anew at any time, and begins as parent has it.
+/// Has something paused, or resumed.  Parent is told first, and has the last word:
+/// the process that does it may be started anew at any time, and begins as parent
+/// has it.  So what is asked for counts even if that process does not answer.
 fn pause(shared: &Shared, request: &Request) -> Reply {
     let (Request::Pause { what } | Request::Resume { what }) = request else {
         return Reply::Error { text: "not a pause".into() };
     };
-    let on = matches!(request, Request::Pause { .. });
+    // Two at once would reach the two processes in any order.
+    let _turn = lock::lock(&shared.pausing);
     let kept = ask_parent(shared, request);
     if !matches!(kept, Reply::Ok { .. }) {
         return kept;
     }
-    let error = |text: String| Reply::Error { text };
-    let reply = match what.as_str() {
+    let deadline = Deadline::after(ANSWER);
+    let done = match what.as_str() {
         "smtp" => {
-            match shared.smtp.tell(&ToSmtp::Pause { paused: on }, None, Deadline::after(ANSWER)) {
-                Ok(()) => Reply::Ok { text: String::new() },
-                Err(e) => error(e.to_string()),
-            }
+            let paused = matches!(request, Request::Pause { .. });
+            shared.smtp.tell_again(&ToSmtp::Pause { paused }, deadline).map(|()| kept)
         }
-        _ => match shared.queue.call(request, Deadline::after(ANSWER)) {
-            Ok(reply) => reply,
-            Err(e) => error(e.to_string()),
-        },
+        _ => shared.queue.call_again(request, deadline),
     };
-    if !matches!(reply, Reply::Ok { .. }) {
-        // Who asked is told that it is as it was.
-        let what = what.clone();
-        let back = if on { Request::Resume { what } } else { Request::Pause { what } };
-        ask_parent(shared, &back);
-    }
-    reply
+    done.unwrap_or_else(|e| Reply::Error {
+        text: format!("{e}: it is so when the process answers, or is started anew"),
+    })
 }
 
 /// Counts a request until its answer was sent.

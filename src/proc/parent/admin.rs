@@ -32,6 +32,9 @@ struct Ask {
     rows: Vec<Stat>,
 }
 
+/// What `rmailctl pause` takes.
+pub const PAUSABLE: [&str; 3] = ["mda", "mta", "smtp"];
+
 impl Supervisor {
     /// A request from control.
     pub fn administer(&mut self, request: u64, payload: &[u8]) {
@@ -78,7 +81,7 @@ impl Supervisor {
 
     /// Keeps in mind what a process that is started anew must not begin with.
     fn pause(&mut self, what: String, on: bool) -> Reply {
-        if !["mda", "mta", "smtp"].contains(&what.as_str()) {
+        if !PAUSABLE.contains(&what.as_str()) {
             return Reply::Error { text: format!("{what}: mta, mda or smtp can be paused") };
         }
         if on {

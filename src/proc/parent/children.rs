@@ -266,16 +266,22 @@ impl Supervisor {
         }
     }
 
-    /// A process that has ended waits for no program: it would take what it has of
-    /// a message for all of it, and is run again.
+    /// A process that has ended feeds no program any more.
     fn end_programs_of(&mut self, asker: &Running) {
+        let (kind, id) = (asker.process.kind, asker.id);
+        self.end_programs(|by, _| by == Asker::Kind(kind) || by == Asker::Child(id));
+    }
+
+    /// The asker does not feed this program any more.
+    pub fn end_program(&mut self, asker: Asker, request: u64) {
+        self.end_programs(|by, of| by == asker && of == request);
+    }
+
+    /// Kills programs that would take what they have of a message for all of it;
+    /// they are run again.
+    fn end_programs(&mut self, which: impl Fn(Asker, u64) -> bool) {
         for child in &mut self.children {
-            let is = match child.requester {
-                Some((Asker::Kind(kind), _)) => asker.process.kind == kind,
-                Some((Asker::Child(id), _)) => asker.id == id,
-                None => false,
-            };
-            if is {
+            if child.requester.is_some_and(|(by, request)| which(by, request)) {
                 child.requester = None;
                 child.kill_at = Some(Instant::now() + Duration::from_secs(5));
                 kill(child.pid, KILL);

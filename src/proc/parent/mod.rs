@@ -32,7 +32,7 @@ use crate::sys::poll::{self, PollFd};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::user::User;
 use crate::sys::{self, sandbox};
-use children::{kill, Running, Slot, KILL};
+use children::{kill, Asker, Running, Slot, KILL};
 use load::Loaded;
 use open::{AccountKey, StoreDeaths};
 use std::collections::{BTreeSet, HashMap};
@@ -115,7 +115,7 @@ const STOP_ORDER: &[&[Kind]] = &[
 /// Runs the daemon until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
     match begin(options).and_then(|(supervisor, signals)| supervisor.supervise(signals)) {
-        Ok(Some(program)) => program.execute(environment()),
+        Ok(Some((program, paused))) => program.execute(environment(), &paused),
         Ok(None) => ExitCode::SUCCESS,
         Err(why) => {
             log::crit!("rmaild", error = why.as_str());
@@ -181,7 +181,7 @@ fn begin(options: Options) -> Result<(Supervisor, Signals), String> {
         idle_stores: Vec::new(),
         listeners,
         admin: admin::Pending::default(),
-        paused: BTreeSet::new(),
+        paused: upgrade::paused_before(),
         offline: offline::Offline::default(),
         unenforced: Vec::new(),
         since: Instant::now(),
@@ -283,7 +283,10 @@ impl Supervisor {
 
     /// The event loop.  Ends with the program to execute anew, if it was
     /// replaced on disk.
-    fn supervise(mut self, mut signals: Signals) -> Result<Option<upgrade::Again>, String> {
+    fn supervise(
+        mut self,
+        mut signals: Signals,
+    ) -> Result<Option<(upgrade::Again, BTreeSet<String>)>, String> {
         let started = Instant::now();
         loop {
             let now = Instant::now();
@@ -292,7 +295,7 @@ impl Supervisor {
             self.advance(started)?;
             if self.phase == Phase::Stopping && self.children.is_empty() {
                 self.listeners.remove_sockets();
-                return Ok(self.upgrade.agreed());
+                return Ok(self.upgrade.agreed().map(|again| (again, self.paused)));
             }
             let mut timeout = self.next_timer().map(|at| at.saturating_duration_since(now));
             if self.phase == Phase::Starting {
@@ -412,6 +415,10 @@ impl Supervisor {
                 self.tell_user(request, User::by_uid(uid));
             }
             (Kind::Store, Up::Run { program, request }) => self.run_for_store(id, program, request),
+            (Kind::Queue, Up::Unfed { request }) => {
+                self.end_program(Asker::Kind(Kind::Queue), request);
+            }
+            (Kind::Store, Up::Unfed { request }) => self.end_program(Asker::Child(id), request),
             (Kind::Store, Up::Idle { attached, leave }) => self.store_idle(id, attached, leave),
             (Kind::Control, Up::Admin { request, payload }) => self.administer(request, &payload),
             _ => {
@@ -470,6 +477,7 @@ impl Supervisor {
         if self.phase != Phase::Stopping {
             log::info!("rmaild", msg = "stopping");
             self.phase = Phase::Stopping;
+            self.end_trial();
             self.stop_wave = 0;
             self.tell(Kind::Queue, &Down::Rest, None);
         }
@@ -496,6 +504,7 @@ impl Supervisor {
     }
 
     fn kill_all(&mut self) {
+        self.end_trial();
         for child in &self.children {
             kill(child.pid, KILL);
         }

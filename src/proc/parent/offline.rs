@@ -23,7 +23,7 @@ use crate::base::exits::sysexits;
 use crate::base::log::{self, Show};
 use crate::disk::offline::{HALF, UNKNOWN};
 use crate::ipc::parent::{Program, Target};
-use crate::proc::table::{self, Kind};
+use crate::proc::table::Kind;
 use crate::proto::limits;
 use crate::sys::fdpass;
 use crate::sys::spawn::Exit;
@@ -303,7 +303,7 @@ impl Supervisor {
         // Nobody reads what it says: the log has its exit status.
         let (_, theirs) = fdpass::socketpair().map_err(|e| e.to_string())?;
         let job = (Target::Program { program }, Some(theirs));
-        let id = self.spawn(table::process(Kind::Exec), Some(job)).map_err(|e| e.to_string())?;
+        let id = self.begin(Kind::Exec, job).map_err(|why| format!("{why:?}"))?;
         // It is its user's process, who may have stopped it.
         let time = self.loaded.config.limit_time(&limits::PROGRAM_TIME);
         if let Some(child) = self.children.iter_mut().find(|c| c.id == id) {

@@ -89,7 +89,7 @@ impl Supervisor {
 
     /// Starts a process for a job.  One of another build would leave at once, and
     /// that would count as a death of the message that it was for.
-    fn begin(&mut self, kind: Kind, job: (Target, Option<OwnedFd>)) -> Result<u64, Refusal> {
+    pub fn begin(&mut self, kind: Kind, job: (Target, Option<OwnedFd>)) -> Result<u64, Refusal> {
         if program_id(&self.program) != self.build {
             self.other_build();
             return Err(Refusal::Busy);
@@ -175,6 +175,10 @@ impl Supervisor {
         asker: Asker,
         request: u64,
     ) -> Result<OwnedFd, Refusal> {
+        // Who asked may have ended since: nobody would feed it, or end it.
+        if matches!(asker, Asker::Kind(kind) if self.child(kind).is_none()) {
+            return Err(Refusal::Busy);
+        }
         let (ours, theirs) = fdpass::socketpair().map_err(failed)?;
         let input = ours.try_clone().map_err(failed)?;
         let id = self.begin(Kind::Exec, (Target::Program { program }, Some(theirs)))?;

@@ -6,10 +6,13 @@
 //! in the directory of the first.  One that refuses leaves this daemon as it is:
 //! without new children, but mail is taken and the rest can be mended.
 
+use super::admin::PAUSABLE;
 use super::{Options, Phase, Supervisor};
 use crate::base::log::{self, Show};
+use crate::proc::start::program_id;
 use crate::sys;
 use crate::sys::spawn::{self, Exit, Pid};
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -26,6 +29,15 @@ const INSTALLED: &str = match option_env!("RMAILD") {
 const TRIAL: Duration = Duration::from_secs(60);
 /// After a refusal, how soon it is asked anew.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// The variable that tells the next program what is paused.
+const PAUSED: &str = "RMAILD_PAUSED";
+
+/// What was paused in the program that this one took the place of.
+pub fn paused_before() -> BTreeSet<String> {
+    let words = std::env::var(PAUSED).unwrap_or_default();
+    words.split(',').filter(|w| PAUSABLE.contains(w)).map(str::to_owned).collect()
+}
 
 /// How the program on disk is executed in place of this one.
 pub struct Again {
@@ -89,6 +101,8 @@ impl Supervisor {
         match exit {
             // Told to stop meanwhile.
             _ if self.phase != Phase::Running => {}
+            // The old one is back in its place.
+            _ if program_id(&self.program) == self.build => {}
             Exit::Code(0) => {
                 log::info!(
                     "rmaild",
@@ -111,6 +125,13 @@ impl Supervisor {
                    it would, no process is started and no mail delivered",
             error = why
         );
+    }
+
+    /// The daemon stops: nothing comes of a trial.
+    pub fn end_trial(&mut self) {
+        if let Some((pid, _)) = self.upgrade.trial {
+            super::kill(pid, super::KILL);
+        }
     }
 
     /// Ends a trial that does not end.
@@ -137,7 +158,7 @@ fn trial(program: &CString, options: &Options, env: Vec<CString>) -> spawn::Exec
 
 impl Again {
     /// Executes the program on disk in place of this one.
-    pub fn execute(self, mut env: Vec<CString>) -> ExitCode {
+    pub fn execute(self, mut env: Vec<CString>, paused: &BTreeSet<String>) -> ExitCode {
         // Its name is its path, whatever it was found by: what was looked for in
         // PATH would not be found in that of the new environment.
         let Again { program: path, arguments, directory } = self;
@@ -146,6 +167,9 @@ impl Again {
         if let Err(e) = sys::user::chdir(&directory) {
             log::warn!("rmaild", error = Show(&e));
         }
+        // The administrator's pause ends with his word, or with the daemon.
+        let paused: Vec<&str> = paused.iter().map(String::as_str).collect();
+        env.extend(CString::new(format!("{PAUSED}={}", paused.join(","))));
         // Whoever watches it still does: systemd.exec(5), sd_notify(3).
         for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET"] {
             if let Ok(value) = std::env::var(name) {

@@ -135,7 +135,7 @@ impl Shared {
         let returned = if whole { Ret::Full } else { Ret::Hdrs };
         let text = match returned {
             Ret::Full => message.read_all(RETURN_MAX).map(Option::unwrap_or_default),
-            Ret::Hdrs => message.header(limits::HEADER.size()),
+            Ret::Hdrs => message.header(limits::QUEUED_HEADER),
         };
         // A body that cannot be read any more is no reason to say nothing.
         let (text, returned) = match text {

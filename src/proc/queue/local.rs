@@ -225,6 +225,7 @@ impl Shared {
             let said = match done {
                 Ok(said) => said,
                 Err(why) => {
+                    self.unfed(ended.request);
                     log::warn!("local", qid = Show(&job.qid), msg = "not fed", why = why.as_str());
                     return later(3, 0, "the program did not get the message".into());
                 }

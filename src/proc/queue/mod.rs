@@ -35,10 +35,10 @@ use crate::disk::spool::{Spool, SpoolError};
 use crate::ipc::call::{Channel, NoRequests, Peer};
 use crate::ipc::ctl::{Reply, Request};
 use crate::ipc::openings::{Openings, Slots};
-use crate::ipc::parent::{Ended, Part, Refusal, Stat};
+use crate::ipc::parent::{Ended, Part, Refusal, Stat, Up};
 use crate::ipc::pool::Pool;
 use crate::ipc::{queue_lookup, queue_mta, smtp_queue};
-use crate::proc::start::{Child, Events, Greeted, StartError};
+use crate::proc::start::{Child, Events, Greeted, Parent, StartError};
 use crate::proc::table::Kind;
 use crate::proto::limits;
 use message::Kept;
@@ -77,6 +77,7 @@ pub struct Shared {
     remote: Mutex<remote::Remote>,
     lookup: Peer<queue_lookup::Ask, queue_lookup::Answer>,
     mta: Peer<queue_mta::Down, ()>,
+    parent: Parent,
     openings: Openings,
     programs: Slots<Ended>,
     counts: Counts,
@@ -162,6 +163,7 @@ pub fn run(greeted: Greeted) -> Result<ExitCode, StartError> {
         remote: Mutex::default(),
         lookup: Peer::new("lookup", Arc::new(NoRequests)),
         mta: Peer::new("mta", Arc::clone(&mta_server) as Arc<dyn crate::ipc::call::Serve>),
+        parent: child.parent.clone(),
         openings: Openings::default(),
         programs: Slots::default(),
         counts: Counts::default(),
@@ -233,7 +235,9 @@ impl Events for Main {
     }
 
     fn opened(&self, request: u64, result: Result<OwnedFd, Refusal>) {
-        self.shared.openings.complete(request, result);
+        if !self.shared.openings.complete(request, result) {
+            self.shared.unfed(request);
+        }
     }
 
     fn exited(&self, request: u64, ended: Ended) {
@@ -297,6 +301,14 @@ impl Drop for Whole {
 }
 
 impl Shared {
+    /// A program does not get its message, or not all of it: it must not take what
+    /// it has for the whole.
+    fn unfed(&self, request: u64) {
+        if let Err(e) = self.parent.tell(&Up::Unfed { request }, None) {
+            log::warn!("local", msg = "parent", error = Show(&e));
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         lock::lock(&self.queue)
     }

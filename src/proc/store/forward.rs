@@ -178,8 +178,11 @@ pub fn pipe(
         Ok(Err(refusal)) => return Err(failed(&format_args!("{refusal:?}"))),
         Err(e) => return Err(failed(&e)),
     };
-    let said = feed(fd, header, message, skip, deadline)
-        .map_err(|e| failed(&format_args!("{command}: {e}")))?;
+    let said = feed(fd, header, message, skip, deadline).map_err(|e| {
+        // What it has is not the whole message.
+        drop(shared.parent.tell(&Up::Unfed { request }, None));
+        failed(&format_args!("{command}: {e}"))
+    })?;
     match ended.wait(deadline) {
         Ok(Ended::Code { code: 0 }) => Ok(()),
         Ok(Ended::Code { code }) => {

@@ -194,7 +194,10 @@ impl Events for Running {
     fn peer(&self, _: Kind, _: Channel) {}
 
     fn opened(&self, request: u64, opened: Result<OwnedFd, Refusal>) {
-        self.0.openings.complete(request, opened);
+        if !self.0.openings.complete(request, opened) {
+            // Nobody feeds it any more.
+            drop(self.0.parent.tell(&Up::Unfed { request }, None));
+        }
     }
 
     fn exited(&self, request: u64, ended: Ended) {

@@ -106,12 +106,14 @@ impl HeaderReader {
     }
 
     /// Whether a limit is passed by what surely is header: the begin of a line
-    /// may still be the next field's, or the empty line's.
+    /// may still be the next field's, the empty line's, or the body's.
     fn is_too_big(&self) -> bool {
         let (whole, last) = self.field.split_at_checked(self.line).unwrap_or_default();
         let folded = last.first().copied().is_none_or(chars::is_wsp);
         let field = if folded { self.field.len() } else { whole.len().max(last.len()) };
-        let header = if last == b"\r" { len(whole) } else { len(&self.field) };
+        // What has no name yet may be the body's, if no empty line parts them.
+        let is_header = folded || name_len(last).is_some();
+        let header = if is_header { len(&self.field) } else { len(whole) };
         field > limits::HEADER_FIELD.size()
             || self.lines > limits::HEADER_LINES.size()
             || self.start.saturating_add(header) > limits::HEADER.default
@@ -277,6 +279,14 @@ mod tests {
                 let fed = message.as_bytes().chunks(chunk).try_for_each(|c| reader.feed(c, |_| ()));
                 assert_eq!(fed, *expected, "{} octets by {chunk}", header.len());
             }
+        }
+        // A body that no empty line parts from a header at its limit.
+        let message = format!("{}Hello\r\n", field(all / 8).repeat(8));
+        for chunk in [1, 3, 7, 4096, message.len()] {
+            let mut reader = HeaderReader::new();
+            let fed = message.as_bytes().chunks(chunk).try_for_each(|c| reader.feed(c, |_| ()));
+            assert_eq!(fed, Ok(()), "by {chunk}");
+            assert!(reader.end().is_some_and(|end| end.missing_line));
         }
         // What follows a field at its limit is not the field's.
         let mut reader = HeaderReader::new();
