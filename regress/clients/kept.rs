@@ -129,6 +129,46 @@ fn against(env: &Env, at: At, says: Option<&'static str>) -> (Output, Vec<Kept>)
     (out, kept_in(&queue))
 }
 
+/// What is put off for four days comes back to its sender; before, it is kept.
+pub fn put_off_for_long(env: &Env) -> Outcome {
+    for (days, stays) in [(3, true), (5, false)] {
+        let name = format!("old{days}");
+        let (socket, queue) = (env.dir.join(&name).with_extension("sock"), queue(env, &name));
+        let kept = Kept {
+            sender: "joe@example.com".into(),
+            notify: None,
+            ret: None,
+            envid: None,
+            recipients: vec!["bob@example.com".into()],
+            message: b"Subject: kept\r\n\r\nhi\r\n".to_vec(),
+        };
+        let file = rmail::disk::offline::write(&queue.join("offline"), &kept).expect("write");
+        let then = std::time::SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        let opened = std::fs::File::options().write(true).open(&file).expect("open");
+        opened.set_modified(then).expect("utimensat");
+        drop(opened);
+        let listener = UnixListener::bind(&socket).expect("bind");
+        std::thread::spawn(move || {
+            // The message is put off; a report to its sender is taken.
+            for (n, stream) in listener.incoming().flatten().enumerate() {
+                let says = if n == 0 { LATER } else { "250 2.1.5 Ok" };
+                let _ = serve(stream, At::Rcpt, Some(says));
+            }
+        });
+        let out = Command::new(env.sendmail())
+            .arg("-S")
+            .arg(&socket)
+            .arg("-Z")
+            .arg(&file)
+            .output()
+            .expect("sendmail");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(if stays { 75 } else { 0 }), "{days} days: {said}");
+        assert_eq!(file.exists(), stays, "{days} days: {said}");
+    }
+    Outcome::Passed
+}
+
 /// Whoever leaves has not taken it: as if nobody had listened.  That goes also
 /// for who leaves after the final dot, who may have it: twice is better than
 /// not at all.

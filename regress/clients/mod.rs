@@ -37,6 +37,11 @@ pub const TESTS: &[Test] = &[
         run: sendmail::offline_no_address,
     },
     Test { name: "sendmail-unknown-offline-mail-stays", run: sendmail::offline_unknown },
+    Test {
+        name: "sendmail-offline-mail-to-many-who-are-refused",
+        run: sendmail::offline_many_refused,
+    },
+    Test { name: "sendmail-offline-mail-comes-back-after-four-days", run: kept::put_off_for_long },
     Test { name: "sendmail-keeps-what-the-daemon-leaves", run: kept::who_leaves },
     Test { name: "sendmail-keeps-what-is-refused-for-now", run: kept::refusals },
     Test { name: "sendmail-keeps-mail-of-a-daemon-that-ends", run: kept::daemon_ends },

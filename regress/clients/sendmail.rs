@@ -216,6 +216,37 @@ pub fn offline_refused(env: &Env) -> Outcome {
     Outcome::Passed
 }
 
+/// A session ends at its fiftieth refusal; those whom it did not come to get the
+/// message in others, and the sender hears of all who do not.
+pub fn offline_many_refused(env: &Env) -> Outcome {
+    let daemon = start(env);
+    let dir = env.dir.clone();
+    assert!(daemon.stop().success());
+    let nobody = (0..120).map(|n| format!("nobody{n}@example.com"));
+    let kept = rmail::disk::offline::Kept {
+        sender: "joe@example.com".into(),
+        notify: None,
+        ret: None,
+        envid: None,
+        recipients: nobody.chain(["ann@example.com".to_string()]).collect(),
+        message: b"Subject: kept\r\n\r\nhi\r\n".to_vec(),
+    };
+    let place = dir.join("spool/offline");
+    rmail::disk::offline::write(&place, &kept).expect("write");
+    let daemon = Daemon::launch(env, &dir);
+    let gone = || std::fs::read_dir(&place).expect("read").count() == 0;
+    let soon = std::time::Duration::from_secs(60);
+    assert!(crate::daemon::eventually(soon, gone), "{}", daemon.log());
+    daemon.drained();
+    assert_eq!(messages(&dir.join("mail/ann")).len(), 1, "{}", daemon.log());
+    let told = messages(&dir.join("mail/joe")).concat();
+    for n in 0..120 {
+        let line = format!("\nFinal-Recipient: rfc822; nobody{n}@example.com\n");
+        assert_eq!(told.matches(&line).count(), 1, "{n}: {}", daemon.log());
+    }
+    Outcome::Passed
+}
+
 /// What is not a message that this program knows stays where it is: its sender
 /// was told that it is kept.  Half a message goes: he was told that it is not.
 pub fn offline_unknown(env: &Env) -> Outcome {

@@ -238,7 +238,11 @@ impl<'a> Killer<'a> {
             for _ in 0..100 {
                 let found = match at_file && kind != "queue" {
                     // Who writes the file says its pid there.
-                    true => appears(&self.watched(kind), sent).and_then(|f| writer(kind, &f)),
+                    true => {
+                        let parent = daemon.lock().unwrap().as_ref().map(Daemon::pid);
+                        let file = appears(&self.watched(kind), sent);
+                        file.and_then(|f| writer(kind, &f)).filter(|pid| is_child(*pid, parent))
+                    }
                     false => self.one_of(daemon, kind),
                 };
                 let Some(pid) = found else {
@@ -287,7 +291,12 @@ impl<'a> Killer<'a> {
             let alone = life % 2 == 0;
             let mut victims = vec![parent];
             if !alone {
-                victims.extend(pids(&old, None));
+                // None are told while control is being started.
+                let others = (0..500).find_map(|_| {
+                    std::thread::sleep(Duration::from_millis(20));
+                    Some(pids(&old, None)).filter(|all| !all.is_empty())
+                });
+                victims.extend(others.expect("the daemon has processes"));
             }
             let at_file = self.chance.below(2) == 0 && {
                 let which = if self.chance.below(2) == 0 { "queue" } else { "store" };
@@ -348,6 +357,16 @@ fn writer(kind: &str, file: &Path) -> Option<u32> {
         "mbox" => first(&file.with_extension("lock"))?.split(':').nth(1)?.trim().parse().ok(),
         _ => file.file_name()?.to_str()?.split('.').next()?.parse().ok(),
     }
+}
+
+/// Whether this is a process of the daemon still: a file may be a dead one's.
+fn is_child(pid: u32, parent: Option<u32>) -> bool {
+    if !Path::new("/proc/self/stat").exists() {
+        return true; // where only ps(1) tells, it would tell too late
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let of = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+    of.is_some_and(|of| of.parse().ok() == parent)
 }
 
 /// The daemon's processes of a kind, or all; none while control is being restarted.

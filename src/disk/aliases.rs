@@ -114,6 +114,7 @@ fn item(text: &str) -> Result<Item, BadItem> {
         let rest = rest.trim();
         let (code, words) = rest.split_once(' ').unwrap_or((rest, ""));
         return match code.parse() {
+            Ok(421 | 521) => bad("error: 421 and 521 end the session: take another code"),
             Ok(code @ 400..=599) if code.to_string().len() == 3 && !words.trim().is_empty() => {
                 Ok(Item::Error { code, text: words.trim().to_string() })
             }
@@ -204,6 +205,7 @@ mod tests {
         for bad in [
             "error:200 ok",
             "error:550",
+            "error:421 later",
             "error: x",
             ":include:x",
             "|",

@@ -12,6 +12,7 @@
 //! Layout: `RMOF1\n`, then netstrings: sender, NOTIFY, RET, ENVID (each may be
 //! empty), the number of recipients in decimal, each recipient, the message.
 
+use crate::base::clock::WallTime;
 use crate::base::exits::sysexits;
 use crate::proto::cursor::Cursor;
 use crate::sys::errno::{self, SysError};
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MAGIC: &[u8] = b"RMOF1\n";
 /// Recipients of a file.
@@ -167,8 +169,19 @@ impl Held {
             let _ = std::fs::remove_file(&new);
             return Err(system(SysError::of("rename", &e)));
         }
+        // Its age is that of the message.
+        if let Ok(kept_since) = self.lock.metadata().and_then(|m| m.modified()) {
+            let _ = lock.set_modified(kept_since); // then it is tried longer
+        }
         self.lock = lock;
         Ok(())
+    }
+
+    /// How long ago the message was kept.
+    pub fn age(&self) -> Duration {
+        let since = self.lock.metadata().map_or(i64::MAX, |m| m.mtime());
+        let secs = WallTime::now().secs.saturating_sub(since);
+        Duration::from_secs(u64::try_from(secs).unwrap_or(0))
     }
 
     /// Removes it.

@@ -106,7 +106,7 @@ fn sendmail(args: &[std::ffi::OsString]) -> ExitCode {
 /// Enters the sandbox, before any input is read: what is left is the daemon and
 /// the directory of the files that are written or sent.
 fn confine(options: &Options) -> Result<(), SysError> {
-    use Promise::{Cpath, Flock, Rpath, Stdio, Unix, Wpath};
+    use Promise::{Cpath, Fattr, Flock, Rpath, Stdio, Unix, Wpath};
     let unveil = |path: &Path, perms| Unveil { path: path.to_path_buf(), perms };
     // unveil(2): connect(2) needs w.
     let socket = unveil(&options.socket, "w");
@@ -117,7 +117,12 @@ fn confine(options: &Options) -> Result<(), SysError> {
     };
     let here = directory.as_os_str().is_empty();
     let directory = unveil(if here { Path::new(".") } else { &directory }, "rwc");
-    sandbox::enter(&[Stdio, Rpath, Wpath, Cpath, Flock, Unix], &[socket, directory]).map(drop)
+    let mut promises = vec![Stdio, Rpath, Wpath, Cpath, Flock, Unix];
+    if options.mode == Mode::Offline {
+        // What is left of a kept message is as old as that was.
+        promises.push(Fattr);
+    }
+    sandbox::enter(&promises, &[socket, directory]).map(drop)
 }
 
 /// Sends the message on standard input.

@@ -8,6 +8,7 @@
 
 use super::session::{self, Failed, Mail};
 use crate::base::clock::WallTime;
+use crate::conf::view::QUEUE_TTL;
 use crate::disk::offline::{self, Contents, Kept, NotKept};
 use crate::proto::addr::{Charset, Mailbox};
 use crate::proto::cursor::Cursor;
@@ -91,7 +92,11 @@ pub fn send(socket: &Path, path: &Path) -> Result<(), Unsent> {
         message: kept.message,
     };
     loop {
-        let sent = session::submit_some(socket, &mail)?;
+        let mut sent = session::submit_some(socket, &mail)?;
+        if held.age() >= QUEUE_TTL {
+            // As in the queue: its sender hears of it at last.
+            sent.refused.append(&mut sent.later);
+        }
         let names = |of: &[(String, String)]| of.iter().map(|(r, _)| r.clone()).collect();
         let left: Vec<String> = [sent.rest.clone(), names(&sent.later)].concat();
         let wanted = mail.notify.as_ref().is_none_or(|n| n.contains("FAILURE"));

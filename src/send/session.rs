@@ -164,6 +164,14 @@ pub fn submit_some(socket: &Path, mail: &Mail) -> Result<Sent, Failed> {
             sent.refused = all_of(mail.recipients.clone(), why).collect();
             return Ok(sent);
         }
+        // It closes at so many that are refused: those are done with, and the
+        // others come in another session.
+        Err(Failed::NoDaemon(_)) if !sent.refused.is_empty() => {
+            let refused = |r: &String| sent.refused.iter().any(|(other, _)| other == r);
+            sent.rest = mail.recipients.iter().filter(|r| !refused(r)).cloned().collect();
+            sent.later.clear();
+            return Ok(sent);
+        }
         Err(failed) => return Err(failed),
     };
     sent.rest = mail.recipients.iter().skip(asked).cloned().collect();

@@ -233,7 +233,12 @@ impl Shared {
                         *one = Settled::ours(one.rcpt, How::Never, 7, 1, why);
                     }
                 }
-                Err(why) => *one = Settled::ours(one.rcpt, How::Later, 3, 0, why),
+                Err(why) => {
+                    // It may name files and tables: for the log alone.
+                    log::warn!("forward", qid = Show(&qid), msg = "put off", why = why.as_str());
+                    let said = "the copy for another address cannot be made now";
+                    *one = Settled::ours(one.rcpt, How::Later, 3, 0, said);
+                }
             }
         }
         written

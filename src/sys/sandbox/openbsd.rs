@@ -15,9 +15,10 @@ pub fn enter(promises: &[Promise], unveils: &[Unveil]) -> Result<Vec<String>, Sy
         let mut visible = false;
         for entry in unveils {
             match unveil::unveil(entry.path.as_os_str().as_bytes(), entry.perms) {
-                // The directory that holds it is missing: neither is it there
-                // now nor will it be visible later, like anything not listed.
-                Err(unveil::Error::Os(libc::ENOENT | libc::ENOTDIR)) => {}
+                // The directory that holds it is missing, or not this user's to
+                // search: neither is it there now nor will it be visible later,
+                // like anything not listed.
+                Err(unveil::Error::Os(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => {}
                 Ok(()) => visible = true,
                 Err(unveil::Error::Os(errno)) => {
                     return Err(SysError::new("unveil", errno).at(&entry.path));
