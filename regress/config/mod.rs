@@ -452,31 +452,20 @@ fn howto_unchanged(env: &Env) -> Outcome {
 fn check_passwd(env: &Env, passwd: &str) -> (bool, String) {
     use std::os::unix::fs::PermissionsExt;
     let (conf, table) = (env.dir.join("rmail.conf"), env.dir.join("passwd"));
-    let (c, t) = (env.dir.join("cert.pem"), table.display());
-    let key = env.dir.join("key.pem");
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-        .args(["-subj", "/CN=mx.example.org", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&c)
-        .output()
-        .expect("openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (cert, key) = crate::daemon::certificate(&env.dir, "cert", &["mx.example.org"]);
     let text = format!(
-        "table users passwd:{t}\ntable v {{ \"joe@example.org\" = nobody }}\n\
+        "table users passwd:{}\ntable v {{ \"joe@example.org\" = nobody }}\n\
          pki mx.example.org cert \"{}\" key \"{}\"\n\
          listen on lo imaps port 0 pki mx.example.org auth <users>\n\
          action in maildir \"/m/%{{dest.user}}\" virtual <v>\n\
          match from any for domain example.org action in\n",
-        c.display(),
+        table.display(),
+        cert.display(),
         key.display()
     );
     std::fs::write(&conf, text).expect("write");
     std::fs::write(&table, passwd).expect("write");
-    for secret in [&table, &key] {
-        std::fs::set_permissions(secret, std::fs::Permissions::from_mode(0o600)).expect("chmod");
-    }
+    std::fs::set_permissions(&table, std::fs::Permissions::from_mode(0o600)).expect("chmod");
     let out = Command::new(env.rmaild()).arg("-n").arg("-f").arg(&conf).output().expect("rmaild");
     let said = [out.stdout, out.stderr].concat();
     (out.status.success(), String::from_utf8_lossy(&said).into_owned())

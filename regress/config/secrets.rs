@@ -16,28 +16,28 @@ struct Case {
 const CASES: &[Case] = &[
     Case {
         what: "key of a pki",
-        conf: "pki mx.example.org cert \"@/cert.pem\" key \"@/key.pem\"\n\
+        conf: "pki mx.example.org cert \"@/cert.pem\" key \"@/cert.key\"\n\
                listen on lo smtps port 0 pki mx.example.org\n",
-        secret: "key.pem",
+        secret: "cert.key",
     },
     Case {
         what: "credentials in a file",
         conf: "table users file:@/users\n\
-               pki mx.example.org cert \"@/cert.pem\" key \"@/key.pem\"\n\
+               pki mx.example.org cert \"@/cert.pem\" key \"@/cert.key\"\n\
                listen on lo smtps port 0 pki mx.example.org auth <users>\n",
         secret: "users",
     },
     Case {
         what: "credentials of a passwd table",
         conf: "table users passwd:@/passwd\n\
-               pki mx.example.org cert \"@/cert.pem\" key \"@/key.pem\"\n\
+               pki mx.example.org cert \"@/cert.pem\" key \"@/cert.key\"\n\
                listen on lo smtps port 0 pki mx.example.org auth <users>\n",
         secret: "passwd",
     },
     Case {
         what: "inline credentials",
         conf: "table users { \"joe@example.org\" = \"$2b$04$x\" }\n\
-               pki mx.example.org cert \"@/cert.pem\" key \"@/key.pem\"\n\
+               pki mx.example.org cert \"@/cert.pem\" key \"@/cert.key\"\n\
                listen on lo smtps port 0 pki mx.example.org auth <users>\n",
         secret: "rmail.conf",
     },
@@ -105,17 +105,7 @@ pub fn writable(env: &Env) -> Outcome {
 
 /// The files that the configurations name, readable by nobody else.
 fn prepare(env: &Env) {
-    let key = env.dir.join("key.pem");
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-        .args(["-subj", "/CN=mx.example.org", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(env.dir.join("cert.pem"))
-        .output()
-        .expect("openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    chmod(&key, 0o600);
+    daemon::certificate(&env.dir, "cert", &["mx.example.org"]);
     for (name, text) in [
         ("users", "joe@example.org $2b$04$x\n"),
         ("passwd", "joe@example.org:$2b$04$x:65534:65534::/h\n"),
